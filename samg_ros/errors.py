@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The errors of this package.
+
+One base class, so that a command line can turn any of them into one line and a node into one
+diagnostic. Every message says what was wrong, what was expected and what to do.
+"""
+
+
+class SamgError(Exception):
+    """Base of every error that samg_ros raises on purpose."""
+
+
+class InvalidInputError(SamgError, ValueError):
+    """An argument of a public function has the wrong type, shape, dtype or range."""
+
+
+class EmptyMaskError(InvalidInputError):
+    """A mask that must mark something marks nothing."""
+
+
+class NotFittedError(SamgError, RuntimeError):
+    """A masker was asked for masks before it was given a reference."""
+
+
+class ReferenceLoadError(SamgError):
+    """A reference cannot be read from disk."""
+
+
+class UnknownTaskError(SamgError, ValueError):
+    """No task has the given name."""
+
+
+class UnknownSettingError(SamgError, ValueError):
+    """No visual setting has the given name."""
+
+
+class UnknownModelError(SamgError, ValueError):
+    """No model has the given name."""
+
+
+class WeightsError(SamgError):
+    """A weight file is missing, unreadable, or does not fit its architecture."""
+
+
+class CheckpointError(SamgError):
+    """A training checkpoint is missing, cut short, or belongs to something else."""
+
+
+class VideoError(SamgError):
+    """A background video or a folder of them cannot be used."""
+
+
+class EncodingError(SamgError, ValueError):
+    """An image message has an encoding that cannot be converted."""
+
+
+class CommandError(SamgError, ValueError):
+    """A command has the wrong length or is not finite."""
+
+
+class ConfigError(SamgError, ValueError):
+    """A setting in a configuration or on the command line is not usable."""
+
+
+class MissingDependencyError(SamgError):
+    """Something that must be installed on this machine is not."""
