@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The DeepMind Control Suite tasks: one entry each, and how to run one.
+
+Which bodies are the object follows the public SAM-G reference masks: the cart and pole but not the
+rail, cup and ball but not the string, finger and spinner with their decorations.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from samg_ros.errors import SamgError
+from samg_ros.sim.gl import choose_backend
+from samg_ros.sim.tasks import Part, TaskSpec
+
+_WALKER_POINTS = ((40.0, 24.0), (23.0, 68.0), (68.0, 57.0))
+
+_OBJECTS: dict[str, tuple[Part, ...]] = {
+    'ball_in_cup': (Part('ball', bodies=('ball',)), Part('cup', bodies=('cup',))),
+    'cartpole': (Part('cartpole', bodies=('cart',)),),
+    'cheetah': (Part('cheetah', bodies=('torso',)),),
+    'finger': (Part('finger', bodies=('proximal',)), Part('spinner', bodies=('spinner',))),
+    'hopper': (Part('hopper', bodies=('torso',)),),
+    'quadruped': (Part('quadruped', bodies=('torso',)),),
+    'reacher': (Part('arm', bodies=('arm',)), Part('target', geoms=('target',))),
+    'walker': (Part('walker', bodies=('torso',)),),
+}
+
+
+def _task(domain: str, task: str, **changes: Any) -> TaskSpec:
+    return TaskSpec(name=f'{domain}_{task}', family='dmcontrol', domain=domain, task=task,
+                    parts=_OBJECTS[domain], **changes)
+
+
+TASKS = (
+    _task('ball_in_cup', 'catch'),
+    _task('cartpole', 'balance'),
+    _task('cartpole', 'swingup'),
+    _task('cheetah', 'run'),
+    _task('finger', 'spin'),
+    _task('hopper', 'hop'),
+    _task('hopper', 'stand'),
+    _task('quadruped', 'walk', camera_id=2),
+    _task('reacher', 'easy'),
+    _task('walker', 'run', points=_WALKER_POINTS),
+    _task('walker', 'stand', points=_WALKER_POINTS),
+    _task('walker', 'walk', points=_WALKER_POINTS),
+)
+
+
+class SuiteSimulation:
+    """A Control Suite environment as a `samg_ros.sim.tasks.Simulation`."""
+
+    def __init__(self, spec: TaskSpec, seed: int) -> None:
+        choose_backend()
+        from dm_control import suite
+
+        self._env = suite.load(spec.domain, spec.task, task_kwargs={'random': seed})
+        self._name = spec.name
+        action_spec = self._env.action_spec()
+        self._low = np.array(action_spec.minimum, dtype=np.float64)
+        self._high = np.array(action_spec.maximum, dtype=np.float64)
+
+    @property
+    def model(self) -> Any:
+        return self._env.physics.model.ptr
+
+    @property
+    def data(self) -> Any:
+        return self._env.physics.data.ptr
+
+    @property
+    def physics(self) -> Any:
+        """The dm_control physics, for comparisons with dm_control itself."""
+        return self._env.physics
+
+    @property
+    def action_low(self) -> np.ndarray:
+        return self._low
+
+    @property
+    def action_high(self) -> np.ndarray:
+        return self._high
+
+    @property
+    def control_timestep_ns(self) -> int:
+        return int(round(self._env.control_timestep() * 1e9))
+
+    def seed(self, seed: int) -> None:
+        self._env.task.random.seed(seed)
+
+    def reset(self) -> None:
+        self._env.reset()
+
+    def step(self, action: np.ndarray) -> tuple[float, float, bool]:
+        from dm_control.rl.control import PhysicsError
+        try:
+            step = self._env.step(action)
+        except PhysicsError as error:
+            raise SamgError(f"the physics of '{self._name}' diverged ({error}); "
+                            'reset to begin a new episode') from error
+        return float(step.reward or 0.0), float(step.discount), bool(step.last())
+
+    def close(self) -> None:
+        self._env.close()
+
+
+def load(spec: TaskSpec, seed: int) -> SuiteSimulation:
+    """Build the simulation of a Control Suite task; see `tasks.load_simulation`."""
+    return SuiteSimulation(spec, seed)

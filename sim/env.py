@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A task in a visual setting, one agent step at a time.
+
+The Gymnasium environment, the bridge node and the mask evaluation all run this one class, so that
+the same seed and actions give the same frames everywhere, bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samg_ros.errors import CommandError, ConfigError, VideoError
+from samg_ros.sim.render import FIRST_PART, Renderer, SceneLabels, scene_labels
+from samg_ros.sim.settings import composite, get_setting
+from samg_ros.sim.tasks import TaskSpec, get_task, load_simulation
+from samg_ros.sim.videos import Backgrounds, make_backgrounds
+
+FIRST, MID, LAST = 0, 1, 2
+"""Step types, as in dm_env."""
+
+
+@dataclass(frozen=True, eq=False)
+class SimStep:
+    """What the environment shows after a reset or a step."""
+
+    frame: np.ndarray
+    """(H, W, 3) uint8 RGB."""
+    mask: np.ndarray | None
+    """(H, W) bool, true on the object; None when the environment keeps no truth."""
+    parts: np.ndarray | None
+    """(H, W) uint8, 0 for background and i for the task's i-th part; None as above."""
+    reward: float
+    """Summed over the action repeat; 0 at a reset."""
+    discount: float
+    step_type: int
+    """`FIRST`, `MID` or `LAST`."""
+    step_index: int
+    """Agent steps since the reset, 0 at the reset."""
+    time_ns: int
+    """Simulation time, which goes on through resets and starts one agent step after zero."""
+    joint_names: tuple[str, ...]
+    """Hinge and slide joints, in the model's order."""
+    joint_positions: np.ndarray
+    """(J,) float64, radians or metres."""
+    joint_velocities: np.ndarray
+    """(J,) float64, per second."""
+
+    @property
+    def first(self) -> bool:
+        return self.step_type == FIRST
+
+    @property
+    def last(self) -> bool:
+        return self.step_type == LAST
+
+
+class SimEnv:
+    """One task in one visual setting.
+
+    Args:
+        task: name of the task, see `tasks.task_names`.
+        setting: name of the visual setting, see `settings.SETTINGS`.
+        seed: of everything random: initial states, order of videos.
+        height: pixels of a frame.
+        width: pixels of a frame.
+        quality: `fast`, or `paper` for the very pixels of dm_control.
+        videos: folder of videos for the settings that show one; None for painted ones.
+        action_repeat: control steps per agent step; None takes the task's.
+        camera_id: None takes the task's.
+        truth: false leaves out the true mask, and the time it takes. May be changed at any time.
+
+    Raises:
+        UnknownTaskError: if no task has that name.
+        UnknownSettingError: if no setting has that name.
+        VideoError: if the videos cannot be used.
+        ConfigError: if another argument is out of range.
+    """
+
+    def __init__(self, task: str = 'walker_walk', setting: str = 'train', seed: int = 0,
+                 height: int = 84, width: int = 84, quality: str = 'fast',
+                 videos: str | Path | None = None, action_repeat: int | None = None,
+                 camera_id: int | str | None = None, truth: bool = True) -> None:
+        self.spec: TaskSpec = get_task(task)
+        self.setting = get_setting(setting)
+        self.action_repeat = self.spec.action_repeat if action_repeat is None else action_repeat
+        if self.action_repeat < 1:
+            raise ConfigError(f'action_repeat is {self.action_repeat}; it must be at least 1')
+        self.height, self.width, self.quality, self.truth = height, width, quality, truth
+        self._camera_id = self.spec.camera_id if camera_id is None else camera_id
+        self._backgrounds: Backgrounds | None = None
+        if self.setting.has_video:
+            self._backgrounds = make_backgrounds(videos, height, width, seed)
+        elif videos is not None and not Path(videos).is_dir():
+            raise VideoError(f"there is no folder of videos at '{videos}'")
+        self._simulation = load_simulation(self.spec, seed)
+        self._renderer: Renderer | None = None
+        self._make_renderer()
+        self._time_ns = 0
+        self._step_index = self._control_steps = 0
+        self._running = False
+
+    @property
+    def action_spec(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest action, each (A,) float64."""
+        return self._simulation.action_low.copy(), self._simulation.action_high.copy()
+
+    @property
+    def control_period_ns(self) -> int:
+        """Length of an agent step."""
+        return self._simulation.control_timestep_ns * self.action_repeat
+
+    @property
+    def model(self) -> Any:
+        """The `mujoco.MjModel` that is running."""
+        return self._simulation.model
+
+    @property
+    def data(self) -> Any:
+        """The `mujoco.MjData` that is running."""
+        return self._simulation.data
+
+    @property
+    def simulation(self) -> Any:
+        """The task family's own object."""
+        return self._simulation
+
+    def reset(self, seed: int | None = None) -> SimStep:
+        """Begin an episode; a seed makes it the first one after `SimEnv(seed=seed)`."""
+        if seed is not None:
+            self._simulation.seed(seed)
+            if self._backgrounds is not None:
+                self._backgrounds.seed(seed)
+        self._simulation.reset()
+        if self._renderer is None or self._renderer.model is not self._simulation.model:
+            self._make_renderer()
+        if self._backgrounds is not None:
+            self._backgrounds.next_video()
+        self._step_index = self._control_steps = 0
+        self._running = True
+        self._time_ns += self.control_period_ns
+        return self._observe(0.0, 1.0, FIRST)
+
+    def step(self, action: np.ndarray) -> SimStep:
+        """Apply an action for one agent step.
+
+        Args:
+            action: (A,) finite; values out of range are clipped.
+
+        Raises:
+            CommandError: if the action has the wrong shape or is not finite, or if the episode
+                is over and `reset` has not been called. The simulation stays as it was.
+        """
+        low, high = self._simulation.action_low, self._simulation.action_high
+        try:
+            values = np.asarray(action, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise CommandError(f'an action must be {low.size} numbers: {error}') from error
+        if values.shape != low.shape:
+            raise CommandError(f"an action of '{self.spec.name}' has shape {low.shape}, "
+                               f'got {values.shape}')
+        if not np.isfinite(values).all():
+            raise CommandError(f'an action must be finite, got {values.tolist()}')
+        if not self._running:
+            raise CommandError('there is no episode to step: call reset first')
+        values = np.clip(values, low, high)
+        self._running = False  # until the physics has come through
+        reward, discount, over = 0.0, 1.0, False
+        for _ in range(self.action_repeat):
+            step_reward, step_discount, over = self._simulation.step(values)
+            reward += step_reward * discount
+            discount *= step_discount
+            self._control_steps += 1
+            self._time_ns += self._simulation.control_timestep_ns
+            over = over or self._control_steps >= self.spec.episode_steps
+            if over:
+                break
+        self._step_index += 1
+        self._running = not over
+        return self._observe(reward, discount, LAST if over else MID)
+
+    def close(self) -> None:
+        """Free the simulation and its OpenGL context."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+        self._running = False
+        self._simulation.close()
+
+    def _make_renderer(self) -> None:
+        import mujoco
+        if self._renderer is not None:
+            self._renderer.close()
+        model = self._simulation.model
+        self._renderer = Renderer(model, self._simulation.data, camera_id=self._camera_id,
+                                  height=self.height, width=self.width, quality=self.quality,
+                                  multisample=not self.setting.has_video)
+        self._labels: SceneLabels = scene_labels(model, self.spec)
+        joints = [joint for joint in range(model.njnt) if model.jnt_type[joint] in
+                  (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)]
+        self._joint_names = tuple(
+            mujoco.mj_id2name(model, mujoco.mjtObj.mjOBJ_JOINT, joint) or f'joint_{joint}'
+            for joint in joints)
+        self._position_at = model.jnt_qposadr[joints]
+        self._velocity_at = model.jnt_dofadr[joints]
+
+    def _observe(self, reward: float, discount: float, step_type: int) -> SimStep:
+        assert self._renderer is not None
+        need_labels = self.truth or self._backgrounds is not None
+        frame, labels = self._renderer.render(self._labels if need_labels else None,
+                                              sky=self._backgrounds is None)
+        mask = parts = None
+        if labels is not None:
+            if self._backgrounds is not None:
+                composite(frame, labels, self.setting.replaced,
+                          self._backgrounds.frame(self._step_index))
+            if self.truth:
+                mask = labels >= FIRST_PART
+                parts = np.where(mask, labels - (FIRST_PART - 1), 0).astype(np.uint8)
+        data = self._simulation.data
+        return SimStep(frame, mask, parts, reward, discount, step_type, self._step_index,
+                       self._time_ns, self._joint_names, data.qpos[self._position_at],
+                       data.qvel[self._velocity_at])

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one thread of a process that owns its OpenGL contexts.
+
+An EGL context belongs to the thread that made it current, while ROS executors and vectorised
+environments call from whichever thread is free. So every OpenGL call goes to one thread, and any
+thread may ask for a frame. Contexts are made when the first frame is asked for: a process may
+still fork before that.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from samg_ros.errors import MissingDependencyError
+
+Result = TypeVar('Result')
+
+
+class _RenderThread:
+    """A daemon thread that runs calls in order: it must still serve while the process exits."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = (
+            queue.SimpleQueue())
+        self._thread = threading.Thread(target=self._serve, name='samg-render', daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            future, function, arguments = self._calls.get()
+            try:
+                future.set_result(function(*arguments))
+            except BaseException as error:  # handed to the caller, who raises it
+                future.set_exception(error)
+            del future, function, arguments
+
+    def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        if threading.current_thread() is self._thread:
+            return function(*arguments)
+        future: Future[Result] = Future()
+        self._calls.put((future, function, arguments))
+        return future.result()
+
+
+_thread: _RenderThread | None = None
+_thread_lock = threading.Lock()
+
+
+def _forget_thread_after_fork() -> None:
+    global _thread, _thread_lock
+    _thread = None
+    _thread_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_thread_after_fork)
+
+
+def call_on_render_thread(function: Callable[..., Result], *arguments: Any) -> Result:
+    """Run a function on the render thread and return its result or raise its error."""
+    global _thread
+    with _thread_lock:
+        if _thread is None:
+            _thread = _RenderThread()
+    return _thread.call(function, *arguments)
+
+
+def choose_backend() -> None:
+    """Ask for EGL where neither `MUJOCO_GL` nor a display says otherwise.
+
+    dm_control reads `MUJOCO_GL` once, on import, and would try a window first; call this before
+    that import.
+    """
+    if not os.environ.get('MUJOCO_GL') and not os.environ.get('DISPLAY'):
+        os.environ['MUJOCO_GL'] = 'egl'
+
+
+def make_context(model: Any, width: int, height: int) -> tuple[Any, Any]:
+    """Return a new dm_control OpenGL context and its `mujoco.MjrContext` for a model.
+
+    The offscreen buffer has the given size; other qualities are the model's. Call it on the
+    render thread.
+
+    Raises:
+        MissingDependencyError: if the machine has no usable OpenGL.
+    """
+    import mujoco
+    try:
+        from dm_control import _render
+        gl = _render.Renderer(max_width=width, max_height=height)
+        with gl.make_current():
+            context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
+    except Exception as error:
+        raise MissingDependencyError(
+            f'no OpenGL context can be made ({type(error).__name__}: {error}); install EGL '
+            '(Debian: libegl1 libgl1-mesa-dri) and set MUJOCO_GL=egl') from error
+    return gl, context

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What plays behind the robot: the next video at every reset, one frame per agent step.
+
+Videos come from a folder, or are painted by `backgrounds` where no folder is given. Reading is
+lazy, because an episode seldom shows a whole video, and each frame is decoded once as long as the
+memory allowance lasts.
+"""
+
+from __future__ import annotations
+
+import collections
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from samg_ros.errors import VideoError
+from samg_ros.sim.backgrounds import ProceduralVideo
+
+VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
+DEFAULT_MEMORY_BYTES = 128 * 2**20
+MAX_FRAMES = 1001
+"""Frames of a video that an episode can show: one per agent step and one at the reset."""
+
+
+class Backgrounds(Protocol):
+    """A sequence of videos."""
+
+    def seed(self, seed: int) -> None:
+        """Start the order anew; the next `next_video` takes the first of it."""
+
+    def next_video(self) -> None:
+        """Go to the next video."""
+
+    def frame(self, index: int) -> np.ndarray:
+        """Return frame `index` of the present video, (H, W, 3) uint8 RGB; a short video loops."""
+
+
+class ProceduralBackgrounds:
+    """Painted videos without end."""
+
+    def __init__(self, height: int, width: int, seed: int) -> None:
+        self._height, self._width = height, width
+        self.seed(seed)
+
+    def seed(self, seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._video: ProceduralVideo | None = None
+
+    def next_video(self) -> None:
+        self._video = ProceduralVideo(int(self._rng.integers(2**31)), self._height, self._width)
+
+    def frame(self, index: int) -> np.ndarray:
+        if self._video is None:
+            self.next_video()
+        assert self._video is not None
+        return self._video.frame(index)
+
+
+class VideoFolder:
+    """The videos of a folder, in an order drawn from the seed, over and over.
+
+    Args:
+        folder: holds the videos, whatever their names; other files are not looked at.
+        height: pixels of a frame; videos are resized bilinearly, as in DMC-GB.
+        width: pixels of a frame.
+        seed: of the order.
+        memory_bytes: allowance for decoded frames. Frames so large that one video would not fit
+            are not kept but read again.
+
+    Raises:
+        VideoError: if the folder is missing or holds no video, or a video gives no frame.
+    """
+
+    def __init__(self, folder: str | Path, height: int, width: int, seed: int,
+                 memory_bytes: int = DEFAULT_MEMORY_BYTES) -> None:
+        self._paths = _video_paths(Path(folder))
+        self._size = (width, height)
+        frame_bytes = height * width * 3
+        self._keep = frame_bytes * MAX_FRAMES <= memory_bytes
+        self._capacity = memory_bytes // frame_bytes
+        self._open: collections.OrderedDict[Path, _Video] = collections.OrderedDict()
+        self.seed(seed)
+
+    def seed(self, seed: int) -> None:
+        self._order = np.random.default_rng(seed).permutation(len(self._paths))
+        self._position = -1
+
+    def next_video(self) -> None:
+        self._position += 1
+
+    def frame(self, index: int) -> np.ndarray:
+        path = self._paths[self._order[max(self._position, 0) % len(self._paths)]]
+        video = self._open.get(path)
+        if video is None:
+            for other in self._open.values():
+                other.pause()
+            video = self._open[path] = _Video(path, self._size, self._keep)
+        self._open.move_to_end(path)
+        frame = video.frame(index)
+        while len(self._open) > 1 and sum(map(len, self._open.values())) > self._capacity:
+            self._open.popitem(last=False)[1].pause()
+        return frame
+
+
+class _Video:
+    """One video file, read forward as far as it is asked for."""
+
+    def __init__(self, path: Path, size: tuple[int, int], keep: bool) -> None:
+        self._path, self._size, self._keep = path, size, keep
+        self._frames: list[np.ndarray] = []
+        self._capture: cv2.VideoCapture | None = None
+        self._next = 0
+        self._length: int | None = None
+        self._latest: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        """Return the number of decoded frames held."""
+        return max(len(self._frames), 1)
+
+    def frame(self, index: int) -> np.ndarray:
+        index %= self._length or MAX_FRAMES
+        if index < len(self._frames):
+            return self._frames[index]
+        if self._capture is None or index < self._next - 1:
+            self._rewind()
+        while self._next <= index:
+            image = self._read()
+            if image is None:
+                self._length = self._next
+                if self._length == 0:
+                    raise VideoError(f"the video '{self._path}' gives no frame; remove it or put "
+                                     'back a whole copy')
+                return self.frame(index)
+        assert self._latest is not None
+        return self._latest
+
+    def pause(self) -> None:
+        """Close the file; the frames stay."""
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+    def _rewind(self) -> None:
+        self.pause()
+        self._capture = cv2.VideoCapture(str(self._path))
+        self._next = 0
+        while self._next < len(self._frames) and self._capture.grab():
+            self._next += 1
+
+    def _read(self) -> np.ndarray | None:
+        assert self._capture is not None
+        ok, image = self._capture.read()
+        if not ok:
+            return None
+        image = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), self._size,
+                           interpolation=cv2.INTER_LINEAR)
+        self._latest = image
+        if self._keep and self._next == len(self._frames):
+            self._frames.append(image)
+        self._next += 1
+        return image
+
+
+def _video_paths(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise VideoError(f"there is no folder of videos at '{folder}'; give a folder that holds "
+                         f'{", ".join(VIDEO_SUFFIXES)} files, or none for painted backgrounds')
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+    if not paths:
+        raise VideoError(f"the folder '{folder}' holds no video; looked for "
+                         f'{", ".join(VIDEO_SUFFIXES)}')
+    for path in paths:
+        capture = cv2.VideoCapture(str(path))
+        readable = capture.isOpened() and capture.read()[0]
+        capture.release()
+        if not readable:
+            raise VideoError(f"the video '{path}' cannot be read (not a video, cut short, or a "
+                             'format OpenCV lacks); remove it or put back a whole copy')
+    return paths
+
+
+def make_backgrounds(folder: str | Path | None, height: int, width: int, seed: int) -> Backgrounds:
+    """Return the videos of a folder, or painted ones where no folder is given."""
+    if folder is None:
+        return ProceduralBackgrounds(height, width, seed)
+    return VideoFolder(folder, height, width, seed)
