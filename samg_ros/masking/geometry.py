@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a model's grids to the frame and back, as matrices.
+
+Bilinear resizing is linear and separable, so a whole chain of it (grid -> 256 -> 1024 -> without
+the padding -> frame; DESIGN 4) is one matrix for the rows and one for the columns, made once per
+frame size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def resize_matrix(source: int, target: int) -> Tensor:
+    """Return (target, source) float32: bilinear resizing of a line, corners not aligned."""
+    eye = torch.eye(source)[None, :, :, None]  # one channel per source sample, along the rows
+    return F.interpolate(eye, size=(target, 1), mode='bilinear', align_corners=False)[0, :, :, 0].T
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How frames of one size lie in a model's square input.
+
+    The frame's longer side is scaled to `image_size`; the rest is padding at the bottom or right
+    (segment_anything's ResizeLongestSide).
+
+    Attributes:
+        height: rows of a frame.
+        width: columns of a frame.
+        image_size: side of the model's input; prompt coordinates are in its pixels.
+        mask_size: side of the model's low-resolution logits, padding included.
+        grid_size: side of the feature maps.
+        device: where the matrices live.
+    """
+
+    height: int
+    width: int
+    image_size: int
+    mask_size: int
+    grid_size: int
+    device: torch.device
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(rows, columns) of the scaled frame in the model's input."""
+        scale = self.image_size / max(self.height, self.width)
+        return int(self.height * scale + 0.5), int(self.width * scale + 0.5)
+
+    @property
+    def prompt_scale(self) -> tuple[float, float]:
+        """(x, y) factors from frame pixels to prompt coordinates."""
+        rows, columns = self.input_size
+        return columns / self.width, rows / self.height
+
+    def padded_to_frame(self, maps: Tensor) -> Tensor:
+        """Resize (..., s, s) maps over the padded square to (..., H, W)."""
+        rows, columns = _padded_matrices(self, maps.shape[-1])
+        return rows @ maps @ columns.T
+
+    def stretched_to_frame(self, maps: Tensor) -> Tensor:
+        """Resize (..., g, g) maps over the frame itself, stretched to a square, to (..., H, W)."""
+        rows, columns = _stretched_matrices(self)
+        return rows @ maps @ columns.T
+
+    def frame_to_mask(self, maps: Tensor) -> Tensor:
+        """Resize (..., H, W) maps to (..., m, m) low-resolution logits, zero in the padding."""
+        rows, columns = _mask_matrices(self)
+        return rows @ maps @ columns.T
+
+
+def _chain(*sizes: int) -> Tensor:
+    matrix = torch.eye(sizes[0])
+    for source, target in zip(sizes, sizes[1:], strict=False):
+        if source != target:
+            matrix = resize_matrix(source, target) @ matrix
+    return matrix
+
+
+@lru_cache(maxsize=32)
+def _padded_matrices(geometry: Geometry, size: int) -> tuple[Tensor, Tensor]:
+    chain = _chain(size, geometry.mask_size, geometry.image_size)
+    rows, columns = geometry.input_size
+    return (_chain(rows, geometry.height) @ chain[:rows]).to(geometry.device), \
+        (_chain(columns, geometry.width) @ chain[:columns]).to(geometry.device)
+
+
+@lru_cache(maxsize=32)
+def _stretched_matrices(geometry: Geometry) -> tuple[Tensor, Tensor]:
+    chain = _chain(geometry.grid_size, geometry.mask_size, geometry.image_size)
+    return (_chain(geometry.image_size, geometry.height) @ chain).to(geometry.device), \
+        (_chain(geometry.image_size, geometry.width) @ chain).to(geometry.device)
+
+
+@lru_cache(maxsize=32)
+def _mask_matrices(geometry: Geometry) -> tuple[Tensor, Tensor]:
+    matrices = []
+    for extent, side in zip(geometry.input_size, (geometry.height, geometry.width), strict=True):
+        valid = max(1, round(extent * geometry.mask_size / geometry.image_size))
+        matrix = torch.zeros(geometry.mask_size, side)
+        matrix[:valid] = _chain(side, valid)
+        matrices.append(matrix.to(geometry.device))
+    return matrices[0], matrices[1]

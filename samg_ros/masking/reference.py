@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reference: one image and a mask that says what matters in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from samg_ros.errors import EmptyMaskError, InvalidInputError, ReferenceLoadError
+
+Image = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+Points = npt.NDArray[np.float64]
+
+MIN_SIDE = 16
+PUBLIC_MASK_THRESHOLD = 24
+"""Public SAM-G masks are the object on black as JPEG: its noise on black stays well below this."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One image of the object, and what in it is the object.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB, at least 16 x 16.
+        mask: (H, W) bool, true on the object.
+        parts: (H, W) bool masks of parts or of several objects; may be empty.
+        points: (K, 2) float, clicked points [x, y] in pixels; K may be 0.
+        source: where it came from, for people.
+
+    Raises:
+        InvalidInputError: if a field has the wrong type, shape or dtype, or a point lies outside.
+        EmptyMaskError: if the mask or a part marks nothing.
+    """
+
+    image: Image
+    mask: Mask
+    parts: tuple[Mask, ...] = ()
+    points: Points = None  # type: ignore[assignment]  # set in __post_init__
+    source: str = ''
+
+    def __post_init__(self) -> None:
+        image = np.asarray(self.image)
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 \
+                or min(image.shape[:2]) < MIN_SIDE:
+            raise InvalidInputError(
+                f'reference image: shape {image.shape}, dtype {image.dtype}; expected (H, W, 3) '
+                f'uint8 RGB of at least {MIN_SIDE} x {MIN_SIDE} pixels')
+        object.__setattr__(self, 'image', np.ascontiguousarray(image))
+        object.__setattr__(self, 'mask', _checked_mask(self.mask, image.shape[:2], 'mask'))
+        object.__setattr__(self, 'parts', tuple(
+            _checked_mask(part, image.shape[:2], f'part {index}')
+            for index, part in enumerate(self.parts)))
+        points = np.zeros((0, 2)) if self.points is None or np.size(self.points) == 0 \
+            else np.asarray(self.points)
+        if points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind not in 'fiu' \
+                or not np.isfinite(points).all():
+            raise InvalidInputError(
+                f'reference points: shape {points.shape}, dtype {points.dtype}; expected (K, 2) '
+                'finite [x, y] pixels')
+        points = points.astype(np.float64)
+        inside = (points >= 0).all() and (points <= np.array(image.shape[1::-1]) - 1).all()
+        if not inside:
+            raise InvalidInputError(
+                f'reference points {points.tolist()}: outside the {image.shape[1]} x '
+                f'{image.shape[0]} image; give [x, y] in its pixels')
+        object.__setattr__(self, 'points', points)
+
+    def with_points(self, points: npt.ArrayLike) -> Reference:
+        """Return this reference with other clicked points, (K, 2) [x, y] pixels."""
+        return replace(self, points=np.asarray(points, np.float64).reshape(-1, 2))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Reference:
+        """Read a reference from disk.
+
+        Args:
+            path: a folder with image.png, mask.png and optionally part_*.png and reference.yaml;
+                or one image of the public SAM-G data, `<name>_0.png` with `<name>_masked_0.jpg`
+                (and parts `_masked_0_1.jpg`, ...) beside it.
+
+        Raises:
+            ReferenceLoadError: if a file is missing or unreadable.
+            EmptyMaskError: if a mask marks nothing.
+            InvalidInputError: if the files do not fit each other.
+        """
+        path = Path(path)
+        if path.is_dir():
+            return cls._load_folder(path)
+        if path.is_file():
+            return cls._load_public(path)
+        raise ReferenceLoadError(
+            f'reference {path}: no such file or folder; give a folder with image.png and mask.png '
+            '(make one with `samg reference render`)')
+
+    @classmethod
+    def _load_folder(cls, folder: Path) -> Reference:
+        image = _read(folder / 'image.png', cv2.IMREAD_COLOR)
+        mask = _read(folder / 'mask.png', cv2.IMREAD_GRAYSCALE) > 127
+        parts = tuple(_read(path, cv2.IMREAD_GRAYSCALE) > 127
+                      for path in sorted(folder.glob('part_*.png')))
+        facts: object = {}
+        if (folder / 'reference.yaml').exists():
+            try:
+                facts = yaml.safe_load((folder / 'reference.yaml').read_text()) or {}
+            except (yaml.YAMLError, UnicodeDecodeError) as error:
+                raise ReferenceLoadError(f'{folder}/reference.yaml: not valid YAML '
+                                         f'({str(error).splitlines()[0]}); mend it') from error
+        if not isinstance(facts, dict):
+            raise ReferenceLoadError(f'{folder}/reference.yaml: expected a mapping with `points` '
+                                     'and `source`')
+        try:
+            points = np.asarray(facts.get('points') or np.zeros((0, 2)), np.float64)
+        except (TypeError, ValueError) as error:
+            raise ReferenceLoadError(f'{folder}/reference.yaml: points must be a list of [x, y] '
+                                     'numbers') from error
+        return cls(_rgb(image), mask, parts, points, str(facts.get('source', folder)))
+
+    @classmethod
+    def _load_public(cls, path: Path) -> Reference:
+        stem, _, number = path.stem.rpartition('_')
+        masked = path.with_name(f'{stem}_masked_{number}.jpg')
+        if not stem or not masked.exists():
+            raise ReferenceLoadError(
+                f'reference {path}: no masked image {masked.name} beside it; give a folder with '
+                'image.png and mask.png, or an image of the public layout')
+        image = _rgb(_read(path, cv2.IMREAD_COLOR))
+        siblings = sorted(path.parent.glob(f'{stem}_masked_{number}_*.jpg'))
+        mask, *parts = (_read(file, cv2.IMREAD_COLOR).max(axis=2) > PUBLIC_MASK_THRESHOLD
+                        for file in [masked, *siblings])
+        return cls(image, mask, tuple(parts), source=str(path))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the reference as a folder that `load` reads; returns the folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob('part_*.png'):
+            old.unlink()
+        pictures = {'image.png': self.image[..., ::-1], 'mask.png': self.mask * np.uint8(255)}
+        pictures |= {f'part_{index}.png': part * np.uint8(255)
+                     for index, part in enumerate(self.parts)}
+        for name, picture in pictures.items():
+            if not cv2.imwrite(str(folder / name), picture):
+                raise ReferenceLoadError(f'{folder / name}: cannot be written; check the folder')
+        facts = {'points': self.points.tolist(), 'source': self.source}
+        (folder / 'reference.yaml').write_text(yaml.safe_dump(facts))
+        return folder
+
+
+def _checked_mask(mask: Mask, shape: tuple[int, ...], name: str) -> Mask:
+    mask = np.asarray(mask)
+    if mask.shape != shape or mask.dtype != np.bool_:
+        raise InvalidInputError(f'reference {name}: shape {mask.shape}, dtype {mask.dtype}; '
+                                f'expected {shape} bool, as large as the image')
+    if not mask.any():
+        raise EmptyMaskError(f'reference {name}: marks no pixel; mark the object in it')
+    return np.ascontiguousarray(mask)
+
+
+def _read(path: Path, flags: int) -> npt.NDArray[np.uint8]:
+    if not path.exists():
+        raise ReferenceLoadError(f'{path}: no such file; a reference folder needs image.png and '
+                                 'mask.png')
+    picture = cv2.imread(str(path), flags)
+    if picture is None:
+        raise ReferenceLoadError(f'{path}: not a readable image; write it again')
+    return np.asarray(picture, np.uint8)
+
+
+def _rgb(bgr: Image) -> Image:
+    return np.ascontiguousarray(bgr[..., ::-1])

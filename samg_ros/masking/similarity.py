@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reference features, and where a frame looks like them (DESIGN 4, SAM-G section 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from samg_ros.errors import EmptyMaskError
+from samg_ros.masking.geometry import Geometry
+from samg_ros.masking.models.base import Encoding, FeatureMap
+
+
+def region_feature(features: Tensor, mask: Tensor) -> Tensor:
+    """Return the unit-length feature that stands for a masked region.
+
+    The mean of the element-wise mean and maximum over the cells inside the mask (SAM-G, type 1).
+
+    Args:
+        features: (C, g, g) float, one encoder's map of the reference image.
+        mask: (g, g) bool, true inside the region; at least one cell.
+
+    Returns:
+        (C,) float, L2-normalised.
+
+    Raises:
+        EmptyMaskError: if no cell is inside the mask.
+    """
+    inside = features[:, mask]
+    if inside.shape[1] == 0:
+        raise EmptyMaskError('mask: covers no cell of the feature grid; mark a larger region')
+    return F.normalize((inside.mean(dim=1) + inside.amax(dim=1)) / 2, dim=0)
+
+
+def point_feature(features: Tensor, x: float, y: float) -> Tensor:
+    """Return the unit-length feature at a point (SAM-G, type 2).
+
+    Bilinear between floor and floor + 1 without a half-cell shift, as the public code reads it.
+
+    Args:
+        features: (C, g, g) float, one encoder's map of the reference image.
+        x: column in cells, 0 .. g.
+        y: row in cells, 0 .. g.
+
+    Returns:
+        (C,) float, L2-normalised.
+    """
+    last = features.shape[-1] - 1
+    left, top = min(int(x), last), min(int(y), last)
+    right, bottom = min(left + 1, last), min(top + 1, last)
+    u, v = x - left, y - top
+    above = (1 - u) * features[:, top, left] + u * features[:, top, right]
+    below = (1 - u) * features[:, bottom, left] + u * features[:, bottom, right]
+    return F.normalize((1 - v) * above + v * below, dim=0)
+
+
+def cell_mask(mask: Tensor, feature_map: FeatureMap, geometry: Geometry) -> Tensor:
+    """Return the cells of a feature grid that a frame-sized mask covers.
+
+    A cell belongs to the region when at least half of it does; a region thinner than that keeps
+    the cells it covers most, so that no marked region is lost.
+
+    Args:
+        mask: (H, W) bool.
+        feature_map: the map whose grid is meant.
+        geometry: of the frame.
+
+    Returns:
+        (g, g) bool with at least one true cell if the mask has any.
+    """
+    grid = feature_map.maps.shape[-1]
+    extent = geometry.input_size if feature_map.padded else (geometry.image_size,) * 2
+    rows, columns = (max(1, round(side * grid / geometry.image_size)) for side in extent)
+    pixels = mask[None, None].float()
+    cover = F.interpolate(pixels, (rows, columns), mode='bilinear', antialias=True,
+                          align_corners=False)[0, 0]
+    threshold = torch.clamp(cover.max() / 2, max=0.5)
+    cells = torch.zeros(grid, grid, dtype=torch.bool, device=mask.device)
+    cells[:rows, :columns] = (cover >= threshold) & (cover > 0)
+    return cells
+
+
+def similarity_maps(encoding: Encoding, features: dict[str, Tensor],
+                    geometry: Geometry) -> Tensor:
+    """Return how much every pixel looks like every reference feature.
+
+    Cosine similarity per encoder, resized to the frame, averaged over the encoders.
+
+    Args:
+        encoding: of N frames.
+        features: per encoder (R, C) or (N, R, C) float, L2-normalised: the reference features.
+        geometry: of the frames.
+
+    Returns:
+        (N, R, H, W) float in -1 .. 1.
+    """
+    total: Tensor | None = None
+    for name, wanted in features.items():
+        feature_map = encoding.maps[name]
+        cells = F.normalize(feature_map.maps, dim=1).flatten(2)
+        grid = feature_map.maps.shape[-1]
+        maps = (wanted @ cells).unflatten(-1, (grid, grid))
+        maps = geometry.padded_to_frame(maps) if feature_map.padded \
+            else geometry.stretched_to_frame(maps)
+        total = maps if total is None else total + maps
+    assert total is not None  # settings hold at least one encoder
+    return total / len(features)

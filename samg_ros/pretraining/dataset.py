@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The frames that `mini` is trained on, made once and kept in shards.
+
+A shard is a pure function of (seed, kind, index), so an interrupted build goes on where it was and
+several processes can build side by side.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from samg_ros.errors import InvalidInputError
+from samg_ros.sim.backgrounds import paint_canvas
+from samg_ros.sim.scenes import render_room, render_scene
+
+FRAME_SIZE = 84
+BACKGROUND_SIZE = 112
+SCENES_PER_SHARD = 25
+FRAMES_PER_SCENE = 12
+BACKGROUNDS_PER_SHARD = 250
+
+Images = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class DatasetSize:
+    """How much data is made.
+
+    Attributes:
+        scenes: number of procedural bodies, each seen in 12 frames.
+        backgrounds: number of painted and rendered background pictures.
+    """
+
+    scenes: int = 2400
+    backgrounds: int = 9000
+
+
+def _scene_shard(rng: np.random.Generator) -> dict[str, Images]:
+    frames = [render_scene(rng, FRAMES_PER_SCENE, FRAME_SIZE) for _ in range(SCENES_PER_SHARD)]
+    return {'images': np.stack([f.images for f in frames]),
+            'labels': np.stack([f.labels for f in frames])}
+
+
+def random_crop(rng: np.random.Generator, picture: Images, size: int) -> Images:
+    """Return (size, size, 3) uint8: a random window of the picture at a random scale."""
+    rows, columns = picture.shape[:2]
+    side = int(min(rows, columns) * np.exp(rng.uniform(np.log(0.3), 0)))
+    top, left = int(rng.integers(0, rows - side + 1)), int(rng.integers(0, columns - side + 1))
+    window = picture[top:top + side, left:left + side]
+    way = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(window, (size, size), interpolation=way), np.uint8)
+
+
+def _background_shard(rng: np.random.Generator) -> dict[str, Images]:
+    pictures: list[Images] = []
+    while len(pictures) < BACKGROUNDS_PER_SHARD:
+        if rng.random() < 0.5:
+            pictures.extend(render_room(rng, 5, BACKGROUND_SIZE))
+        else:
+            canvas = paint_canvas(rng, 224, 224)
+            pictures.extend(random_crop(rng, canvas, BACKGROUND_SIZE) for _ in range(3))
+    return {'images': np.stack(pictures[:BACKGROUNDS_PER_SHARD])}
+
+
+def _build(job: tuple[str, Path, int, int]) -> Path:
+    kind, path, seed, index = job
+    rng = np.random.default_rng([seed, index, 0 if kind == 'scenes' else 1])
+    shard = _scene_shard(rng) if kind == 'scenes' else _background_shard(rng)
+    partial = path.with_suffix(f'.{os.getpid()}.tmp')
+    with partial.open('wb') as file:
+        np.savez(file, **shard)
+    partial.replace(path)
+    return path
+
+
+def shard_paths(folder: Path, kind: str, count: int) -> list[Path]:
+    """Return the paths of the shards that hold `count` scenes or backgrounds."""
+    per_shard = SCENES_PER_SHARD if kind == 'scenes' else BACKGROUNDS_PER_SHARD
+    return [folder / f'{kind}-{index:04d}.npz' for index in range(-(-count // per_shard))]
+
+
+def build_dataset(folder: Path, size: DatasetSize, seed: int = 0, workers: int = 1) -> None:
+    """Make every shard that is not there yet.
+
+    Args:
+        folder: where the shards lie; made when missing.
+        size: how much data.
+        seed: source of all randomness.
+        workers: processes that render side by side.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = [(kind, path, seed, index)
+            for kind, count in (('backgrounds', size.backgrounds), ('scenes', size.scenes))
+            for index, path in enumerate(shard_paths(folder, kind, count)) if not path.exists()]
+    if not jobs:
+        return
+    spawn = multiprocessing.get_context('spawn')  # OpenGL does not survive a fork
+    with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+        waiting = [pool.submit(_build, job) for job in jobs]
+        for done in tqdm(as_completed(waiting), total=len(jobs), desc='scenes', unit='shard'):
+            done.result()
+
+
+def load_scenes(folder: Path, count: int) -> tuple[Images, Images]:
+    """Return images (scenes, 12, 84, 84, 3) and labels (scenes, 12, 84, 84), both uint8."""
+    shards = [np.load(path) for path in shard_paths(folder, 'scenes', count)]
+    return (np.concatenate([s['images'] for s in shards])[:count],
+            np.concatenate([s['labels'] for s in shards])[:count])
+
+
+def load_backgrounds(folder: Path, count: int, photographs: Sequence[Path] = (),
+                     seed: int = 0) -> Images:
+    """Return the backgrounds, with crops of photographs as a quarter of them if there are any.
+
+    Args:
+        folder: where the shards lie.
+        count: painted and rendered pictures to read.
+        photographs: image files.
+        seed: source of the crops.
+
+    Returns:
+        (n, 112, 112, 3) uint8 RGB.
+
+    Raises:
+        InvalidInputError: if a photograph cannot be read.
+    """
+    paths = shard_paths(folder, 'backgrounds', count)
+    pictures = np.concatenate([np.load(path)['images'] for path in paths])[:count]
+    if not photographs:
+        return pictures
+    rng = np.random.default_rng([seed, 2])
+    sources = []
+    for path in photographs:
+        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise InvalidInputError(f'photograph {path}: not a readable image; remove it')
+        sources.append(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8))
+    crops = [random_crop(rng, sources[int(rng.integers(len(sources)))], BACKGROUND_SIZE)
+             for _ in range(count // 3)]
+    return np.concatenate([pictures, np.stack(crops)])
