@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a node lives and ends: spinning, signals, exit codes, lifecycle transitions.
+
+rclpy's own handler ends the context at SIGINT, before a node can save or send a last message. Here
+a signal only asks the loop to end; the node then closes itself, and only then does rclpy.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+import rclpy
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from samg_ros.errors import ConfigError, SamgError
+from samg_ros.nodes.parameters import declare
+
+_POLL_S = 0.05
+"""How long a wait for messages lasts before signals are looked at."""
+
+
+class StopSignal:
+    """Turns SIGINT and SIGTERM into a request that a loop can look at.
+
+    Until `defer` is called a signal raises KeyboardInterrupt, so that imports and model loading
+    can be interrupted; after it, a signal only sets `requested`, so that nothing is torn apart.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._deferred = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    def defer(self) -> None:
+        """From now on only set `requested`."""
+        self._deferred = True
+
+    def immediate(self) -> None:
+        """From now on raise KeyboardInterrupt again, at once if a signal came meanwhile."""
+        self._deferred = False
+        if self.requested:
+            raise KeyboardInterrupt
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        again, self.requested = self.requested, True
+        if not self._deferred and not again:
+            raise KeyboardInterrupt
+
+
+def make_executor() -> Any:
+    """Return rclpy's fastest single-threaded executor that this distribution has.
+
+    EventsExecutor (Kilted and later) takes under half the time per message of
+    SingleThreadedExecutor. Its `spin` does not return on a signal; use `spin` of this module.
+    """
+    try:
+        from rclpy.experimental import EventsExecutor
+    except ImportError:  # Humble, Jazzy
+        return SingleThreadedExecutor()
+    return EventsExecutor()
+
+
+def spin(executor: Any, stop: Callable[[], bool]) -> None:
+    """Work off callbacks until `stop` says so; it is asked after every callback."""
+    while not stop():
+        try:
+            executor.spin_once(timeout_sec=_POLL_S)
+        except ExternalShutdownException:
+            return
+
+
+def run_node(make: Callable[[], Any], argv: Sequence[str] | None = None,
+             stop_signal: StopSignal | None = None) -> int:
+    """Run one node as a process, until it has finished or a signal comes.
+
+    Args:
+        make: builds the node. It has `finished` (bool), `error` (SamgError or None) and `close()`.
+        argv: ROS arguments; None takes those of the command line.
+        stop_signal: the process's, None makes one.
+
+    Returns:
+        Exit code: 0 after finishing or a signal, 2 after an error, which is printed in one line.
+    """
+    stop_signal = stop_signal or StopSignal()
+    node = None
+    try:
+        rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
+        node = make()
+        executor = make_executor()
+        executor.add_node(node)
+        stop_signal.defer()
+        spin(executor, lambda: stop_signal.requested or node.finished or node.error is not None)
+        if node.error is not None:
+            raise node.error
+    except KeyboardInterrupt:
+        pass
+    except SamgError as error:
+        print_error(error)
+        return 2
+    finally:
+        stop_signal.defer()
+        close([] if node is None else [node])
+        rclpy.try_shutdown()
+    return 0
+
+
+def close(nodes: Sequence[Any]) -> None:
+    """Close and destroy nodes; what goes wrong is printed in one line and the rest goes on."""
+    for node in nodes:
+        try:
+            node.close()
+        except SamgError as error:
+            print_error(error)
+        node.destroy_node()
+
+
+def print_error(error: Exception) -> None:
+    """Print an error as `samg` does: one line on stderr."""
+    print(f'samg: error: {error}', file=sys.stderr, flush=True)
+
+
+class PlainNode(Node):
+    """A node that `run_node` can run."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__(name, **options)
+        self.finished = False
+        self.error: SamgError | None = None
+
+    def close(self) -> None:
+        """Give back what the node holds."""
+
+
+class ManagedNode(LifecycleNode):
+    """A lifecycle node whose subclass only fills in four hooks.
+
+    A hook raises SamgError if it cannot; the transition then fails with one line in the log and
+    the node stays where it was. With `autostart` the node configures and activates itself, so that
+    it works without a lifecycle manager, and an error there ends the process.
+    """
+
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__(name, **options)
+        self.finished = False
+        self.error: SamgError | None = None
+        self.active = False
+        self._configured = False
+        autostart = declare(self, 'autostart', True,
+                            'Configure and activate at the start, without a lifecycle manager.')
+        self._start_timer = self.create_timer(
+            0.0, self._start, clock=Clock(clock_type=ClockType.STEADY_TIME)) if autostart else None
+
+    def configure(self) -> None:
+        """Load what the node needs."""
+
+    def activate(self) -> None:
+        """Begin to work."""
+
+    def deactivate(self) -> None:
+        """Stop working. Must not fail."""
+
+    def cleanup(self) -> None:
+        """Let go of what `configure` loaded. Must not fail."""
+
+    def close(self) -> None:
+        """Deactivate and clean up, from whatever state the node is in."""
+        if self.active:
+            self._leave_active()
+        if self._configured:
+            self._leave_configured()
+
+    def _start(self) -> None:
+        assert self._start_timer is not None
+        self._start_timer.cancel()
+        succeeded = TransitionCallbackReturn.SUCCESS
+        if self.trigger_configure() == succeeded and self.trigger_activate() == succeeded:
+            return
+        if self.error is None:
+            self.error = ConfigError(f'{self.get_name()} could not be started; see its log')
+
+    def _attempt(self, hook: Callable[[], None]) -> TransitionCallbackReturn:
+        try:
+            hook()
+        except SamgError as error:
+            if self._start_timer is not None:
+                self.error = error
+            else:
+                self.get_logger().error(str(error))
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:  # rclpy would swallow it
+            self.get_logger().error(f'{type(error).__name__} in {hook.__name__}: {error}')
+            raise
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        result = self._attempt(self.configure)
+        self._configured = result == TransitionCallbackReturn.SUCCESS
+        return result
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        result = self._attempt(self.activate)
+        self.active = result == TransitionCallbackReturn.SUCCESS
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._attempt(self._leave_active)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._attempt(self._leave_configured)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.close()
+        self.finished = True
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _leave_active(self) -> None:
+        self.active = False
+        self.deactivate()
+
+    def _leave_configured(self) -> None:
+        self._configured = False
+        self.cleanup()

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quality of service: the defaults, overrides by parameter, and mismatches reported by name.
+
+Cameras publish reliable, because a reliable publisher serves any subscriber; subscribers ask for
+best effort, because a live image that is late is of no use. Lockstep needs every message, so its
+parameter file asks for reliable on every hop through the standard `qos_overrides` parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+    from rclpy.publisher import Publisher
+    from rclpy.subscription import Subscription
+
+    from samg_ros.nodes.diagnostics import Diagnostics
+
+DEPTH = 5
+
+
+def reliable(depth: int = DEPTH) -> QoSProfile:
+    """What cameras, commands and time steps are published with."""
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth,
+                      reliability=ReliabilityPolicy.RELIABLE)
+
+
+def sensor_data(depth: int = DEPTH) -> QoSProfile:
+    """What images are subscribed with."""
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth,
+                      reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+def publisher(node: Node, diagnostics: Diagnostics, message_type: Any, topic: str,
+              profile: QoSProfile) -> Publisher:
+    """Create a publisher with QoS overrides by parameter and mismatches on /diagnostics.
+
+    Args:
+        node: the node that publishes.
+        diagnostics: where a mismatch is reported.
+        message_type: class of the message.
+        topic: topic name.
+        profile: QoS unless `qos_overrides.<topic>.publisher.*` says otherwise.
+    """
+    events = PublisherEventCallbacks(
+        incompatible_qos=_reporter(node, diagnostics, topic, 'a subscriber', 'asks for'))
+    return node.create_publisher(
+        message_type, topic, profile, event_callbacks=events,
+        qos_overriding_options=QoSOverridingOptions.with_default_policies())
+
+
+def subscription(node: Node, diagnostics: Diagnostics, message_type: Any, topic: str,
+                 callback: Callable[[Any], None], profile: QoSProfile) -> Subscription:
+    """Create a subscription; as `publisher`, with `qos_overrides.<topic>.subscription.*`."""
+    events = SubscriptionEventCallbacks(
+        incompatible_qos=_reporter(node, diagnostics, topic, 'a publisher', 'offers'))
+    return node.create_subscription(
+        message_type, topic, callback, profile, event_callbacks=events,
+        qos_overriding_options=QoSOverridingOptions.with_default_policies())
+
+
+def _reporter(node: Node, diagnostics: Diagnostics, topic: str, who: str, does: str,
+              ) -> Callable[[Any], None]:
+    def report(event: Any) -> None:
+        policy = qos_policy_name_from_kind(event.last_policy_kind)
+        name = node.resolve_topic_name(topic)
+        message = (f"{who} of '{name}' {does} another {policy} than {node.get_name()}: nothing "
+                   f'passes between them; change qos_overrides.{name} of one of the two')
+        diagnostics.mismatches[name] = message
+        node.get_logger().error(message)
+    return report

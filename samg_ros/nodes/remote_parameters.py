@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads parameters of another node, which may not be there yet.
+
+Some facts are known to one node and needed by another: the action limits to the simulator, the
+masker's settings to perception. Asking for them beats writing them down twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rcl_interfaces.srv import GetParameters
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.parameter import parameter_value_to_python
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+_RETRY_S = 0.1
+_GIVE_UP_S = 2.0
+
+
+class RemoteParameters:
+    """Asks until all parameters are set, then calls back once."""
+
+    def __init__(self, node: Node, remote: str, names: tuple[str, ...],
+                 on_ready: Callable[[dict[str, Any]], None]) -> None:
+        """Begin to ask.
+
+        Args:
+            node: the node that asks.
+            remote: name of the node that knows.
+            names: the parameters.
+            on_ready: gets name -> value.
+        """
+        self._node, self._names, self._on_ready = node, list(names), on_ready
+        self.remote = remote
+        self.ready = False
+        self._waited_s = 0.0
+        self._future: Any = None
+        self._client = node.create_client(GetParameters, f'{remote}/get_parameters')
+        self._timer = node.create_timer(_RETRY_S, self._try,
+                                        clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _try(self) -> None:
+        self._waited_s += _RETRY_S
+        if self.ready or not self._client.service_is_ready():
+            return
+        if self._future is None or self._waited_s > _GIVE_UP_S:
+            if self._future is not None:  # the other node went away before it answered
+                self._client.remove_pending_request(self._future)
+            self._waited_s = 0.0
+            self._future = self._client.call_async(GetParameters.Request(names=self._names))
+            self._future.add_done_callback(self._on_answer)
+
+    def _on_answer(self, future: Any) -> None:
+        if future is not self._future:
+            return
+        self._future = None
+        if future.cancelled() or future.exception() is not None:
+            return
+        values = [parameter_value_to_python(value) for value in future.result().values]
+        if self.ready or len(values) != len(self._names) or None in [
+                value if value is None else 0 for value in values]:
+            return  # not declared yet
+        self.ready = True
+        self._timer.cancel()
+        self._on_ready(dict(zip(self._names, values, strict=True)))

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One set of choices, turned into the parameters of every node of the training graph.
+
+The launch file and the one-process runner both make their parameters here, so that a choice such
+as the action repeat cannot come out differently in two nodes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samg_ros.errors import ConfigError, VideoError
+from samg_ros.rl.config import TrainConfig, preset
+from samg_ros.sim.settings import get_setting
+from samg_ros.sim.tasks import get_task
+
+REMAPPINGS = {'perception': (('image', 'camera/image_raw'),
+                             ('camera_info', 'camera/camera_info'))}
+"""Topic names of each node that differ from its own, in a simulated graph."""
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """What is to be trained, on what, and where it is written."""
+
+    config: TrainConfig
+    preset: str
+    steps: int
+    """As asked for; 0 takes the preset's."""
+    overrides: str
+    """Other fields of the configuration, as JSON."""
+    run_dir: Path
+    reference: Path
+    """Folder or image of the reference; `run_dir / 'reference'` if it is still to be rendered."""
+    videos: Path | None
+    """Folder of background videos."""
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether there is anything to mask."""
+        return self.config.observation.source == 'masked'
+
+    def parameters(self, node: str) -> dict[str, Any]:
+        """Return the parameters that this plan gives a node: mujoco_bridge, perception, trainer."""
+        config = self.config
+        reference = str(self.reference) if self.needs_reference else ''
+        if node == 'mujoco_bridge':
+            return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
+                    'height': config.camera_size, 'width': config.camera_size,
+                    'action_repeat': config.action_repeat,
+                    'videos': '' if self.videos is None else str(self.videos)}
+        if node == 'perception':
+            return {'reference': reference, 'fill': list(config.observation.fill)}
+        return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
+                'preset': self.preset, 'steps': self.steps, 'overrides': self.overrides,
+                'run_dir': str(self.run_dir), 'reference': reference}
+
+
+def make_config(task: str, preset_name: str = 'quick', setting: str = 'train', seed: int = 0,
+                steps: int = 0, overrides: str = '') -> TrainConfig:
+    """Return the configuration of a training run.
+
+    Args:
+        task: task name.
+        preset_name: 'quick' or 'paper'.
+        setting: visual setting to train in.
+        seed: of everything random.
+        steps: agent steps; 0 takes the preset's.
+        overrides: other fields of TrainConfig as a JSON object; empty for none.
+
+    Raises:
+        UnknownTaskError: if there is no such task.
+        UnknownSettingError: if there is no such setting.
+        ConfigError: if the preset, a field or a value is not usable.
+    """
+    get_task(task)
+    get_setting(setting)
+    values: dict[str, Any] = {}
+    if overrides:
+        try:
+            parsed = json.loads(overrides)
+        except ValueError as error:
+            raise ConfigError(f'overrides {overrides!r} is not JSON: {error}') from error
+        if not isinstance(parsed, Mapping):
+            raise ConfigError(f'overrides {overrides!r} must be a JSON object: field -> value')
+        values.update(parsed)
+    if steps:
+        values['steps'] = steps
+    return preset(preset_name, task, **{**values, 'setting': setting, 'seed': seed})
+
+
+def make_plan(task: str, preset_name: str = 'quick', setting: str = 'train', seed: int = 0,
+              steps: int = 0, overrides: str = '', run_dir: str | Path = '',
+              reference: str | Path = '', videos: str | Path = '') -> TrainPlan:
+    """Check the choices of a training run and complete them.
+
+    Args:
+        task: task name.
+        preset_name: 'quick' or 'paper'.
+        setting: visual setting to train in.
+        seed: of everything random.
+        steps: agent steps; 0 takes the preset's.
+        overrides: other fields of TrainConfig as a JSON object.
+        run_dir: empty takes runs/<task>-<preset>-<seed>.
+        reference: folder or image; empty to render one from the simulator into the run folder.
+        videos: folder of background videos; empty for procedural ones.
+
+    Raises:
+        SamgError: if one of them is not usable.
+    """
+    config = make_config(task, preset_name, setting, seed, steps, overrides)
+    folder = Path(run_dir).expanduser() if str(run_dir) else \
+        Path('runs') / f'{task}-{preset_name}-{seed}'
+    if str(videos) and not Path(videos).expanduser().is_dir():
+        raise VideoError(f"there is no folder of videos at '{videos}'")
+    return TrainPlan(
+        config=config, preset=preset_name, steps=steps, overrides=overrides,
+        run_dir=folder.resolve(),
+        reference=(Path(reference).expanduser() if str(reference) else folder / 'reference'
+                   ).resolve(),
+        videos=Path(videos).expanduser().resolve() if str(videos) else None)
