@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps graphs on one machine apart.
+
+Two training runs in the default domain would answer each other's frames. A process that holds a
+whole graph needs nobody outside, so it takes a free domain of its own and stays on this machine,
+unless the user has said otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+
+_PORT_BASE, _PORTS_PER_DOMAIN, _UNICAST_OFFSET = 7400, 250, 10
+"""DDS's rule for the discovery ports of a domain (DDSI-RTPS 2.5, section 9.6.2.3)."""
+_DOMAINS = range(1, 101)
+"""Domains whose ports stay below Linux's ephemeral ones; 0 is the default and left to others."""
+
+
+def choose_domain() -> int:
+    """Set ROS_DOMAIN_ID and the discovery range in the environment, where the user did not.
+
+    Must be called before `rclpy.init`.
+
+    Returns:
+        The domain that will be used.
+    """
+    if not {'ROS_LOCALHOST_ONLY', 'ROS_AUTOMATIC_DISCOVERY_RANGE'} & os.environ.keys():
+        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'  # Jazzy and later
+    if 'ROS_DOMAIN_ID' not in os.environ:
+        candidates = list(_DOMAINS)
+        random.SystemRandom().shuffle(candidates)
+        free = next((domain for domain in candidates if _is_free(domain)), candidates[0])
+        os.environ['ROS_DOMAIN_ID'] = str(free)
+    return int(os.environ['ROS_DOMAIN_ID'] or 0)
+
+
+def _is_free(domain: int) -> bool:
+    """Whether nobody on this machine has the first participant's discovery port of a domain."""
+    port = _PORT_BASE + _PORTS_PER_DOMAIN * domain + _UNICAST_OFFSET
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(('', port))
+        except OSError:
+            return False
+    return True

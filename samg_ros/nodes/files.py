@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds the package's parameter files, in a checkout, a wheel and a colcon install alike."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import samg_ros
+from samg_ros.errors import ConfigError
+
+
+def share_file(name: str) -> Path:
+    """Return the path of an installed file.
+
+    Args:
+        name: path below share/samg_ros: 'config/sim_train.yaml'.
+
+    Raises:
+        ConfigError: if it is not there.
+    """
+    places = [Path(samg_ros.__file__).resolve().parents[1], Path(sys.prefix) / 'share/samg_ros']
+    try:
+        from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+        places.append(Path(get_package_share_directory('samg_ros')))
+    except (ImportError, PackageNotFoundError):
+        pass
+    for place in places:
+        if (place / name).is_file():
+            return place / name
+    raise ConfigError(f"the file '{name}' of samg_ros is missing; looked in "
+                      f'{", ".join(str(place) for place in places)}; install the package again')

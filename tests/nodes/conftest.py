@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs real nodes on a real executor and real Fast DDS, each test in its own ROS context."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.signals import SignalHandlerOptions
+
+from samg_ros.nodes.base import close, make_executor
+from samg_ros.nodes.domain import choose_domain
+from samg_ros.nodes.parameters import overrides
+
+CONFIG = Path(__file__).parents[2] / 'config' / 'sim_train.yaml'
+
+
+class Graph:
+    """Nodes under test and one node that looks at them from outside."""
+
+    def __init__(self) -> None:
+        self.executor = make_executor()
+        self.nodes: list[Any] = []
+        self.probe = rclpy.create_node('probe')
+        self.executor.add_node(self.probe)
+        self.diagnostics: dict[str, Any] = {}
+        self.probe.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self.diagnostics[status.name] = status
+
+    def values(self, name: str) -> dict[str, str]:
+        """The figures of a status by its name; empty before it came."""
+        status = self.diagnostics.get(name)
+        return {} if status is None else {pair.key: pair.value for pair in status.values}
+
+    def add(self, node_class: Any, parameters: dict[str, Any] | None = None,
+            remappings: tuple[tuple[str, str], ...] = ()) -> Any:
+        """Build a node, with diagnostics that come quickly."""
+        arguments = ['--ros-args'] + [part for pair in remappings
+                                      for part in ('-r', f'{pair[0]}:={pair[1]}')]
+        node = node_class(cli_args=arguments, parameter_overrides=overrides(
+            {'diagnostics_period_s': 0.05, **(parameters or {})}))
+        self.nodes.append(node)
+        self.executor.add_node(node)
+        return node
+
+    def remove(self, node: Any) -> None:
+        """End one node."""
+        self.nodes.remove(node)
+        self.executor.remove_node(node)
+        close([node])
+
+    def until(self, condition: Callable[[], Any], timeout_s: float = 20.0) -> None:
+        """Spin until the condition holds; fail if it does not in time."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, 'it did not happen in time'
+            self.executor.spin_once(timeout_sec=0.02)
+            for node in self.nodes:
+                if node.error is not None:
+                    raise node.error
+
+    def spin_for(self, seconds: float) -> None:
+        """Spin for a while, come what may."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.executor.spin_once(timeout_sec=0.01)
+
+    def listen(self, message_type: Any, topic: str, qos: Any = 50) -> list[Any]:
+        """Return a list that the probe fills with the messages of a topic."""
+        messages: list[Any] = []
+        self.probe.create_subscription(message_type, topic, messages.append, qos)
+        return messages
+
+    def call(self, service_type: Any, name: str, request: Any) -> Any:
+        """Call a service and return the answer."""
+        client = self.probe.create_client(service_type, name)
+        self.until(client.service_is_ready)
+        future = client.call_async(request)
+        self.until(future.done)
+        return future.result()
+
+
+@pytest.fixture
+def graph() -> Iterator[Graph]:
+    choose_domain()
+    rclpy.init(args=['--ros-args', '--params-file', str(CONFIG)],
+               signal_handler_options=SignalHandlerOptions.NO)
+    made = Graph()
+    try:
+        yield made
+    finally:
+        close(made.nodes)
+        made.probe.destroy_node()
+        made.executor.shutdown()
+        rclpy.try_shutdown()
+
+
+os.environ.setdefault('MUJOCO_GL', 'egl')

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+import math
+
+import numpy as np
+import pytest
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import SetBool, Trigger
+
+from samg_ros.errors import SamgError
+from samg_ros.nodes import command, time_step
+from samg_ros.nodes.conversions import image_to_mask, image_to_rgb
+from samg_ros.nodes.pairing import stamp_of
+from samg_ros.sim.bridge_node import MujocoBridge
+from samg_ros.sim.env import SimEnv
+
+TASK = 'cartpole_swingup'
+
+
+class Driver:
+    """Plays the policy: sees time steps, sends commands."""
+
+    def __init__(self, graph, **parameters):
+        self.graph = graph
+        self.infos = []
+        self.images = graph.listen(Image, 'camera/image_raw')
+        graph.probe.create_subscription(
+            Float64MultiArray, 'time_step',
+            lambda message: self.infos.append(time_step.from_message(message)), 50)
+        self.publisher = graph.probe.create_publisher(Float64MultiArray, 'command', 10)
+        self.bridge = graph.add(MujocoBridge, {'task': TASK, **parameters})
+        graph.until(lambda: self.infos and self.images
+                    and self.publisher.get_subscription_count())
+
+    def send(self, action, frame_index):
+        self.publisher.publish(command.to_message(action, frame_index))
+
+    def send_raw(self, values):
+        self.publisher.publish(Float64MultiArray(data=values))
+
+    def frames(self):
+        """Time steps, each frame once, in the order in which they came."""
+        return list({info.frame_index: info for info in self.infos}.values())
+
+    def wait_for_frame(self, index):
+        self.graph.until(lambda: self.infos[-1].frame_index >= index)
+
+    def wait_for_drop(self, fault):
+        self.graph.until(lambda: self.graph.values('mujoco_bridge: commands').get(fault) == '1')
+
+
+def test_lockstep_steps_once_per_command_and_then_waits(graph):
+    driver = Driver(graph)
+    driver.send([0.5], 0)
+    driver.wait_for_frame(1)
+    graph.spin_for(0.3)
+    assert [info.frame_index for info in driver.frames()] == [0, 1]
+    assert driver.frames()[1].step_type == time_step.MID
+
+
+def test_every_message_of_a_frame_has_its_stamp_and_the_clock_shows_it(graph):
+    truths = graph.listen(Image, 'camera/segmentation')
+    infos = graph.listen(CameraInfo, 'camera/camera_info')
+    joints = graph.listen(JointState, 'joint_states')
+    clocks = graph.listen(Clock, '/clock')
+    driver = Driver(graph)
+    graph.until(lambda: driver.bridge._truth.get_subscription_count())
+    for index in range(5):
+        driver.wait_for_frame(index)
+        driver.send([0.1], index)
+    driver.wait_for_frame(5)
+    last = driver.infos[-1].stamp
+    graph.until(lambda: all(messages and stamp_of(messages[-1]) == last
+                            for messages in (driver.images, truths, infos, joints)))
+    graph.until(lambda: (clocks[-1].clock.sec, clocks[-1].clock.nanosec) == last)
+    assert driver.images[-1].header == truths[-1].header == infos[-1].header
+    assert driver.images[-1].header.frame_id.endswith('_optical')
+    assert joints[-1].name == ['slider', 'hinge_1'] and len(joints[-1].position) == 2
+    assert image_to_mask(truths[-1]).any() and not image_to_mask(truths[-1]).all()
+
+
+def test_camera_info_has_the_intrinsics_of_the_camera(graph):
+    infos = graph.listen(CameraInfo, 'camera/camera_info')
+    driver = Driver(graph, height=48, width=64)
+    graph.until(lambda: infos)
+    fovy = driver.bridge._env.model.camera(0).fovy[0]
+    focal = 24 / math.tan(math.radians(fovy) / 2)
+    assert np.allclose(infos[0].k, [focal, 0, 31.5, 0, focal, 23.5, 0, 0, 1])
+    assert np.array_equal(np.reshape(infos[0].p, (3, 4))[:, :3].reshape(-1), infos[0].k)
+    assert (infos[0].height, infos[0].width) == (48, 64)
+
+
+def test_an_unanswered_frame_is_published_again_with_the_same_stamp(graph):
+    driver = Driver(graph, lockstep_timeout_s=0.1)
+    graph.until(lambda: len(driver.images) >= 3)
+    assert len({stamp_of(image) for image in driver.images}) == 1
+    driver.send([0.5], 0)
+    driver.wait_for_frame(1)
+    graph.until(lambda: sum(info.frame_index == 1 for info in driver.infos) >= 2)
+    graph.until(lambda: graph.values('mujoco_bridge: simulation')['repeats'] != '0')
+
+
+@pytest.mark.parametrize('fault, values', [
+    ('wrong_size', []), ('wrong_size', [0.1, 0.2]), ('not_finite', [math.nan]),
+    ('not_finite', [-math.inf])])
+def test_a_bad_command_is_dropped_counted_and_waited_past(graph, fault, values):
+    driver = Driver(graph)
+    driver.send_raw(values)
+    driver.wait_for_drop(fault)
+    assert fault in graph.diagnostics['mujoco_bridge: commands'].message or \
+        fault in graph.values('mujoco_bridge: commands')['last']
+    assert driver.bridge.frame_index == 0
+    driver.send_raw([0.5])
+    driver.wait_for_frame(1)
+
+
+def test_duplicate_late_and_unknown_commands_change_nothing(graph):
+    driver = Driver(graph)
+    for index in range(3):
+        driver.send([0.5], index)
+        driver.wait_for_frame(index + 1)
+    driver.send([-1.0], 2)
+    driver.wait_for_drop('duplicate')
+    driver.send([-1.0], 0)
+    driver.wait_for_drop('late')
+    driver.send([-1.0], 17)
+    driver.wait_for_drop('unknown_frame')
+    assert driver.bridge.frame_index == 3
+    driver.send([0.5], 3)
+    driver.wait_for_frame(4)
+    reference = SimEnv(TASK)
+    reference.reset()
+    for _ in range(4):
+        expected = reference.step(np.array([0.5]))
+    assert driver.infos[-1].reward == expected.reward
+    graph.until(lambda: stamp_of(driver.images[-1]) == driver.infos[-1].stamp)
+    assert np.array_equal(image_to_rgb(driver.images[-1]), expected.frame)
+
+
+def test_after_the_last_step_any_command_begins_the_next_episode(graph):
+    driver = Driver(graph, action_repeat=100)
+    for index in range(11):
+        driver.send([0.0], index)
+        driver.wait_for_frame(index + 1)
+    kinds = [info.step_type for info in driver.frames()]
+    assert kinds == [0] + [1] * 9 + [2, 0]
+    stamps = [info.stamp for info in driver.frames()]
+    assert stamps == sorted(set(stamps))
+
+
+def test_reset_service_begins_an_episode_and_late_answers_are_dropped(graph):
+    driver = Driver(graph)
+    driver.send([0.5], 0)
+    driver.wait_for_frame(1)
+    assert graph.call(Trigger, 'mujoco_bridge/reset', Trigger.Request()).success
+    driver.wait_for_frame(2)
+    assert driver.infos[-1].step_type == time_step.FIRST
+    driver.send([0.5], 1)
+    driver.wait_for_drop('duplicate')
+    driver.send([0.5], 2)
+    driver.wait_for_frame(3)
+
+
+def test_paused_the_bridge_keeps_one_command_until_it_runs_again(graph):
+    driver = Driver(graph)
+    graph.call(SetBool, 'mujoco_bridge/set_paused', SetBool.Request(data=True))
+    driver.send([0.5], 0)
+    driver.send([0.7], 0)
+    driver.wait_for_drop('duplicate')
+    assert driver.bridge.frame_index == 0
+    graph.call(SetBool, 'mujoco_bridge/set_paused', SetBool.Request(data=False))
+    driver.wait_for_frame(1)
+
+
+def test_realtime_runs_on_the_wall_clock_without_commands(graph):
+    driver = Driver(graph, mode='realtime', rate_hz=50.0)
+    start = len(driver.infos)
+    graph.spin_for(1.0)
+    assert 40 <= len(driver.infos) - start <= 60
+    assert driver.infos[-1].stamp_sec > 1_000_000_000
+
+
+def test_realtime_keeps_the_last_command(graph):
+    driver = Driver(graph, mode='realtime', rate_hz=50.0)
+    driver.send_raw([0.75])
+    graph.until(lambda: driver.bridge._latest.tolist() == [0.75])
+    graph.spin_for(0.2)
+    assert driver.bridge._latest.tolist() == [0.75]
+
+
+@pytest.mark.parametrize('parameters, said', [
+    ({'task': 'cartpole_swingupp'}, 'cartpole_swingup'), ({'setting': 'video_hrd'}, 'video_hard'),
+    ({'mode': 'lockstop'}, 'lockstep, realtime'), ({'height': 2}, 'height'),
+    ({'rate_hz': 'fast'}, 'rate_hz'),
+    ({'setting': 'video_hard', 'videos': '/nowhere/at/all'}, '/nowhere/at/all')])
+def test_a_wrong_parameter_is_a_one_line_error_that_names_it(graph, parameters, said):
+    with pytest.raises(SamgError, match=said) as caught:
+        graph.add(MujocoBridge, parameters)
+    assert '\n' not in str(caught.value)
+
+
+def test_lockstep_over_ros_equals_the_environment_bit_for_bit(graph):
+    actions = np.random.default_rng(3).uniform(-1, 1, (100, 1))
+    driver = Driver(graph, setting='video_hard', seed=5, action_repeat=15)
+    truths = graph.listen(Image, 'camera/segmentation')
+    graph.until(lambda: driver.bridge._truth.get_subscription_count())
+    for index, action in enumerate(actions):
+        driver.send(action, index)
+        driver.wait_for_frame(index + 1)
+    graph.until(lambda: stamp_of(driver.images[-1]) == driver.infos[-1].stamp == stamp_of(truths[-1]))
+    images = {stamp_of(image): image for image in driver.images}
+    masks = {stamp_of(image): image for image in truths}
+    env = SimEnv(TASK, 'video_hard', seed=5, action_repeat=15)
+    expected = env.reset()
+    assert any(info.step_type == time_step.LAST for info in driver.frames())
+    for index, info in enumerate(driver.frames()):
+        if index:
+            expected = env.reset() if expected.last else env.step(actions[index - 1])
+        assert (info.reward, info.discount, info.step_type, info.step_index, info.time_ns) == (
+            expected.reward, expected.discount, expected.step_type, expected.step_index,
+            expected.time_ns)
+        assert np.array_equal(image_to_rgb(images[info.stamp]), expected.frame)
+        if info.stamp in masks:
+            assert np.array_equal(image_to_mask(masks[info.stamp]), expected.mask)
+    assert len(masks) >= 100
