@@ -95,7 +95,11 @@ class ObservationSpec:
             raise ConfigError(
                 f"unknown observation setting '{unknown[0]}'; known are {', '.join(known)}"
             )
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        typed: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return cls(**typed)
 
     def select_joints(
         self, names: Sequence[str], positions: ArrayLike
@@ -188,7 +192,8 @@ class Observer:
         if frame.shape[:2] != (size, size):
             shrinks = min(frame.shape[:2]) >= size
             method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-            frame = cv2.resize(np.ascontiguousarray(frame), (size, size), interpolation=method)
+            resized = cv2.resize(np.ascontiguousarray(frame), (size, size), interpolation=method)
+            frame = np.asarray(resized, dtype=np.uint8)
         return np.array(frame.transpose(2, 0, 1), order='C')
 
     def _observation(self, proprioception: ArrayLike | None) -> Observation:

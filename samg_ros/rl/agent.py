@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DrQ-v2 (Yarats et al. 2021, arXiv 2107.09645): what the agent does with a batch.
+
+Equation numbers refer to that paper. Losses stay tensors until somebody reads them, so that a
+GPU never waits for a log line.
+"""
+
+import importlib
+import importlib.util
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from samg_ros.observation import Observation
+from samg_ros.rl.augmentation import shift, shift_offsets
+from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.networks import Actor, Critic, Encoder
+from samg_ros.rl.replay import Batch
+
+if importlib.util.find_spec('triton') is not None:
+    # Optimisers load triton's LLVM, which crashes once OpenGL has loaded Mesa's: be first.
+    importlib.import_module('triton')
+
+
+class DrQv2Agent:
+    """The networks, their optimisers and one random generator.
+
+    Two agents built with the same configuration and fed the same batches are equal to the bit
+    on one machine.
+    """
+
+    def __init__(self, config: TrainConfig, actions: int, device: str = 'cpu') -> None:
+        """Build the networks with the configuration's seed.
+
+        Args:
+            config: widths, rates and schedules.
+            actions: number of action components.
+            device: torch device.
+        """
+        self.config = config
+        self.actions = actions
+        self.device = torch.device(device)
+        spec = config.observation
+        channels, size, _ = spec.pixels_shape
+        joints = len(spec.proprioception)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.encoder = Encoder(channels, size, config.convolutions)
+            width = self.encoder.output_dim
+            self.actor = Actor(width, joints, actions, config)
+            self.critic = Critic(width, joints, actions, config)
+            self.critic_target = Critic(width, joints, actions, config)
+        self.critic_target.load_state_dict(self.critic.state_dict())
+        for name in self._modules():
+            getattr(self, name).to(self.device)
+        self.critic_target.requires_grad_(False)
+        fused = self.device.type in ('cpu', 'cuda')
+        self.value_optimiser = torch.optim.Adam(
+            [*self.encoder.parameters(), *self.critic.parameters()],
+            lr=config.learning_rate,
+            fused=fused,
+        )
+        self.actor_optimiser = torch.optim.Adam(
+            self.actor.parameters(), lr=config.learning_rate, fused=fused
+        )
+        self.generator = torch.Generator(self.device).manual_seed(config.seed)
+
+    @torch.no_grad()
+    def act(self, observation: Observation, step: int | None = None) -> NDArray[np.float32]:
+        """Choose an action for one observation.
+
+        Args:
+            observation: from an Observer with the configuration's spec.
+            step: agent step, for the exploration noise; None for the mean without noise.
+
+        Returns:
+            (actions,) float32 in [-1, 1].
+        """
+        pixels = torch.from_numpy(observation['pixels'])[None].to(self.device)
+        joints = None
+        if self.config.observation.proprioception:
+            joints = torch.from_numpy(observation['proprioception'])[None].to(self.device)
+        action = self.actor(self.encoder(pixels), joints)[0]
+        if step is not None:
+            action = action + self.config.noise(step) * self._normal(action)
+            action = action.clamp(-1, 1)
+        result: NDArray[np.float32] = action.cpu().numpy()
+        return result
+
+    def random_action(self) -> NDArray[np.float32]:
+        """Return a uniformly random action, (actions,) float32 in [-1, 1]."""
+        unit = torch.rand(self.actions, generator=self.generator, device=self.device)
+        result: NDArray[np.float32] = (unit * 2 - 1).cpu().numpy()
+        return result
+
+    def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Take one gradient step of critic, encoder and actor.
+
+        Args:
+            batch: transitions from the replay.
+            step: agent step, for the noise schedule.
+
+        Returns:
+            Scalars by name: 'critic_loss', 'actor_loss', 'value', 'batch_reward'.
+        """
+        pad, count = self.config.shift_pad, len(batch.action)
+        offsets = shift_offsets(2 * count, pad, self.generator)
+        noise = self.config.noise(step)
+
+        with torch.no_grad():
+            encoded_next = self.encoder(shift(batch.next_pixels, offsets[count:], pad))
+            next_action = self._noisy(self.actor(encoded_next, batch.next_joints), noise)
+            values = self.critic_target(encoded_next, batch.next_joints, next_action)
+            target = batch.reward + batch.discount * torch.minimum(*values)  # eq. 2
+
+        encoded = self.encoder(shift(batch.pixels, offsets[:count], pad))
+        first, second = self.critic(encoded, batch.joints, batch.action)
+        critic_loss = F.mse_loss(first, target) + F.mse_loss(second, target)  # eq. 1
+        self.value_optimiser.zero_grad()
+        critic_loss.backward()
+        self.value_optimiser.step()
+
+        encoded = encoded.detach()
+        action = self._noisy(self.actor(encoded, batch.joints), noise)
+        self.critic.requires_grad_(False)
+        values = self.critic(encoded, batch.joints, action)
+        self.critic.requires_grad_(True)
+        actor_loss = -torch.minimum(*values).mean()  # eq. 3
+        self.actor_optimiser.zero_grad()
+        actor_loss.backward()
+        self.actor_optimiser.step()
+
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.critic_target.parameters()),
+                list(self.critic.parameters()),
+                self.config.target_rate,
+            )
+        return {
+            'critic_loss': critic_loss.detach(),
+            'actor_loss': actor_loss.detach(),
+            'value': target.mean(),
+            'batch_reward': batch.reward.mean(),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return networks, optimisers and generator, all as tensors and plain types."""
+        state = {name: getattr(self, name).state_dict() for name in self._modules()}
+        state['value_optimiser'] = self.value_optimiser.state_dict()
+        state['actor_optimiser'] = self.actor_optimiser.state_dict()
+        state['generator'] = self.generator.get_state()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        for name in self._modules():
+            getattr(self, name).load_state_dict(state[name])
+        self.value_optimiser.load_state_dict(state['value_optimiser'])
+        self.actor_optimiser.load_state_dict(state['actor_optimiser'])
+        self.generator.set_state(state['generator'].cpu())
+
+    @staticmethod
+    def _modules() -> tuple[str, ...]:
+        return 'encoder', 'actor', 'critic', 'critic_target'
+
+    def _normal(self, like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=self.generator, device=self.device)
+
+    def _noisy(self, mean: Tensor, noise: float) -> Tensor:
+        """Add clipped noise and keep the gradient of the mean through the clamp (section 3.1)."""
+        clip = self.config.noise_clip
+        action = mean + (noise * self._normal(mean)).clamp_(-clip, clip)
+        inside = action.detach().clamp(-1 + 1e-6, 1 - 1e-6)
+        return action + (inside - action.detach())

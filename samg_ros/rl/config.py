@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The settings of a training run, as one dataclass that a reader can take in at a glance.
+
+The dataclass is the configuration file, the command line and its help at once, and it travels
+in the checkpoint. Budgets and schedules count agent steps, never seconds, so that a run is the
+same run on every machine.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from samg_ros.errors import ConfigError
+from samg_ros.observation import ObservationSpec
+
+PRESETS = ('quick', 'paper')
+"""quick: two CPU cores, minutes. paper: the figures of SAM-G and DrQ-v2, for a GPU."""
+
+_SLOW_TASKS = ('cheetah_run', 'hopper_hop', 'quadruped_walk')
+"""Tasks that DrQ-v2 gives 3.1M frames and a noise schedule over 500k of them."""
+
+_QUICK_REPEAT = {
+    'cartpole': 8,
+    'cheetah': 4,
+    'walker': 2,
+    'ball_in_cup': 4,
+    'finger': 2,
+    'reacher': 4,
+    'hopper': 4,
+    'quadruped': 4,
+}
+"""Control steps per action by domain; the first five are those of the PlaNet benchmark."""
+
+_AT_LEAST_1 = (
+    'camera_size',
+    'action_repeat',
+    'steps',
+    'update_every',
+    'replay_capacity',
+    'batch_size',
+    'n_step',
+    'noise_steps',
+    'feature_dim',
+    'hidden_dim',
+    'checkpoint_every',
+)
+_AT_LEAST_0 = ('seed', 'random_steps', 'shift_pad', 'noise_start', 'noise_end', 'noise_clip')
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a training run computes.
+
+    Raises:
+        ConfigError: if a value is out of range; the message names the field.
+    """
+
+    task: str = 'cartpole_swingup'
+    """Task to train on, as `samg_ros.sim.tasks` names it."""
+    preset: str = 'quick'
+    """The preset that the other values came from."""
+    seed: int = 0
+    """Seed of the simulation, the network weights, the exploration and the replay."""
+    observation: ObservationSpec = field(default_factory=ObservationSpec)
+    """What the policy sees."""
+    setting: str = 'train'
+    """Visual setting to train in."""
+    camera_size: int = 84
+    """Side of the square camera frame in pixels, on which the masking works."""
+    action_repeat: int = 2
+    """Control steps of the simulation for one action; environment frames = steps x this."""
+    steps: int = 550_000
+    """Training budget in agent steps."""
+    random_steps: int = 2_000
+    """Agent steps with uniformly random actions at the start."""
+    update_after: int = 2_000
+    """Agent steps before the first update."""
+    update_every: int = 2
+    """Agent steps between two updates."""
+    replay_capacity: int = 1_000_000
+    """Time steps that the replay remembers."""
+    batch_size: int = 256
+    """Transitions in one update."""
+    n_step: int = 3
+    """Rewards summed before the bootstrap value."""
+    discount: float = 0.99
+    """Discount of one agent step."""
+    learning_rate: float = 1e-4
+    """Learning rate of Adam for encoder, actor and critic."""
+    target_rate: float = 0.01
+    """Share of the critic that moves into its target at every update (tau)."""
+    noise_start: float = 1.0
+    """Standard deviation of the exploration noise at the first step."""
+    noise_end: float = 0.1
+    """Standard deviation of the exploration noise after `noise_steps`."""
+    noise_steps: int = 50_000
+    """Agent steps over which the noise falls linearly."""
+    noise_clip: float = 0.3
+    """Limit of the noise in the actions that the updates are computed with."""
+    shift_pad: int = 4
+    """Largest random shift of the observations in pixels."""
+    convolutions: tuple[tuple[int, int, int], ...] = (
+        (32, 3, 2),
+        (32, 3, 1),
+        (32, 3, 1),
+        (32, 3, 1),
+    )
+    """Layers of the encoder as channels, kernel, stride."""
+    feature_dim: int = 50
+    """Width of the layer between the encoder and each head."""
+    hidden_dim: int = 1024
+    """Width of the two hidden layers of actor and critics."""
+    checkpoint_every: int = 5_000
+    """Agent steps between two checkpoints."""
+
+    def __post_init__(self) -> None:
+        for name in _AT_LEAST_1:
+            self._check(name, getattr(self, name) >= 1, 'at least 1')
+        for name in _AT_LEAST_0:
+            self._check(name, getattr(self, name) >= 0, 'at least 0')
+        self._check('update_after', self.update_after >= 2, 'at least 2')
+        self._check('discount', 0 < self.discount <= 1, 'above 0 and at most 1')
+        self._check('learning_rate', self.learning_rate > 0, 'above 0')
+        self._check('target_rate', 0 < self.target_rate <= 1, 'above 0 and at most 1')
+        layers = tuple((int(c), int(k), int(s)) for c, k, s in self.convolutions)
+        self._check('convolutions', bool(layers) and min(map(min, layers)) >= 1, 'positive')
+        object.__setattr__(self, 'convolutions', layers)
+
+    def _check(self, name: str, good: bool, wanted: str) -> None:
+        if not good:
+            raise ConfigError(f'{name} must be {wanted}, got {getattr(self, name)!r}')
+
+    def noise(self, step: int) -> float:
+        """Return the exploration noise's standard deviation at an agent step."""
+        share = min(step / self.noise_steps, 1.0)
+        return self.noise_start + share * (self.noise_end - self.noise_start)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration in plain JSON types."""
+        values = asdict(self)
+        values['observation'] = self.observation.to_dict()
+        values['convolutions'] = [list(layer) for layer in self.convolutions]
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> 'TrainConfig':
+        """Rebuild a configuration from `to_dict`.
+
+        Raises:
+            ConfigError: if a key is unknown or a value out of range.
+        """
+        return _override(cls(), dict(values))
+
+
+def preset(name: str, task: str, **overrides: Any) -> TrainConfig:
+    """Return a preset's configuration for a task.
+
+    Args:
+        name: one of PRESETS.
+        task: task name; schedules and action repeat depend on it.
+        overrides: fields of TrainConfig that replace the preset's; fields of ObservationSpec
+            as `observation={...}`.
+
+    Raises:
+        ConfigError: if there is no such preset or field, or a value is out of range.
+    """
+    if name == 'paper':
+        config = _paper(task)
+    elif name == 'quick':
+        config = _quick(task)
+    else:
+        raise ConfigError(f"unknown preset '{name}'; known are {', '.join(PRESETS)}")
+    return _override(config, overrides)
+
+
+def field_help() -> dict[str, str]:
+    """Return every field's docstring, for command lines and parameter descriptors."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(TrainConfig))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    help_of: dict[str, str] = {}
+    for line, after in zip(body.body, body.body[1:], strict=False):
+        if isinstance(line, ast.AnnAssign) and isinstance(after, ast.Expr):
+            help_of[ast.unparse(line.target)] = ast.literal_eval(after.value)
+    return help_of
+
+
+def _paper(task: str) -> TrainConfig:
+    """SAM-G's DMControl setting: DrQ-v2's (arXiv 2107.09645, table 2) with longer schedules."""
+    slow = task in _SLOW_TASKS
+    walker = task.startswith('walker')
+    return TrainConfig(
+        task=task,
+        preset='paper',
+        steps=1_550_000 if slow else 550_000,
+        noise_steps=250_000 if slow else 50_000,
+        batch_size=512 if walker else 256,
+        n_step=1 if walker else 3,
+    )
+
+
+def _quick(task: str) -> TrainConfig:
+    """Figures found by trial on two CPU cores; docs/learning.md says how."""
+    repeat = next((r for d, r in _QUICK_REPEAT.items() if task.startswith(d)), 4)
+    return TrainConfig(
+        task=task,
+        preset='quick',
+        observation=ObservationSpec(size=48),
+        action_repeat=repeat,
+        steps=12_000,
+        random_steps=500,
+        update_after=500,
+        update_every=1,
+        replay_capacity=100_000,
+        batch_size=128,
+        learning_rate=1e-3,
+        noise_steps=3_000,
+        shift_pad=2,
+        convolutions=((16, 3, 2), (32, 3, 2), (32, 3, 2)),
+        hidden_dim=256,
+        checkpoint_every=1_000,
+    )
+
+
+def _override(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
+    """Replace fields by name, turning plain JSON types into the fields' types."""
+    known = {f.name: f for f in fields(TrainConfig)}
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(
+                f"unknown training setting '{name}'; known are {', '.join(sorted(known))}"
+            )
+        old = getattr(config, name)
+        if name == 'observation' and isinstance(value, Mapping):
+            value = ObservationSpec.from_dict({**old.to_dict(), **value})
+        elif isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        elif name == 'convolutions':
+            try:
+                value = tuple((int(c), int(k), int(s)) for c, k, s in value)
+            except (TypeError, ValueError):
+                raise ConfigError(
+                    'convolutions must be a list of (channels, kernel, stride), '
+                    f'got {value!r}'
+                ) from None
+        if type(value) is not type(old):
+            raise ConfigError(
+                f'{name} must be of type {type(old).__name__}, got {value!r}'
+            )
+        values[name] = value
+    return replace(config, **values)

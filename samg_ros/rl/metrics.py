@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run leaves to look at: metrics.csv and TensorBoard events, one line per episode."""
+
+import csv
+from pathlib import Path
+
+from samg_ros.errors import CheckpointError
+
+METRICS_NAME = 'metrics.csv'
+"""Name of the table in a run folder."""
+
+COLUMNS = (
+    'step',
+    'frames',
+    'episode',
+    'seconds',
+    'episode_return',
+    'episode_steps',
+    'mask_iou',
+    'steps_per_s',
+    'updates',
+    'critic_loss',
+    'actor_loss',
+    'value',
+    'batch_reward',
+)
+"""Columns of metrics.csv; a figure that does not exist for a line is left empty."""
+
+
+class MetricsLog:
+    """Appends lines to metrics.csv and to TensorBoard."""
+
+    def __init__(self, run_dir: Path | str, step: int) -> None:
+        """Open the table of a run.
+
+        Args:
+            run_dir: run folder, made if missing.
+            step: agent step that the run starts or resumes at; later lines are dropped.
+
+        Raises:
+            CheckpointError: if the table cannot be written.
+        """
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path = Path(run_dir) / METRICS_NAME
+        kept = [row for row in read_metrics(run_dir) if row['step'] <= step]
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self.path.with_suffix('.part')
+            with temporary.open('w', newline='') as file:
+                writer = csv.DictWriter(file, COLUMNS)
+                writer.writeheader()
+                writer.writerows(kept)
+            temporary.replace(self.path)
+            self._file = self.path.open('a', newline='')
+        except OSError as error:
+            raise CheckpointError(f'cannot write {self.path}: {error.strerror}') from error
+        self._table = csv.DictWriter(self._file, COLUMNS)
+        self._events = SummaryWriter(
+            str(Path(run_dir) / 'tensorboard'), purge_step=step + 1 if step else None
+        )
+
+    def write(self, row: dict[str, float]) -> None:
+        """Append one line; `row` has names from COLUMNS, 'step' among them."""
+        self._table.writerow(row)
+        self._file.flush()
+        for name, value in row.items():
+            if name not in ('step', 'frames', 'episode'):
+                self._events.add_scalar(f'train/{name}', value, int(row['step']))
+
+    def close(self) -> None:
+        """Write what is pending and close both."""
+        self._file.close()
+        self._events.close()
+
+
+def read_metrics(run_dir: Path | str) -> list[dict[str, float]]:
+    """Return the lines of a run's metrics.csv; none if it has no such file.
+
+    A line that was cut short by a kill is left out.
+    """
+    path = Path(run_dir) / METRICS_NAME
+    if not path.is_file():
+        return []
+    rows = []
+    with path.open(newline='') as file:
+        for row in csv.DictReader(file):
+            try:
+                values = {k: float(v) for k, v in row.items() if k in COLUMNS and v}
+            except ValueError:
+                continue
+            if None not in row and None not in row.values() and 'step' in values:
+                rows.append(values)
+    return rows
