@@ -7,6 +7,7 @@ rail, cup and ball but not the string, finger and spinner with their decorations
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,11 @@ TASKS = (
 )
 
 
+def _not_about_old_attributes(record: logging.LogRecord) -> bool:
+    """Drop MuJoCo's remark that the suite's own XML uses an old attribute: nobody can act on it."""
+    return 'is deprecated' not in record.getMessage()
+
+
 class SuiteSimulation:
     """A Control Suite environment as a `samg_ros.sim.tasks.Simulation`."""
 
@@ -57,7 +63,12 @@ class SuiteSimulation:
         choose_backend()
         from dm_control import suite
 
-        self._env = suite.load(spec.domain, spec.task, task_kwargs={'random': seed})
+        absl_log = logging.getLogger('absl')
+        absl_log.addFilter(_not_about_old_attributes)
+        try:
+            self._env = suite.load(spec.domain, spec.task, task_kwargs={'random': seed})
+        finally:
+            absl_log.removeFilter(_not_about_old_attributes)
         self._name = spec.name
         action_spec = self._env.action_spec()
         self._low = np.array(action_spec.minimum, dtype=np.float64)
@@ -86,7 +97,7 @@ class SuiteSimulation:
 
     @property
     def control_timestep_ns(self) -> int:
-        return int(round(self._env.control_timestep() * 1e9))
+        return round(self._env.control_timestep() * 1e9)
 
     def seed(self, seed: int) -> None:
         self._env.task.random.seed(seed)

@@ -114,6 +114,11 @@ class SimEnv:
         return self._simulation.control_timestep_ns * self.action_repeat
 
     @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Hinge and slide joints, in the model's order."""
+        return self._joint_names
+
+    @property
     def model(self) -> Any:
         """The `mujoco.MjModel` that is running."""
         return self._simulation.model
@@ -199,11 +204,11 @@ class SimEnv:
                                   height=self.height, width=self.width, quality=self.quality,
                                   multisample=not self.setting.has_video)
         self._labels: SceneLabels = scene_labels(model, self.spec)
-        joints = [joint for joint in range(model.njnt) if model.jnt_type[joint] in
-                  (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)]
+        joints = np.flatnonzero(np.isin(model.jnt_type, (int(mujoco.mjtJoint.mjJNT_HINGE),
+                                                         int(mujoco.mjtJoint.mjJNT_SLIDE))))
         self._joint_names = tuple(
             mujoco.mj_id2name(model, mujoco.mjtObj.mjOBJ_JOINT, joint) or f'joint_{joint}'
-            for joint in joints)
+            for joint in joints.tolist())
         self._position_at = model.jnt_qposadr[joints]
         self._velocity_at = model.jnt_dofadr[joints]
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from samg_ros.errors import MissingDependencyError
+from samg_ros.errors import ConfigError, MissingDependencyError
 
 Result = TypeVar('Result')
 
@@ -35,24 +35,29 @@ class _RenderThread:
             future, function, arguments = self._calls.get()
             try:
                 future.set_result(function(*arguments))
-            except BaseException as error:  # handed to the caller, who raises it
+            except BaseException as error:  # noqa: BLE001, handed to the caller, who raises it
                 future.set_exception(error)
             del future, function, arguments
 
     def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
         if threading.current_thread() is self._thread:
             return function(*arguments)
+        return self.post(function, *arguments).result()
+
+    def post(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
         future: Future[Result] = Future()
         self._calls.put((future, function, arguments))
-        return future.result()
+        return future
 
 
 _thread: _RenderThread | None = None
 _thread_lock = threading.Lock()
+_forked_after_rendering = False
 
 
 def _forget_thread_after_fork() -> None:
-    global _thread, _thread_lock
+    global _thread, _thread_lock, _forked_after_rendering
+    _forked_after_rendering = _forked_after_rendering or _thread is not None
     _thread = None
     _thread_lock = threading.Lock()
 
@@ -61,12 +66,29 @@ os.register_at_fork(after_in_child=_forget_thread_after_fork)
 
 
 def call_on_render_thread(function: Callable[..., Result], *arguments: Any) -> Result:
-    """Run a function on the render thread and return its result or raise its error."""
+    """Run a function on the render thread and return its result or raise its error.
+
+    Raises:
+        ConfigError: in a process forked from one that had rendered, where OpenGL would hang.
+    """
     global _thread
+    if _forked_after_rendering:
+        raise ConfigError('this process was forked from one that had already rendered, and OpenGL '
+                          "cannot follow it; start it with multiprocessing's 'spawn' (gymnasium: "
+                          "vector_kwargs={'context': 'spawn'})")
     with _thread_lock:
         if _thread is None:
             _thread = _RenderThread()
     return _thread.call(function, *arguments)
+
+
+def post_to_render_thread(function: Callable[..., Any], *arguments: Any) -> None:
+    """Have a function run on the render thread later, between frames.
+
+    For finalisers, which can come in the middle of a frame.
+    """
+    if _thread is not None:
+        _thread.post(function, *arguments)
 
 
 def choose_backend() -> None:
@@ -100,3 +122,10 @@ def make_context(model: Any, width: int, height: int) -> tuple[Any, Any]:
             f'no OpenGL context can be made ({type(error).__name__}: {error}); install EGL '
             '(Debian: libegl1 libgl1-mesa-dri) and set MUJOCO_GL=egl') from error
     return gl, context
+
+
+def free_context(gl: Any, context: Any) -> None:
+    """Free what `make_context` returned; call it on the render thread."""
+    with gl.make_current():
+        context.free()
+    gl.free()

@@ -18,7 +18,13 @@ from typing import Any
 import numpy as np
 
 from samg_ros.errors import ConfigError
-from samg_ros.sim.gl import call_on_render_thread, choose_backend, make_context
+from samg_ros.sim.gl import (
+    call_on_render_thread,
+    choose_backend,
+    free_context,
+    make_context,
+    post_to_render_thread,
+)
 from samg_ros.sim.tasks import TaskSpec
 
 QUALITIES = ('fast', 'paper')
@@ -129,6 +135,7 @@ class Renderer:
         self._rect = mujoco.MjrRect(0, 0, width, height)
         self._rgb = np.empty((height, width, 3), dtype=np.uint8)
         self._contexts: tuple[Any, Any] | None = None
+        self._finalizer: weakref.finalize[..., Any] | None = None
 
     def render(self, labels: SceneLabels | None = None, *, sky: bool = True,
                ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -150,8 +157,9 @@ class Renderer:
 
     def close(self) -> None:
         """Free the OpenGL context; the next frame would make a new one."""
-        if self._contexts is not None:
-            call_on_render_thread(self._free)
+        contexts, self._contexts = self._contexts, None
+        if contexts is not None and self._finalizer is not None and self._finalizer.detach():
+            call_on_render_thread(free_context, *contexts)
 
     def _make_contexts(self) -> tuple[Any, Any]:
         global_, quality = self.model.vis.global_, self.model.vis.quality
@@ -165,7 +173,9 @@ class Renderer:
             contexts = make_context(self.model, self._rect.width, self._rect.height)
         finally:
             global_.offwidth, global_.offheight, quality.offsamples, quality.shadowsize = before
-        atexit.register(_close_at_exit, weakref.ref(self))
+        self._finalizer = weakref.finalize(self, post_to_render_thread, free_context, *contexts)
+        self._finalizer.atexit = False
+        atexit.register(_close_at_exit, weakref.ref(self))  # runs before dm_control's own hook
         return contexts
 
     def _render(self, labels: SceneLabels | None, sky: bool,
@@ -208,15 +218,6 @@ class Renderer:
         with gl.make_current():
             for texture in range(self.model.ntex):
                 mujoco.mjr_uploadTexture(self.model, context, texture)
-
-    def _free(self) -> None:
-        if self._contexts is None:
-            return
-        gl, context = self._contexts
-        self._contexts = None
-        with gl.make_current():
-            context.free()
-        gl.free()
 
 
 def _close_at_exit(renderer: weakref.ref[Renderer]) -> None:
