@@ -82,6 +82,7 @@ def _chain(*sizes: int) -> Tensor:
 
 
 @lru_cache(maxsize=32)
+@torch.inference_mode(False)  # the matrices outlive the call that asks for them first
 def _padded_matrices(geometry: Geometry, size: int) -> tuple[Tensor, Tensor]:
     chain = _chain(size, geometry.mask_size, geometry.image_size)
     rows, columns = geometry.input_size
@@ -90,6 +91,7 @@ def _padded_matrices(geometry: Geometry, size: int) -> tuple[Tensor, Tensor]:
 
 
 @lru_cache(maxsize=32)
+@torch.inference_mode(False)
 def _stretched_matrices(geometry: Geometry) -> tuple[Tensor, Tensor]:
     chain = _chain(geometry.grid_size, geometry.mask_size, geometry.image_size)
     return (_chain(geometry.image_size, geometry.height) @ chain).to(geometry.device), \
@@ -97,6 +99,7 @@ def _stretched_matrices(geometry: Geometry) -> tuple[Tensor, Tensor]:
 
 
 @lru_cache(maxsize=32)
+@torch.inference_mode(False)
 def _mask_matrices(geometry: Geometry) -> tuple[Tensor, Tensor]:
     matrices = []
     for extent, side in zip(geometry.input_size, (geometry.height, geometry.width), strict=True):

@@ -17,7 +17,7 @@ from samg_ros.masking.cascade import Prompts, pick_prompts, run_cascade
 from samg_ros.masking.fit import fit_weights
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models import load_model
-from samg_ros.masking.models.base import VisionModel
+from samg_ros.masking.models.base import FeatureMap, VisionModel
 from samg_ros.masking.reference import MIN_SIDE, Reference
 from samg_ros.masking.settings import MaskerSettings
 from samg_ros.masking.similarity import (
@@ -138,35 +138,36 @@ class Masker:
             raise InvalidInputError(f'reference: {type(reference).__name__}; expected a '
                                     'samg_ros.masking.Reference (see Reference.load)')
         geometry = self._geometry(*reference.mask.shape)
-        with torch.inference_mode():
+        with torch.no_grad():
             frame = torch.from_numpy(reference.image).to(self.device)[None]
             encoding = self._model.encode(frame)
             regions = [torch.from_numpy(mask).to(self.device)
                        for mask in (reference.mask, *reference.parts)]
-            features = {}
-            for name in self.settings.features:
-                feature_map = encoding.maps[name]
-                found = [region_feature(feature_map.maps[0], cell_mask(r, feature_map, geometry))
-                         for r in regions]
-                # A clicked point is read at the grid's cells per pixel (DESIGN 4).
-                cells = feature_map.maps.shape[-1]
-                sides = (max(reference.mask.shape),) * 2 if feature_map.padded \
-                    else reference.mask.shape[::-1]
-                found += [point_feature(feature_map.maps[0], cells * x / sides[0],
-                                        cells * y / sides[1]) for x, y in reference.points]
-                features[name] = torch.stack(found)
+            features = {name: self._reference_features(encoding.maps[name], regions,
+                                                       reference.points.tolist(), geometry)
+                        for name in self.settings.features}
         if self.settings.fit_weights:
-            with torch.no_grad():  # inference tensors cannot enter the fit's graph
-                encoding = self._model.encode(frame.clone())
-                features = {name: value.clone() for name, value in features.items()}
-            self.weights = fit_weights(self._model, encoding, features, geometry,
-                                       regions[0].clone(), len(regions), self._guided,
-                                       self.settings.fit_steps, self.settings.seed)
+            self.weights = fit_weights(self._model, encoding, features, geometry, regions[0],
+                                       len(regions), self._guided, self.settings.fit_steps,
+                                       self.settings.seed)
         else:
             self.weights = torch.full((3,), 1 / 3, device=self.device)
         self._features = features
         self.reference = reference
         return self
+
+    @staticmethod
+    def _reference_features(feature_map: FeatureMap, regions: list[Tensor],
+                            points: list[list[float]], geometry: Geometry) -> Tensor:
+        """Return (R, C): the object's, the parts' and the clicked points' features."""
+        found = [region_feature(feature_map.maps[0], cell_mask(region, feature_map, geometry))
+                 for region in regions]
+        cells = feature_map.maps.shape[-1]
+        width, height = (max(geometry.height, geometry.width),) * 2 if feature_map.padded \
+            else (geometry.width, geometry.height)
+        found += [point_feature(feature_map.maps[0], cells * x / width, cells * y / height)
+                  for x, y in points]
+        return torch.stack(found)
 
     def __call__(self, frames: Frames) -> Frames:
         """Return the masks of frames.
@@ -216,7 +217,7 @@ class Masker:
                                     'torch tensor of (N, H, W, 3) uint8 RGB')
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype not in (np.uint8, torch.uint8):
             raise InvalidInputError(f'frames: shape {tuple(frames.shape)}, dtype {frames.dtype}; '
-                                    'expected (N, H, W, 3) uint8 RGB; for one frame pass frame[None]')
+                                    'expected (N, H, W, 3) uint8 RGB (one frame: frame[None])')
         if min(frames.shape[1:3]) < MIN_SIDE:
             raise InvalidInputError(f'frames: {frames.shape[1]} x {frames.shape[2]} pixels; '
                                     f'expected at least {MIN_SIDE} x {MIN_SIDE}')

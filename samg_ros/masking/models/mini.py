@@ -24,6 +24,7 @@ WEIGHTS = Path(__file__).parent / 'weights' / 'mini.safetensors'
 
 IMAGE_SIZE = 96
 MASK_PROMPT_WIDTH = 16
+MASK_CHANNELS = 8
 MASKS = 3
 
 
@@ -91,8 +92,8 @@ class _Encoder(nn.Module):
         w1, w2, w4, w8 = widths
         self.stage1 = _conv(3, w1)
         self.stage2 = nn.Sequential(_conv(w1, w2, 2), _Residual(w2))
-        self.stage4 = nn.Sequential(_conv(w2, w4, 2), _Residual(w4), _Residual(w4))
-        self.stage8 = nn.Sequential(_conv(w4, w8, 2), _Residual(w8), _Residual(w8))
+        self.stage4 = nn.Sequential(_conv(w2, w4, 2), _Residual(w4))
+        self.stage8 = nn.Sequential(_conv(w4, w8, 2), _Residual(w8))
         self.position = nn.Parameter(torch.zeros(1, (IMAGE_SIZE // 8) ** 2, w8))
         self.context = nn.ModuleList(_ContextBlock(w8) for _ in range(2))
         self.lateral8 = nn.Conv2d(w8, w4, 1)
@@ -146,7 +147,7 @@ class _PromptEncoder(nn.Module):
 
     def dense(self, mask_logits: Tensor) -> tuple[Tensor, Tensor]:
         """Return maps at stride 2 and 4 of (N, m, m) logits."""
-        fine = F.gelu(self.mask2(mask_logits[:, None].clamp(-16, 16) / 8))
+        fine = F.relu(self.mask2(mask_logits[:, None].clamp(-16, 16) / 8))
         return fine, self.mask4(fine)
 
 
@@ -203,9 +204,9 @@ class _MaskDecoder(nn.Module):
         fine = self.up2(image) + skip2
         if mask2 is not None:
             fine = fine + self.mask_skip(mask2)
-        fine = fine + F.gelu(self.refine2(F.gelu(fine)))
-        finest = self.up1(F.gelu(fine)) + skip1
-        finest = F.gelu(finest + self.refine1(F.gelu(finest)))
+        fine = fine + F.relu(self.refine2(F.relu(fine)))
+        finest = self.up1(F.relu(fine)) + skip1
+        finest = F.relu(finest + self.refine1(F.relu(finest)))
         weights = torch.stack([layer(tokens[:, 1 + index])
                                for index, layer in enumerate(self.weights_of)], dim=1)
         logits = torch.einsum('nkc,nchw->nkhw', weights, finest)
@@ -234,9 +235,9 @@ class Mini(VisionModel):
         self.descriptor = nn.Sequential(_conv(w2, w2), nn.Conv2d(w2, descriptor, 1))
         self.embedding = nn.Conv2d(w4, w4, 1)
         self.skip2 = nn.Conv2d(w2, w2, 1)
-        self.skip1 = nn.Conv2d(w1, w1, 1)
+        self.skip1 = nn.Conv2d(w1, MASK_CHANNELS, 1)
         self.prompt = _PromptEncoder(w4)
-        self.decoder = _MaskDecoder(w4, w2, w1)
+        self.decoder = _MaskDecoder(w4, w2, MASK_CHANNELS)
 
     def prepare(self, frames: Tensor) -> Tensor:
         """Scale (N, H, W, 3) uint8 frames to (N, 3, 96, 96) float in -1 .. 1, zero-padded."""

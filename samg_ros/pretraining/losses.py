@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `mini` is trained for: to mask as the masker will ask it to, from prompts it finds itself.
+
+The same functions as at run time pick the prompts and run the three decoder passes, so that there
+is no gap between training and use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from samg_ros.masking.cascade import Pass, Prompts, pick_prompts, run_cascade
+from samg_ros.masking.geometry import Geometry
+from samg_ros.masking.models.base import Encoding, FeatureMap
+from samg_ros.masking.models.mini import Mini
+from samg_ros.masking.similarity import (
+    cell_mask,
+    point_feature,
+    region_feature,
+    similarity_maps,
+)
+from samg_ros.pretraining.batches import Batch
+
+TEMPERATURE = 0.07
+SIMILARITY_SLOPE, SIMILARITY_MIDDLE = 8.0, 0.5
+REFERENCE_SAMPLES, TARGET_SAMPLES = 32, 192
+GIVEN_PROMPT_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Loss and figures of one batch.
+
+    Attributes:
+        total: scalar to descend.
+        iou: mean IoU of the last pass on targets that show the object.
+        hit_rate: share of their object prompts that land on it.
+        false_area: mean masked share of the frame where the object is absent.
+    """
+
+    total: Tensor
+    iou: float
+    hit_rate: float
+    false_area: float
+
+
+def _select(encoding: Encoding, part: slice) -> Encoding:
+    maps = {name: FeatureMap(m.maps[part], m.padded) for name, m in encoding.maps.items()}
+    return Encoding(maps, tuple(t[part] for t in encoding.embedding))
+
+
+def _reference_features(encoding: Encoding, batch: Batch, geometry: Geometry,
+                        device: torch.device) -> dict[str, Tensor]:
+    """Return per encoder (B, R, C): object, parts, clicked points."""
+    masks = torch.from_numpy(batch.reference_labels > 0).to(device)
+    features: dict[str, list[Tensor]] = {name: [] for name in encoding.maps}
+    for index in range(len(masks)):
+        regions = [masks[index]] + [torch.from_numpy(np.ascontiguousarray(part)).to(device)
+                                    for part in batch.parts[index]]
+        for name, feature_map in encoding.maps.items():
+            maps = feature_map.maps[index]
+            cells = maps.shape[-1] / geometry.width
+            found = [region_feature(maps, cell_mask(region, feature_map, geometry))
+                     for region in regions]
+            found += [point_feature(maps, x * cells, y * cells)
+                      for x, y in batch.points[index].tolist()]
+            features[name].append(torch.stack(found))
+    return {name: torch.stack(rows) for name, rows in features.items()}
+
+
+def mask_losses(logits: Tensor, target: Tensor) -> Tensor:
+    """Return (N, K) cross entropy + dice of logits (N, K, H, W) against (N, H, W) float."""
+    wanted = target[:, None].expand_as(logits)
+    entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction='none').mean((2, 3))
+    probability = logits.sigmoid()
+    overlap = (probability * wanted).sum((2, 3))
+    size = probability.sum((2, 3)) + wanted.sum((2, 3))
+    return 5 * entropy + 1 - (2 * overlap + 1) / (size + 1)
+
+
+def true_iou(logits: Tensor, target: Tensor) -> Tensor:
+    """Return (N, K) IoU of logits > 0 with (N, H, W) targets; 1 where both are empty."""
+    found, wanted = logits > 0, target[:, None] > 0
+    overlap = (found & wanted).sum((2, 3)).float()
+    union = (found | wanted).sum((2, 3)).float()
+    return torch.where(union > 0, overlap / union.clamp(min=1), torch.ones_like(union))
+
+
+def _pass_loss(done: Pass, geometry: Geometry, target: Tensor, first: bool) -> Tensor:
+    logits = geometry.padded_to_frame(done.logits)
+    each = mask_losses(logits, target)
+    loss = each.amin(dim=1).mean() + 0.3 * each.mean()
+    if first:
+        combined = geometry.padded_to_frame(done.chosen)[:, None]
+        loss = loss + mask_losses(combined, target).mean()
+    wanted = true_iou(logits.detach(), target)
+    return loss + F.mse_loss(done.predicted_iou, wanted)
+
+
+def _sample(maps: Tensor, places: Tensor, geometry: Geometry) -> Tensor:
+    """Return (N, P, C) unit descriptors at (N, P, 2) frame pixels [x, y]."""
+    grid = (places.float() + 0.5) / max(geometry.height, geometry.width) * 2 - 1
+    found = F.grid_sample(maps, grid[:, :, None], align_corners=False)[..., 0]
+    return F.normalize(found, dim=1).transpose(1, 2)
+
+
+def _draw_places(rng: np.random.Generator, labels: npt.NDArray[np.uint8], on_object: int,
+                 elsewhere: int) -> npt.NDArray[np.int64]:
+    """Return (N, on_object + elsewhere, 2) [x, y]; anywhere where there is no object."""
+    rows = []
+    for one in labels:
+        flat = one.ravel()
+        inside, outside = np.flatnonzero(flat), np.flatnonzero(flat == 0)
+        inside = inside if len(inside) else outside
+        chosen = np.concatenate([rng.choice(inside, on_object), rng.choice(outside, elsewhere)])
+        rows.append(np.stack([chosen % one.shape[1], chosen // one.shape[1]], axis=1))
+    return np.stack(rows)
+
+
+def correspondence_loss(reference: Tensor, target: Tensor, reference_labels: Tensor,
+                        target_labels: Tensor) -> Tensor:
+    """Return InfoNCE: the same part must look alike, everything else must not.
+
+    Args:
+        reference: (N, P, C) unit descriptors of object pixels in the reference.
+        target: (N, Q, C) unit descriptors of pixels in the target.
+        reference_labels: (N, P) part labels, none 0.
+        target_labels: (N, Q) part labels, 0 off the object.
+    """
+    logits = reference @ target.transpose(1, 2) / TEMPERATURE
+    same = reference_labels[:, :, None] == target_labels[:, None, :]
+    seen = same.any(dim=2)
+    positive = logits.masked_fill(~same, -1e4).logsumexp(dim=2)
+    loss = logits.logsumexp(dim=2) - positive
+    return (loss * seen).sum() / seen.sum().clamp(min=1)
+
+
+def batch_losses(model: Mini, batch: Batch, rng: np.random.Generator,
+                 geometry: Geometry) -> Losses:
+    """Run one batch as the masker would and compare with the truth.
+
+    Args:
+        model: in training or evaluation mode.
+        batch: B references, T targets each.
+        rng: source of sampled places and of given prompts.
+        geometry: of the frames.
+    """
+    device = geometry.device
+    count, per = batch.targets.shape[:2]
+    frames = np.concatenate([batch.references, batch.targets.reshape(-1, *batch.targets.shape[2:])])
+    encoding = model.encode(torch.from_numpy(frames).to(device))
+    reference, targets = _select(encoding, slice(0, count)), _select(encoding, slice(count, None))
+    features = {name: value.repeat_interleave(per, 0) for name, value in
+                _reference_features(reference, batch, geometry, device).items()}
+    labels = batch.target_labels.reshape(count * per, *batch.target_labels.shape[2:])
+    truth = torch.from_numpy(labels > 0).to(device).float()
+    maps = similarity_maps(targets, features, geometry)
+    prompts = pick_prompts(maps.detach())
+    shown = truth.flatten(1).any(dim=1)
+    at = prompts.points[:, 0]
+    hit = truth[torch.arange(len(at), device=device), at[:, 1], at[:, 0]] > 0
+    if model.training:
+        prompts = _give_prompts(rng, prompts, labels)
+    guided = not model.training or rng.random() < 0.85
+    passes = run_cascade(model, targets, geometry, maps[:, 0], prompts,
+                         torch.full((3,), 1 / 3, device=device),
+                         3 if not model.training or rng.random() < 0.6 else 1, guided)
+    total = sum((_pass_loss(done, geometry, truth, index == 0)
+                 for index, done in enumerate(passes)), torch.zeros((), device=device))
+    total = total + _descriptor_loss(rng, reference, targets, batch, labels, per, geometry)
+    balance = 0.5 / truth.mean(dim=(1, 2), keepdim=True).clamp(min=0.02)
+    weight = torch.where(truth > 0, balance, torch.full_like(balance, 0.6))
+    total = total + F.binary_cross_entropy_with_logits(
+        SIMILARITY_SLOPE * (maps[:, 0] - SIMILARITY_MIDDLE), truth, weight=weight)
+    last = geometry.padded_to_frame(passes[-1].chosen)
+    iou = true_iou(last[:, None], truth)[:, 0]
+    area = (last > 0).float().mean(dim=(1, 2))
+    return Losses(total, float(iou[shown].mean()), float(hit[shown].float().mean()),
+                  float(area[~shown].mean()) if bool((~shown).any()) else 0.0)
+
+
+def _give_prompts(rng: np.random.Generator, prompts: Prompts,
+                  labels: npt.NDArray[np.uint8]) -> Prompts:
+    """Replace some object prompts by true ones, so that a person's click works too."""
+    points = prompts.points.clone()
+    for index, one in enumerate(labels):
+        inside = np.flatnonzero(one)
+        if len(inside) and rng.random() < GIVEN_PROMPT_SHARE:
+            place = int(rng.choice(inside))
+            points[index, 0, 0], points[index, 0, 1] = place % one.shape[1], place // one.shape[1]
+    return Prompts(points, prompts.labels)
+
+
+def _descriptor_loss(rng: np.random.Generator, reference: Encoding, targets: Encoding,
+                     batch: Batch, labels: npt.NDArray[np.uint8], per: int,
+                     geometry: Geometry) -> Tensor:
+    device = geometry.device
+    here = _draw_places(rng, batch.reference_labels, REFERENCE_SAMPLES, 0)
+    there = _draw_places(rng, labels, TARGET_SAMPLES // 2, TARGET_SAMPLES // 2)
+    rows = np.arange(len(here))[:, None]
+    here_labels = torch.from_numpy(batch.reference_labels[rows, here[..., 1], here[..., 0]])
+    rows = np.arange(len(there))[:, None]
+    there_labels = torch.from_numpy(labels[rows, there[..., 1], there[..., 0]])
+    source = _sample(reference.maps['dino'].maps, torch.from_numpy(here).to(device), geometry)
+    goal = _sample(targets.maps['dino'].maps, torch.from_numpy(there).to(device), geometry)
+    return 0.5 * correspondence_loss(
+        source.repeat_interleave(per, 0), goal,
+        here_labels.to(device).repeat_interleave(per, 0), there_labels.to(device))

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`samg train mini`: make the data, train, write the weights. Resumable at any moment."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from tqdm import tqdm
+
+from samg_ros.errors import CheckpointError, ConfigError
+from samg_ros.masking.geometry import Geometry
+from samg_ros.masking.models.mini import Mini
+from samg_ros.pretraining.batches import BatchSource
+from samg_ros.pretraining.dataset import (
+    FRAME_SIZE,
+    DatasetSize,
+    build_dataset,
+    load_backgrounds,
+    load_scenes,
+)
+from samg_ros.pretraining.losses import batch_losses
+
+HELD_OUT_SCENES = 50
+PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png')
+
+
+@dataclass(frozen=True)
+class MiniConfig:
+    """How `mini` is trained.
+
+    Attributes:
+        steps: optimiser steps.
+        references: references a batch.
+        targets: targets a reference.
+        learning_rate: peak, reached after `warmup` steps, then cosine to zero.
+        weight_decay: of AdamW.
+        warmup: steps.
+        ema_decay: of the averaged weights, which are the ones written.
+        scenes: procedural bodies.
+        backgrounds: painted and rendered backgrounds.
+        checkpoint_every: steps between checkpoints and validation.
+        seed: of everything.
+    """
+
+    steps: int = 2400
+    references: int = 8
+    targets: int = 4
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.02
+    warmup: int = 100
+    ema_decay: float = 0.998
+    scenes: int = 2400
+    backgrounds: int = 9000
+    checkpoint_every: int = 200
+    seed: int = 0
+
+
+PRESETS = {
+    'cpu': MiniConfig(),
+    'gpu': MiniConfig(steps=60_000, references=32, targets=6, scenes=20_000, backgrounds=40_000,
+                      ema_decay=0.9995, warmup=1000, checkpoint_every=1000),
+}
+
+
+def learning_rate(config: MiniConfig, step: int) -> float:
+    """Return the rate at a step: linear warm-up, then half a cosine."""
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+class MiniTrainer:
+    """The state of a training run in a folder."""
+
+    def __init__(self, config: MiniConfig, folder: Path, device: str) -> None:
+        """Start, or go on where the folder's checkpoint stands."""
+        self.config, self.folder, self.device = config, folder, torch.device(device)
+        torch.manual_seed(config.seed)
+        self.model = Mini().to(self.device, memory_format=torch.channels_last)
+        self.averaged = copy.deepcopy(self.model).eval()
+        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=config.learning_rate,
+                                           weight_decay=config.weight_decay)
+        self.step = 0
+        if self._path.exists():
+            self._resume()
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / 'checkpoint.pt'
+
+    def _resume(self) -> None:
+        try:
+            state = torch.load(self._path, map_location=self.device, weights_only=True)
+            self.model.load_state_dict(state['model'])
+            self.averaged.load_state_dict(state['averaged'])
+            self.optimiser.load_state_dict(state['optimiser'])
+            self.step = int(state['step'])
+        except (RuntimeError, KeyError, OSError, EOFError) as error:
+            raise CheckpointError(f'{self._path}: cannot be resumed ({str(error).splitlines()[0]});'
+                                  ' remove it or choose another --run-dir') from error
+
+    def save(self) -> None:
+        """Write the checkpoint and the averaged weights, each atomically."""
+        state = {'model': self.model.state_dict(), 'averaged': self.averaged.state_dict(),
+                 'optimiser': self.optimiser.state_dict(), 'step': self.step,
+                 'config': asdict(self.config)}
+        partial = self._path.with_suffix('.tmp')
+        torch.save(state, partial)
+        partial.replace(self._path)
+        weights = {key: value.contiguous().cpu()
+                   for key, value in self.averaged.state_dict().items()}
+        partial = self.folder / 'mini.tmp'
+        save_file(weights, partial, {'step': str(self.step)})
+        partial.replace(self.folder / 'mini.safetensors')
+
+    def train_step(self, source: BatchSource, geometry: Geometry) -> dict[str, float]:
+        """Do one optimiser step; its randomness is a function of seed and step alone."""
+        config = self.config
+        rng = np.random.default_rng([config.seed, 7, self.step])
+        for group in self.optimiser.param_groups:
+            group['lr'] = learning_rate(config, self.step)
+        self.model.train()
+        batch = source.draw(rng, config.references, config.targets)
+        losses = batch_losses(self.model, batch, rng, geometry)
+        self.optimiser.zero_grad(set_to_none=True)
+        losses.total.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self._average()
+        self.step += 1
+        return {'loss': float(losses.total.detach()), 'iou': losses.iou, 'hits': losses.hit_rate}
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+        for mean, value in zip(self.averaged.state_dict().values(),
+                               self.model.state_dict().values(), strict=True):
+            if mean.dtype.is_floating_point:
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+
+    @torch.no_grad()
+    def validate(self, source: BatchSource, geometry: Geometry) -> dict[str, float]:
+        """Return figures on held-out bodies before replaced backgrounds."""
+        rng = np.random.default_rng([self.config.seed, 8])
+        found = [batch_losses(self.averaged, source.draw(rng, 8, 4, keep_share=0.0), rng, geometry)
+                 for _ in range(10)]
+        return {'iou': float(np.nanmean([f.iou for f in found])),
+                'hits': float(np.nanmean([f.hit_rate for f in found])),
+                'false_area': float(np.mean([f.false_area for f in found]))}
+
+
+def train_mini(config: MiniConfig, data: Path, folder: Path, device: str = 'cpu',
+               photographs: tuple[Path, ...] = (), workers: int = 1) -> Path:
+    """Train `mini` and return the path of its weights.
+
+    Args:
+        config: how.
+        data: folder of the procedural data; what is missing is made.
+        folder: run folder: checkpoint.pt, mini.safetensors, metrics.csv.
+        device: 'cpu' or 'cuda'.
+        photographs: more background pictures.
+        workers: processes that make data.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    build_dataset(data, DatasetSize(config.scenes, config.backgrounds), config.seed, workers)
+    images, labels = load_scenes(data, config.scenes)
+    backgrounds = load_backgrounds(data, config.backgrounds, photographs, config.seed)
+    source = BatchSource(images[HELD_OUT_SCENES:], labels[HELD_OUT_SCENES:], backgrounds)
+    held_out = BatchSource(images[:HELD_OUT_SCENES], labels[:HELD_OUT_SCENES],
+                           backgrounds[::40], absent_share=0.08)
+    trainer = MiniTrainer(config, folder, device)
+    geometry = Geometry(FRAME_SIZE, FRAME_SIZE, Mini.image_size, Mini.mask_size, Mini.grid_size,
+                        trainer.device)
+    bar = tqdm(total=config.steps, initial=trainer.step, desc='mini', unit='step',
+               dynamic_ncols=True)
+    recent: list[dict[str, float]] = []
+    started = time.monotonic()
+    try:
+        while trainer.step < config.steps:
+            recent.append(trainer.train_step(source, geometry))
+            bar.update()
+            bar.set_postfix({k: f'{v:.3f}' for k, v in recent[-1].items()})
+            if trainer.step % config.checkpoint_every == 0 or trainer.step == config.steps:
+                mean = {k: float(np.nanmean([r[k] for r in recent])) for k in recent[0]}
+                recent.clear()
+                trainer.save()
+                figures = trainer.validate(held_out, geometry)
+                _log(folder / 'metrics.csv', {
+                    'step': trainer.step, 'seconds': round(time.monotonic() - started, 1),
+                    **{f'train_{k}': round(v, 4) for k, v in mean.items()},
+                    **{f'held_out_{k}': round(v, 4) for k, v in figures.items()}})
+                bar.write(f'step {trainer.step}: held-out IoU {figures["iou"]:.3f}, prompts on the '
+                          f'object {figures["hits"]:.1%}, false area {figures["false_area"]:.2%}')
+    except KeyboardInterrupt:
+        trainer.save()
+        raise
+    finally:
+        bar.close()
+    return folder / 'mini.safetensors'
+
+
+def _log(path: Path, row: dict[str, Any]) -> None:
+    fresh = not path.exists()
+    with path.open('a', newline='') as file:
+        writer = csv.DictWriter(file, list(row))
+        if fresh:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `samg train mini`."""
+    parser.add_argument('--preset', choices=sorted(PRESETS), default='cpu',
+                        help='size of the run (default: %(default)s)')
+    parser.add_argument('--data', type=Path, default=Path('runs/mini-data'),
+                        help='folder of the procedural frames; made when missing')
+    parser.add_argument('--run-dir', type=Path, default=Path('runs/mini'),
+                        help='checkpoint, weights and curve; an interrupted run goes on')
+    parser.add_argument('--backgrounds', type=Path, metavar='FOLDER',
+                        help='photographs to use as further backgrounds (.jpg, .png)')
+    parser.add_argument('--steps', type=int, help="optimiser steps (default: the preset's)")
+    parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda' (default: %(default)s)")
+    parser.add_argument('--workers', type=int, default=2,
+                        help='processes that render scenes (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run `samg train mini`."""
+    changes = {'seed': args.seed} | ({'steps': args.steps} if args.steps else {})
+    config = MiniConfig(**(asdict(PRESETS[args.preset]) | changes))
+    if config.steps < 1 or args.workers < 1:
+        raise ConfigError('--steps and --workers: expected 1 or more')
+    photographs: tuple[Path, ...] = ()
+    if args.backgrounds:
+        photographs = tuple(sorted(p for p in args.backgrounds.glob('*')
+                                   if p.suffix.lower() in PICTURE_SUFFIXES))
+        if not photographs:
+            raise ConfigError(f'--backgrounds {args.backgrounds}: no .jpg or .png in it; give a '
+                              'folder of photographs')
+    print(train_mini(config, args.data, args.run_dir, args.device, photographs, args.workers))
