@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+# The commands of a fresh clone. Each makes .venv first if it is not there.
+#
+#   make sim-train TASK=walker_walk PRESET=quick ARGS='--seed 1'
+
+TASK ?= cartpole_swingup
+PRESET ?= quick
+ARGS ?=
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+export VENV
+export MUJOCO_GL ?= egl
+# Without compiled files every start would compile torch again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help sim-train test lint pytest venv constraints
+
+help:
+	@echo 'make sim-train  train a policy on masked frames over ROS 2 topics (TASK, PRESET, ARGS)'
+	@echo 'make test       ruff, import-linter, mypy and every test'
+	@echo 'make lint       the same without the tests'
+	@echo 'make venv       only make .venv'
+	@echo 'make constraints  take newer versions of everything (maintainers)'
+
+sim-train: venv
+	@$(BIN)/samg run sim_train --task $(TASK) --preset $(PRESET) $(ARGS)
+
+test: lint
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: venv
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
+	@$(BIN)/mypy
+
+venv:
+	@scripts/make_venv.sh
+
+constraints: venv
+	@scripts/lock.sh

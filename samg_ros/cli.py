@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `samg` command: verb, noun, and the module that does the work.
+
+A command's module offers `add_arguments(parser)` and `run(args)`, which returns an exit status or
+None. It is imported only when its command is the one that was typed, so `samg --help` is there at
+once although torch, MuJoCo and ROS are not. A new command is one line in COMMANDS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from samg_ros import __version__
+from samg_ros.errors import MissingDependencyError, SamgError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where a command lives.
+
+    Attributes:
+        module: imported when the command is typed.
+        summary: its line in `--help`.
+        name: prefix of its functions where one module holds several: `<name>_arguments(parser)`
+            and `run_<name>(args)`; empty for `add_arguments` and `run`.
+    """
+
+    module: str
+    summary: str
+    name: str = ''
+
+    def load(self, parser: argparse.ArgumentParser) -> None:
+        """Import the module and declare the command's arguments on the parser."""
+        module = importlib.import_module(self.module)
+        arguments = f'{self.name}_arguments' if self.name else 'add_arguments'
+        run = f'run_{self.name}' if self.name else 'run'
+        getattr(module, arguments)(parser)
+        parser.set_defaults(samg_run=getattr(module, run))
+
+
+VERBS = {
+    'run': 'Start a ROS graph in this process: simulator, perception, learning',
+    'train': 'Train without ROS, with the same code underneath',
+    'eval': 'Measure masks or policies: tables, plots, a report',
+    'reference': 'Make or look at the image and mask that say what matters',
+}
+
+COMMANDS: dict[tuple[str, ...], Command] = {
+    ('run', 'sim_train'): Command('samg_ros.nodes.runner',
+                                  'train in simulation over ROS 2 topics, in one process'),
+    ('train', 'policy'): Command('samg_ros.rl.train', 'train a policy on masked frames'),
+    ('train', 'mini'): Command('samg_ros.pretraining.train', 'train the embedded mask model'),
+    ('eval', 'masks'): Command('samg_ros.evaluation.masks',
+                               "compare masks with the simulator's segmentation"),
+    ('reference', 'render'): Command('samg_ros.sim.reference',
+                                     'make a reference from the simulator', 'render'),
+    ('reference', 'show'): Command('samg_ros.sim.reference', 'describe a reference', 'show'),
+    ('mask',): Command('samg_ros.mask_command', 'mask images, folders of images, and videos'),
+    ('doctor',): Command('samg_ros.doctor', 'say what this machine has and lacks'),
+}
+
+EXAMPLES = """\
+examples:
+  samg doctor
+  samg run sim_train --task walker_walk
+  samg reference render --task cheetah_run --out my_reference
+  samg mask camera.mp4 --reference my_reference --out masked
+
+`samg VERB --help` and `samg VERB NOUN --help` say more. Errors are one line and exit with 2;
+SAMG_TRACEBACK=1 shows where they come from.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with errors of one line, which name what was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USER_ERROR, f'samg: error: {message}; see `{self.prog} --help`\n')
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=100)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the console script `samg`.
+
+    Args:
+        argv: arguments after the program's name; None takes the process's.
+
+    Returns:
+        Exit status: 0, what the command returned, 2 after an error of the user's, 130 after
+        Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments:
+        build_parser(()).print_help()
+        return 0
+    try:
+        return _dispatch(arguments)
+    except SamgError as error:
+        if os.environ.get('SAMG_TRACEBACK'):
+            raise
+        print(f'samg: error: {_one_line(error)}', file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print('samg: interrupted', file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader left, as in `samg doctor | head`. Python would complain once more on exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def build_parser(typed: tuple[str, ...]) -> argparse.ArgumentParser:
+    """Return the parser of all commands, with the typed one's arguments declared.
+
+    Args:
+        typed: the words that choose the command, such as ('eval', 'masks'); the modules of all
+            other commands stay unimported.
+
+    Raises:
+        MissingDependencyError: if the typed command needs something that is not installed.
+    """
+    parser = _Parser(
+        prog='samg', usage='samg VERB [NOUN] [options]', formatter_class=_Formatter,
+        description='Mask camera frames, train and run policies that see only what matters.',
+        epilog=f'{_table(COMMANDS)}\n\n{EXAMPLES}')
+    parser.add_argument('--version', action='version', version=f'samg_ros {__version__}')
+    verbs = _subparsers(parser, 'VERB')
+    nouns = {}
+    for path, command in COMMANDS.items():
+        verb, *noun = path
+        if noun and verb not in nouns:
+            listed = [path for path in COMMANDS if path[0] == verb]
+            nouns[verb] = _subparsers(verbs.add_parser(
+                verb, prog=f'samg {verb}', usage=f'samg {verb} NOUN [options]', formatter_class=_Formatter,
+                description=f'{VERBS[verb]}.', epilog=_table(listed)), 'NOUN')
+        leaf = (nouns[verb] if noun else verbs).add_parser(
+            path[-1], prog=f'samg {" ".join(path)}', formatter_class=_Formatter,
+            description=f'{command.summary[0].upper()}{command.summary[1:]}.')
+        if path == typed:
+            _load(command, leaf)
+    return parser
+
+
+def _subparsers(parser: argparse.ArgumentParser, metavar: str) -> Any:
+    # The list of choices stands in the epilog, where argparse does not break it up.
+    return parser.add_subparsers(required=True, metavar=metavar, help=argparse.SUPPRESS)
+
+
+def _table(paths: Iterable[tuple[str, ...]]) -> str:
+    width = max(len(' '.join(path)) for path in COMMANDS)
+    lines = [f'  {" ".join(path):{width}}  {COMMANDS[path].summary}' for path in paths]
+    return '\n'.join(['commands:', *lines])
+
+
+def _dispatch(arguments: list[str]) -> int:
+    typed = next((path for path in COMMANDS if tuple(arguments[:len(path)]) == path), ())
+    if not typed:
+        _check_words(arguments)
+    args = build_parser(typed).parse_args(arguments)
+    status = args.samg_run(args)
+    return 0 if status is None else int(status)
+
+
+def _check_words(arguments: list[str]) -> None:
+    """Raise for a mistyped verb or noun, with the nearest one that exists."""
+    for depth, word in enumerate(arguments[:2]):
+        if word.startswith('-'):
+            return
+        before = tuple(arguments[:depth])
+        known = sorted({path[depth] for path in COMMANDS
+                        if len(path) > depth and path[:depth] == before})
+        if word not in known:
+            near = difflib.get_close_matches(word, known, n=1)
+            hint = f'did you mean {near[0]!r}?' if near else f'choose from {", ".join(known)}'
+            raise SamgError(f'{" ".join((*before, word))!r} is not a command; {hint}')
+
+
+def _load(command: Command, parser: argparse.ArgumentParser) -> None:
+    try:
+        command.load(parser)
+    except ModuleNotFoundError as error:
+        # A module of our own that is missing is a fault of ours and keeps its traceback.
+        if error.name is None or error.name.split('.')[0] == 'samg_ros':
+            raise
+        raise MissingDependencyError(
+            f'the Python package {error.name!r} is not installed; `samg doctor` says what is '
+            'missing and how to get it') from error
+
+
+def _one_line(error: SamgError) -> str:
+    return ' '.join(str(error).split())
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,122 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Make .venv with everything that this package needs, once. `make` calls it before every command;
+# when nothing has changed since the last time it returns at once.
+#
+# A fingerprint of what the environment is made from is written last, so a set-up that was
+# interrupted is seen and begun again. An environment that somebody else made is added to and
+# never deleted.
+set -eu
+cd "$(dirname "$0")/.."
+VENV=${VENV:-.venv}
+STAMP=$VENV/.samg-ready
+UNFINISHED=$VENV/.samg-unfinished
+
+say() { echo "set-up: $*"; }
+fail() { echo "set-up: error: $*" >&2; exit 1; }
+
+fingerprint() {
+    { pwd; cat setup.py constraints.txt scripts/make_venv.sh; } | sha256sum
+}
+
+is_ready() {
+    [ -x "$VENV/bin/python" ] && [ "$(cat "$STAMP" 2>/dev/null)" = "$(fingerprint)" ]
+}
+
+# 3.13 is missing: dm_control needs labmaze, which has no wheel for it.
+find_python() {
+    for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.10}; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
+                2>/dev/null; then
+            "$candidate" -c 'import sys; print(sys.executable)'
+            return
+        fi
+    done
+    fail "no Python 3.10, 3.11 or 3.12 found (${PYTHON:-python3}); install one," \
+         "or name it: make PYTHON=/path/to/python3.11 ..."
+}
+
+# Opening a display, as MuJoCo will, finds a missing driver too, not only a missing library.
+can_open_egl() {
+    "$1" - <<'END'
+import ctypes, os, sys
+if os.environ.get('MUJOCO_GL', 'egl') != 'egl':
+    sys.exit(0)
+try:
+    egl = ctypes.CDLL('libEGL.so.1')
+    ctypes.CDLL('libOpenGL.so.0')
+except OSError:
+    sys.exit(1)
+egl.eglGetPlatformDisplay.restype = ctypes.c_void_p
+egl.eglGetPlatformDisplay.argtypes = [ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p]
+egl.eglInitialize.argtypes = [ctypes.c_void_p] * 3
+SURFACELESS, DEVICE = 0x31DD, 0x313F
+displays = [egl.eglGetPlatformDisplay(kind, None, None) for kind in (SURFACELESS, DEVICE)]
+sys.exit(not any(d and egl.eglInitialize(d, None, None) for d in displays))
+END
+}
+
+missing_packages() {
+    python=$1
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        "$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'
+    fi
+    can_open_egl "$python" || echo libegl1 libopengl0 libgl1-mesa-dri
+}
+
+install_packages() {
+    root=
+    [ "$(id -u)" = 0 ] || root='sudo -n'
+    command -v apt-get >/dev/null && $root true 2>/dev/null ||
+        fail "this machine lacks $*; run: sudo apt-get install $*"
+    say "installing $* (apt)"
+    log=$(mktemp)
+    { $root apt-get update -qq && $root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "$@"; } >"$log" 2>&1 ||
+        { cat "$log" >&2; rm -f "$log"; fail "apt could not install $*"; }
+    rm -f "$log"
+}
+
+install_python_packages() {
+    "$VENV/bin/python" -m pip install -q --disable-pip-version-check -c constraints.txt uv
+    # uv downloads and unpacks in parallel: a quarter of pip's time. It does not read pip's own
+    # configuration, so where a mirror is set only there, pip does the work.
+    quiet=-q
+    [ ! -t 1 ] || quiet=
+    # shellcheck disable=SC2086  # empty means no argument
+    if VIRTUAL_ENV=$VENV "$VENV/bin/uv" pip install $quiet -c constraints.txt -b constraints.txt \
+            -e '.[ros,models,dev]'; then
+        return
+    fi
+    say 'uv could not install (above); trying pip'
+    "$VENV/bin/python" -m pip install $quiet --disable-pip-version-check -c constraints.txt \
+        -e '.[ros,models,dev]' || fail 'pip could not install either; its message is above'
+}
+
+is_ready && exit 0
+exec 9<setup.py  # two makes at once: the second waits here
+flock 9
+is_ready && exit 0
+
+begin=$(date +%s)
+python=$(find_python)
+missing=$(missing_packages "$python")
+if [ -n "$missing" ]; then
+    # shellcheck disable=SC2086  # one word per package
+    install_packages $missing
+    still=$(missing_packages "$python")
+    [ -z "$still" ] || fail "after installing $missing this machine still lacks $still"
+fi
+
+[ ! -e "$UNFINISHED" ] || { say 'the last set-up was interrupted; beginning again'; rm -rf "$VENV"; }
+say "making $VENV with $("$python" -V) (5 GB to download, once)"
+if [ ! -x "$VENV/bin/python" ]; then
+    mkdir -p "$VENV"
+    touch "$UNFINISHED"
+    "$python" -m venv "$VENV"
+fi
+rm -f "$STAMP"
+install_python_packages
+fingerprint > "$STAMP"
+rm -f "$UNFINISHED"
+say "done in $(($(date +%s) - begin)) s"

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Build description, read alike by colcon (ament_python), pip and uv.
+
+``samg_ros/sim`` is a symbolic link to ``../sim``; ``find_packages`` follows it, so the simulator
+is an ordinary subpackage in every kind of install. colcon's ``--symlink-install`` runs this file
+in its build folder, where only what is named here exists: read no other file.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = 'samg_ros'
+
+
+def share_files(*folders):
+    """Return the data_files entries that install whole folders below share/samg_ros."""
+    entries = {}
+    for folder in folders:
+        for path in sorted(Path(folder).rglob('*')):
+            hidden = any(part.startswith('.') or part == '__pycache__' for part in path.parts)
+            if path.is_file() and not hidden:
+                entries.setdefault(f'share/{PACKAGE}/{path.parent.as_posix()}', []).append(
+                    path.as_posix())
+    return sorted(entries.items())
+
+
+SIMULATION = [
+    'mujoco==3.17.*',
+    # labmaze, which dm_control asks for, has no wheel for Python 3.13.
+    'dm_control==1.0.50; python_version < "3.13"',
+    'gymnasium>=1.0',
+]
+LEARNING = [
+    'numpy>=1.21',
+    'opencv-python-headless>=4.5',
+    'torch>=2.1',
+    'safetensors>=0.4',
+    'pyyaml>=5.4',
+    'tqdm>=4.57',
+    'jinja2>=3.0',
+    'matplotlib>=3.5',
+    'tensorboard>=2.12',
+]
+# On a ROS 2 machine these come from the distribution (package.xml); elsewhere from wheels.
+ROS = [
+    'ros-rclpy[fastrtps]==9.1.2',
+    'ros-ament-index-python==1.11.0',
+    'ros-builtin-interfaces==2.3.0',
+    'ros-diagnostic-msgs==5.5.1',
+    'ros-geometry-msgs==5.5.1',
+    'ros-lifecycle-msgs==2.3.0',
+    'ros-rcl-interfaces==2.3.0',
+    'ros-rosgraph-msgs==2.3.0',
+    'ros-sensor-msgs==5.5.1',
+    'ros-std-msgs==5.5.1',
+    'ros-std-srvs==5.5.1',
+    # What the launch library imports; the library itself has no wheel.
+    'osrf-pycommon>=2.0',
+]
+MODELS = ['segment-anything>=1.0', 'timm>=1.0', 'torchvision>=0.16', 'transformers>=4.50']
+DEVELOPMENT = [
+    'colcon-common-extensions',
+    'import-linter>=2.0',
+    'mypy>=1.10',
+    'pytest>=7.0',
+    'ruff>=0.5',
+    # The last setuptools whose `develop` knows what colcon's --symlink-install asks for.
+    'setuptools>=61,<80',
+    'types-PyYAML',
+    'wheel',
+]
+
+setup(
+    name=PACKAGE,
+    version='0.1.0',
+    packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
+    package_data={'': ['py.typed', 'assets/*', 'templates/*', 'weights/*']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
+        (f'share/{PACKAGE}', ['package.xml']),
+        *share_files('launch', 'config'),
+    ],
+    python_requires='>=3.10',
+    install_requires=LEARNING + SIMULATION,
+    extras_require={'ros': ROS, 'models': MODELS, 'dev': DEVELOPMENT},
+    zip_safe=False,
+    author='The samg_ros authors',
+    maintainer='The samg_ros authors',
+    maintainer_email='samg-ros@users.noreply.github.com',
+    description='SAM-G for ROS 2: visual policies that see only what matters',
+    license='Apache-2.0',
+    entry_points={
+        'console_scripts': [
+            'samg = samg_ros.cli:main',
+            'mujoco_bridge = samg_ros.sim.bridge_node:main',
+            'perception = samg_ros.nodes.perception:main',
+            'trainer = samg_ros.nodes.trainer:main',
+        ],
+    },
+)
