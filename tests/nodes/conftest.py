@@ -39,6 +39,11 @@ class Graph:
         status = self.diagnostics.get(name)
         return {} if status is None else {pair.key: pair.value for pair in status.values}
 
+    def said(self, name: str) -> str:
+        """The words of a status by its name; empty before it came."""
+        status = self.diagnostics.get(name)
+        return '' if status is None else status.message
+
     def add(self, node_class: Any, parameters: dict[str, Any] | None = None,
             remappings: tuple[tuple[str, str], ...] = ()) -> Any:
         """Build a node, with diagnostics that come quickly."""
@@ -54,6 +59,7 @@ class Graph:
         """End one node."""
         self.nodes.remove(node)
         self.executor.remove_node(node)
+        self.spin_for(0.1)  # the executor takes notice when it spins
         close([node])
 
     def until(self, condition: Callable[[], Any], timeout_s: float = 20.0) -> None:

@@ -108,8 +108,7 @@ def test_a_bad_command_is_dropped_counted_and_waited_past(graph, fault, values):
     driver = Driver(graph)
     driver.send_raw(values)
     driver.wait_for_drop(fault)
-    assert fault in graph.diagnostics['mujoco_bridge: commands'].message or \
-        fault in graph.values('mujoco_bridge: commands')['last']
+    assert graph.values('mujoco_bridge: commands')['last'].startswith(fault)
     assert driver.bridge.frame_index == 0
     driver.send_raw([0.5])
     driver.wait_for_frame(1)

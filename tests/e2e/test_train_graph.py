@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames travel bridge -> perception -> trainer -> bridge, over DDS."""
+
+import json
+
+import numpy as np
+import pytest
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import Trigger
+
+from samg_ros.masking import Masker, MaskerSettings, Reference, apply_mask
+from samg_ros.nodes import time_step
+from samg_ros.nodes.conversions import array_to_image, image_to_mask, image_to_rgb
+from samg_ros.nodes.pairing import stamp_of
+from samg_ros.nodes.perception import Perception
+from samg_ros.nodes.train_plan import REMAPPINGS, make_plan
+from samg_ros.nodes.trainer import Trainer
+from samg_ros.rl.checkpoint import load_checkpoint
+from samg_ros.sim.bridge_node import MujocoBridge
+from tests.e2e.conftest import OVERRIDES, TASK
+
+QUICK_FIT = {'fit_steps': 20}
+
+
+@pytest.fixture
+def plan(tmp_path, reference):
+    return make_plan(TASK, seed=2, steps=200, overrides=OVERRIDES, run_dir=tmp_path / 'run',
+                     reference=reference)
+
+
+def add_perception(graph, plan, weights, **parameters):
+    return graph.add(Perception, {**plan.parameters('perception'), 'weights': str(weights),
+                                  **QUICK_FIT, **parameters}, REMAPPINGS['perception'])
+
+
+def add_all(graph, plan, weights):
+    bridge = graph.add(MujocoBridge, plan.parameters('mujoco_bridge'))
+    perception = add_perception(graph, plan, weights)
+    return bridge, perception, graph.add(Trainer, plan.parameters('trainer'))
+
+
+def test_two_hundred_steps_travel_the_graph_and_headers_stay(graph, plan, weights):
+    deep = QoSProfile(depth=1000)
+    images = graph.listen(Image, 'camera/image_raw', deep)
+    infos = graph.listen(CameraInfo, 'camera/camera_info', deep)
+    steps = graph.listen(Float64MultiArray, 'time_step', deep)
+    outputs = {name: graph.listen(Image, f'masked/{name}', deep)
+               for name in ('image_raw', 'mask', 'overlay')}
+    masked_infos = graph.listen(CameraInfo, 'masked/camera_info', deep)
+    bridge, perception, trainer = add_all(graph, plan, weights)
+    graph.until(lambda: trainer.finished, 90)
+    graph.spin_for(0.3)
+
+    assert trainer.answers > 200  # last frames of episodes are answered too
+    assert not bridge.drops.counts or set(bridge.drops.counts) == {'duplicate'}
+    assert not perception.drops.counts and not trainer.drops.counts
+    sources = {stamp_of(image): image for image in images}
+    source_infos = {stamp_of(info): info for info in infos}
+    assert len(sources) == trainer.answers == len({
+        time_step.from_message(step).frame_index for step in steps})
+    masker = Masker.load('mini', MaskerSettings(fit_steps=20), weights=weights)
+    masker.fit(Reference.load(plan.reference))
+    for name, messages in outputs.items():
+        assert {stamp_of(message) for message in messages} == set(sources), name
+        for message in messages:
+            assert message.header == sources[stamp_of(message)].header
+    for info in masked_infos:
+        assert info == source_infos[stamp_of(info)]
+    masks = {stamp_of(message): image_to_mask(message) for message in outputs['mask']}
+    for message in outputs['image_raw'][::20]:
+        frame = image_to_rgb(sources[stamp_of(message)])
+        expected = masker(frame[None])[0]
+        assert np.array_equal(masks[stamp_of(message)], expected)
+        assert np.array_equal(image_to_rgb(message), apply_mask(frame, expected))
+
+
+def test_the_checkpoint_carries_spec_reference_and_masker(graph, plan, weights):
+    add_all(graph, plan, weights)
+    trainer = graph.nodes[-1]
+    graph.until(lambda: trainer.answers > 30, 60)
+    answer = graph.call(Trigger, 'trainer/save', Trigger.Request())
+    assert answer.success and str(plan.run_dir) in answer.message
+    checkpoint = load_checkpoint(plan.run_dir)
+    assert checkpoint.config == plan.config
+    assert checkpoint.masker is not None and checkpoint.masker['settings']['fit_steps'] == 20
+    reference = Reference.load(plan.reference)
+    assert np.array_equal(checkpoint.reference.mask, reference.mask)
+    assert graph.values('trainer: training')['steps'] == '200'
+
+
+def test_a_killed_trainer_resumes_against_the_running_bridge(graph, plan, weights):
+    _, _, trainer = add_all(graph, plan, weights)
+    graph.until(lambda: trainer.answers > 30, 60)
+    graph.remove(trainer)
+    reached = load_checkpoint(plan.run_dir).counters['steps']
+    again = graph.add(Trainer, plan.parameters('trainer'))
+    graph.until(lambda: again.answers > 10, 60)
+    assert again.progress['step'] > reached >= 25
+
+
+def test_an_unknown_encoding_is_counted_by_name_and_the_node_lives(graph, plan, weights):
+    perception = add_perception(graph, plan, weights)
+    publisher = graph.probe.create_publisher(Image, 'camera/image_raw', 5)
+    masked = graph.listen(Image, 'masked/image_raw')
+    graph.until(lambda: perception.active and publisher.get_subscription_count() == 1
+                and perception._image_topic.get_subscription_count() == 1)
+    good = array_to_image(Reference.load(plan.reference).image, Image().header)
+    bad = array_to_image(Reference.load(plan.reference).image, Image().header)
+    bad.encoding = 'bayer_rggb8'
+    short = array_to_image(Reference.load(plan.reference).image, Image().header)
+    short.data = short.data[:100]
+    tiny = array_to_image(np.zeros((8, 8, 3), np.uint8), Image().header)
+    for message in (bad, short, tiny):
+        publisher.publish(message)
+    graph.until(lambda: graph.values('perception: frames').get('dropped') == '3')
+    values = graph.values('perception: frames')
+    assert values['encoding'] == '1' and values['image'] == '2'
+    publisher.publish(bad)
+    graph.until(lambda: 'bayer_rggb8' in graph.values('perception: frames')['last'])
+    publisher.publish(good)
+    graph.until(lambda: masked)
+
+
+def test_an_empty_mask_is_a_diagnostic_and_the_graph_goes_on(graph, plan, weights):
+    perception = add_perception(graph, plan, weights, min_predicted_iou=1.0)
+    bridge = graph.add(MujocoBridge, plan.parameters('mujoco_bridge'))
+    trainer = graph.add(Trainer, plan.parameters('trainer'))
+    graph.until(lambda: trainer.answers > 10, 60)
+    graph.until(lambda: 'mask is empty' in graph.said('perception: masking'))
+    assert not bridge.drops.counts.keys() - {'duplicate'} and perception.active
+
+
+def test_an_incompatible_qos_is_reported_by_name(graph, plan, weights):
+    perception = add_perception(graph, plan, weights)
+    graph.until(lambda: perception.active)
+    publisher = graph.probe.create_publisher(Image, 'camera/image_raw', qos_profile_sensor_data)
+    graph.until(lambda: '/camera/image_raw' in graph.said('perception: connections'))
+    assert 'RELIABILITY' in graph.said('perception: connections')
+    assert publisher.topic_name == '/camera/image_raw'
+
+
+@pytest.mark.parametrize('choices, said', [
+    ({'task': 'cartpole_swing'}, 'cartpole_swingup'), ({'setting': 'video_hrad'}, 'video_hard'),
+    ({'preset_name': 'fast'}, 'quick'), ({'overrides': '{"batch": 3}'}, 'batch'),
+    ({'overrides': 'batch_size=3'}, 'JSON'), ({'videos': '/not/there'}, '/not/there')])
+def test_a_wrong_choice_is_a_one_line_error_that_names_it(choices, said):
+    with pytest.raises(Exception, match=said) as caught:
+        make_plan(**{'task': TASK, **choices})
+    assert '\n' not in str(caught.value)
+
+
+def test_a_missing_reference_ends_perception_with_one_line(graph, plan, weights):
+    with pytest.raises(Exception, match='/no/such/reference') as caught:
+        add_perception(graph, plan, weights, reference='/no/such/reference')
+        graph.until(lambda: False)
+    assert '\n' not in str(caught.value)
+
+
+def test_a_trainer_refuses_a_simulator_that_runs_something_else(graph, plan, weights):
+    graph.add(MujocoBridge, {**plan.parameters('mujoco_bridge'), 'action_repeat': 3})
+    graph.add(Trainer, plan.parameters('trainer'))
+    with pytest.raises(Exception, match='action_repeat'):
+        graph.until(lambda: False)
+
+
+def test_overrides_reach_the_configuration(plan):
+    assert plan.config.batch_size == json.loads(OVERRIDES)['batch_size']
+    assert plan.config.steps == 200
