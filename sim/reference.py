@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""References from the simulator, where the mask costs nothing, and a look at any reference.
+
+`samg reference render` and `samg reference show`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from samg_ros.errors import ConfigError, EmptyMaskError, SamgError
+from samg_ros.sim.env import SimEnv, SimStep
+from samg_ros.sim.render import QUALITIES
+
+if TYPE_CHECKING:
+    from samg_ros.masking.reference import Reference
+
+CANDIDATES = 24
+"""Initial poses among which a reference is chosen."""
+
+OVERLAY_COLOUR = (255, 40, 160)
+MIN_SHOWN_HEIGHT = 336
+
+
+def render_reference(task: str, height: int = 84, width: int = 84, seed: int = 0,
+                     quality: str = 'fast', points: Sequence[Sequence[float]] = (),
+                     camera_id: int | str | None = None) -> Reference:
+    """Return a reference of a task: its first frame with the object best seen.
+
+    Of some initial poses, it takes the one whose object touches the border least and shows most,
+    with every part of it in view.
+
+    Args:
+        task: see `tasks.task_names`.
+        height: pixels.
+        width: pixels.
+        seed: of the initial poses.
+        quality: `fast` or `paper`.
+        points: clicked points [x, y] in pixels, to go into the reference.
+        camera_id: None takes the task's.
+
+    Raises:
+        UnknownTaskError: if no task has that name.
+        EmptyMaskError: if the object is never in view.
+        InvalidInputError: if a point lies outside the image.
+    """
+    from samg_ros.masking.reference import Reference
+
+    env = SimEnv(task, seed=seed, height=height, width=width, quality=quality,
+                 camera_id=camera_id)
+    try:
+        count = len(env.spec.parts)
+        step = max((env.reset() for _ in range(CANDIDATES)), key=lambda s: _fitness(s, count))
+    finally:
+        env.close()
+    assert step.mask is not None and step.parts is not None
+    if not step.mask.any():
+        raise EmptyMaskError(f"the object of '{task}' is not in view of camera "
+                             f'{env.spec.camera_id if camera_id is None else camera_id} in any of '
+                             f'{CANDIDATES} initial poses; give another camera or seed')
+    parts = [step.parts == part for part in range(1, count + 1)] if count > 1 else []
+    return Reference(step.frame, step.mask, tuple(part for part in parts if part.any()),
+                     np.asarray(points, dtype=np.float64).reshape(-1, 2),
+                     f'{task} rendered at {width} x {height}, quality {quality}, seed {seed}')
+
+
+def _fitness(step: SimStep, parts: int) -> tuple[int, int, int]:
+    assert step.mask is not None and step.parts is not None
+    border = step.mask.copy()
+    border[1:-1, 1:-1] = False
+    seen = len(np.intersect1d(step.parts, np.arange(1, parts + 1)))
+    return seen, -int(border.sum()), int(step.mask.sum())
+
+
+def draw_reference(reference: Reference) -> np.ndarray:
+    """Return the image, and beside it the image with mask outlines, parts and points.
+
+    Returns:
+        (H', 2 W', 3) uint8 RGB, enlarged to at least 336 rows.
+    """
+    height, width = reference.mask.shape
+    scale = max(1, -(-MIN_SHOWN_HEIGHT // height))
+
+    def enlarge(image: np.ndarray) -> np.ndarray:
+        return cv2.resize(image, (width * scale, height * scale), interpolation=cv2.INTER_NEAREST)
+
+    plain = enlarge(reference.image)
+    shown = enlarge(np.where(reference.mask[..., None], reference.image, reference.image // 3))
+    for mask in (reference.mask, *reference.parts):
+        outlines, _ = cv2.findContours(enlarge(mask.astype(np.uint8)), cv2.RETR_LIST,
+                                       cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(shown, outlines, -1, OVERLAY_COLOUR, max(1, scale // 4))
+    for x, y in reference.points:
+        centre = (int((x + 0.5) * scale), int((y + 0.5) * scale))
+        cv2.drawMarker(shown, centre, (40, 255, 80), cv2.MARKER_CROSS, 4 * scale, scale)
+    return np.hstack([plain, shown])
+
+
+def describe_reference(reference: Reference) -> str:
+    """Return what is in a reference, in words, one fact a line."""
+    height, width = reference.mask.shape
+    pixels = int(reference.mask.sum())
+    points = ' '.join(f'({x:g}, {y:g})' for x, y in reference.points) or 'none'
+    parts = ', '.join(f'{int(part.sum())} pixels' for part in reference.parts) or 'none'
+    return (f'image   {width} x {height}\n'
+            f'mask    {pixels} pixels, {pixels / (height * width):.1%} of the image\n'
+            f'parts   {parts}\n'
+            f'points  {points}\n'
+            f'source  {reference.source}')
+
+
+def parse_points(text: str) -> list[tuple[float, float]]:
+    """Read clicked points from `x,y x,y`.
+
+    Raises:
+        ConfigError: if that is not what the text is.
+    """
+    try:
+        points = [tuple(float(value) for value in pair.split(',')) for pair in text.split()]
+    except ValueError:
+        points = [()]
+    if any(len(point) != 2 for point in points):
+        raise ConfigError(f"points '{text}' cannot be read; write 'x,y x,y' in pixels of the "
+                          "reference, such as '40,24 23,68'")
+    return [(point[0], point[1]) for point in points]
+
+
+def render_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `samg reference render`."""
+    parser.add_argument('--task', required=True, help='task, such as walker_walk')
+    parser.add_argument('--out', required=True, type=Path, help='folder to write')
+    parser.add_argument('--size', type=int, default=84, help='side of the image in pixels (84)')
+    parser.add_argument('--quality', choices=QUALITIES, default='fast', help='render quality')
+    parser.add_argument('--points', type=parse_points, default=[], metavar="'X,Y X,Y'",
+                        help='clicked points to store, in pixels')
+    parser.add_argument('--camera', default=None, help="camera index or name (the task's)")
+    parser.add_argument('--seed', type=int, default=0, help='of the pose (0)')
+
+
+def run_render(args: argparse.Namespace) -> None:
+    """Run `samg reference render`."""
+    camera = int(args.camera) if args.camera and args.camera.lstrip('-').isdigit() else args.camera
+    reference = render_reference(args.task, args.size, args.size, args.seed, args.quality,
+                                 args.points, camera)
+    reference.save(args.out)
+    _write_image(args.out / 'overlay.png', draw_reference(reference))
+    print(describe_reference(reference))
+    print(args.out)
+
+
+def show_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `samg reference show`."""
+    parser.add_argument('reference', help='a reference folder, or a public <domain>_0.png')
+    parser.add_argument('--points', type=parse_points, default=None, metavar="'X,Y X,Y'",
+                        help='show these clicked points instead')
+    parser.add_argument('--out', type=Path, default=None, help='picture to write (PNG)')
+
+
+def run_show(args: argparse.Namespace) -> None:
+    """Run `samg reference show`."""
+    from samg_ros.masking.reference import Reference
+
+    reference = Reference.load(args.reference)
+    if args.points is not None:
+        reference = reference.with_points(args.points)
+    print(describe_reference(reference))
+    if args.out is not None:
+        _write_image(args.out, draw_reference(reference))
+        print(args.out)
+
+
+def _write_image(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        written = cv2.imwrite(str(path), image[..., ::-1])
+    except cv2.error:
+        written = False
+    if not written:
+        raise SamgError(f"the picture '{path}' cannot be written; give a path that ends in .png "
+                        'in a folder that can be written to')
