@@ -25,12 +25,16 @@ _OBJECTS: dict[str, tuple[Part, ...]] = {
     'finger': (Part('finger', bodies=('proximal',)), Part('spinner', bodies=('spinner',))),
     'hopper': (Part('hopper', bodies=('torso',)),),
     'quadruped': (Part('quadruped', bodies=('torso',)),),
-    'reacher': (Part('arm', bodies=('arm',)), Part('target', geoms=('target',))),
+    'reacher': (Part('arm', bodies=('arm',), geoms=('root',)), Part('target', geoms=('target',))),
     'walker': (Part('walker', bodies=('torso',)),),
 }
 
 
+_UPRIGHT = {'hopper': 'torso', 'quadruped': 'torso', 'walker': 'torso'}
+
+
 def _task(domain: str, task: str, **changes: Any) -> TaskSpec:
+    changes.setdefault('upright_body', _UPRIGHT.get(domain))
     return TaskSpec(name=f'{domain}_{task}', family='dmcontrol', domain=domain, task=task,
                     parts=_OBJECTS[domain], **changes)
 

@@ -33,8 +33,8 @@ def render_reference(task: str, height: int = 84, width: int = 84, seed: int = 0
                      camera_id: int | str | None = None) -> Reference:
     """Return a reference of a task: its first frame with the object best seen.
 
-    Of some initial poses, it takes the one whose object touches the border least and shows most,
-    with every part of it in view.
+    Of some initial poses, it takes the one whose object stands upright (where the task says what
+    that means), has every part in view, touches the border least and shows most.
 
     Args:
         task: see `tasks.task_names`.
@@ -56,7 +56,8 @@ def render_reference(task: str, height: int = 84, width: int = 84, seed: int = 0
                  camera_id=camera_id)
     try:
         count = len(env.spec.parts)
-        step = max((env.reset() for _ in range(CANDIDATES)), key=lambda s: _fitness(s, count))
+        candidates = [(env.reset(), _is_upright(env)) for _ in range(CANDIDATES)]
+        step, _ = max(candidates, key=lambda candidate: _fitness(*candidate, count))
     finally:
         env.close()
     assert step.mask is not None and step.parts is not None
@@ -70,12 +71,17 @@ def render_reference(task: str, height: int = 84, width: int = 84, seed: int = 0
                      f'{task} rendered at {width} x {height}, quality {quality}, seed {seed}')
 
 
-def _fitness(step: SimStep, parts: int) -> tuple[int, int, int]:
+def _is_upright(env: SimEnv) -> bool:
+    body = env.spec.upright_body
+    return body is None or bool(env.data.body(body).xmat[8] > np.cos(np.deg2rad(30)))
+
+
+def _fitness(step: SimStep, upright: bool, parts: int) -> tuple[bool, int, int, int]:
     assert step.mask is not None and step.parts is not None
     border = step.mask.copy()
     border[1:-1, 1:-1] = False
     seen = len(np.intersect1d(step.parts, np.arange(1, parts + 1)))
-    return seen, -int(border.sum()), int(step.mask.sum())
+    return upright, seen, -int(border.sum()), int(step.mask.sum())
 
 
 def draw_reference(reference: Reference) -> np.ndarray:

@@ -58,6 +58,8 @@ class TaskSpec:
     """Control steps per agent step in the paper."""
     episode_steps: int = 1000
     """Control steps per episode."""
+    upright_body: str | None = None
+    """Body whose z axis points up in the pose that people draw; references show that pose."""
     points: tuple[tuple[float, float], ...] = field(default=())
     """Clicked points of the public reference, (x, y) in pixels of an 84 x 84 frame."""
 
