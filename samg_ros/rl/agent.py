@@ -45,11 +45,10 @@ class DrQv2Agent:
         self.actions = actions
         self.device = torch.device(device)
         spec = config.observation
-        channels, size, _ = spec.pixels_shape
         joints = len(spec.proprioception)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.encoder = Encoder(channels, size, config.convolutions)
+            self.encoder = Encoder(config)
             width = self.encoder.output_dim
             self.actor = Actor(width, joints, actions, config)
             self.critic = Critic(width, joints, actions, config)

@@ -102,6 +102,8 @@ class TrainConfig:
     """Limit of the noise in the actions that the updates are computed with."""
     shift_pad: int = 4
     """Largest random shift of the observations in pixels."""
+    pixel_offset: float = 0.5
+    """Subtracted from pixels in 0 to 1; with 0, a black background is nothing to the network."""
     convolutions: tuple[tuple[int, int, int], ...] = (
         (32, 3, 2),
         (32, 3, 1),
@@ -218,6 +220,7 @@ def _quick(task: str) -> TrainConfig:
         learning_rate=1e-3,
         noise_steps=3_000,
         shift_pad=2,
+        pixel_offset=0.0,
         convolutions=((16, 3, 2), (32, 3, 2), (32, 3, 2)),
         hidden_dim=256,
         checkpoint_every=1_000,

@@ -6,6 +6,7 @@ called, so the trainer node and the direct trainer share every line of it, and t
 gives the same weights in both.
 """
 
+import os
 import time
 from collections import defaultdict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +24,7 @@ from samg_ros.rl.agent import DrQv2Agent
 from samg_ros.rl.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint, save_checkpoint
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.metrics import MetricsLog
+from samg_ros.rl.policy import scale_action
 from samg_ros.rl.replay import Replay
 
 if TYPE_CHECKING:
@@ -33,6 +35,12 @@ FIRST, MID, LAST = 0, 1, 2
 
 _MAY_CHANGE = ('preset', 'steps', 'checkpoint_every')
 """Settings that a resumed run may have otherwise than its checkpoint."""
+
+
+def _take_other_cores() -> None:
+    """Leave half of the cores to whoever makes the next frame: on two, threads would fight."""
+    cores = len(os.sched_getaffinity(0))
+    torch.set_num_threads(max(1, cores - cores // 2))
 
 
 class TimeStep(NamedTuple):
@@ -121,7 +129,7 @@ class Learner:
         if checkpoint is not None:
             self._resume(checkpoint)
         self._metrics = MetricsLog(self.run_dir, self.steps)
-        self._worker = ThreadPoolExecutor(1, 'samg-update')
+        self._worker = ThreadPoolExecutor(1, 'samg-update', initializer=_take_other_cores)
         self._pending: Future[None] | None = None
         self._clock: float | None = None
         self._recent: deque[tuple[float, int]] = deque(maxlen=100)
@@ -172,7 +180,7 @@ class Learner:
             self._pending = self._worker.submit(self._update, self.steps)
         if self.steps % self.config.checkpoint_every == 0:
             self.save()
-        return self.low + (action.astype(np.float64) + 1) / 2 * (self.high - self.low)
+        return scale_action(action, self.low, self.high)
 
     def save(self) -> None:
         """Write the checkpoint; the replay's files first, so that it never counts too much.
@@ -334,6 +342,16 @@ class Learner:
             raise CheckpointError(
                 f'{self.run_dir} holds a run with other action limits; choose another run folder'
             )
+        if self.masker_description not in (None, checkpoint.masker):
+            raise CheckpointError(
+                f'{self.run_dir} holds a run with another masker ({checkpoint.masker}); choose '
+                'another run folder'
+            )
+        if not _same_reference(self.reference, checkpoint.reference):
+            raise CheckpointError(
+                f'{self.run_dir} holds a run with another reference; leave the reference out to '
+                'take its own, or choose another run folder'
+            )
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         self.agent.load_state_dict(checkpoint.agent)
@@ -348,3 +366,15 @@ class Learner:
             self.reference = checkpoint.reference
         if self.masker_description is None:
             self.masker_description = checkpoint.masker
+
+
+def _same_reference(ours: 'Reference | None', theirs: 'Reference | None') -> bool:
+    """Whether a given reference, if any, is the checkpoint's."""
+    if ours is None:
+        return True
+    if theirs is None or len(ours.parts) != len(theirs.parts):
+        return False
+    pairs = [(ours.image, theirs.image), (ours.mask, theirs.mask), (ours.points, theirs.points)]
+    return all(
+        np.array_equal(a, b) for a, b in [*pairs, *zip(ours.parts, theirs.parts, strict=True)]
+    )

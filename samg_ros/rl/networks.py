@@ -17,37 +17,40 @@ from samg_ros.rl.config import TrainConfig
 class Encoder(nn.Module):
     """Convolutions from pixels to a flat vector; channels-last inside, which is faster on CPU."""
 
-    def __init__(self, channels: int, size: int, layers: tuple[tuple[int, int, int], ...]) -> None:
+    def __init__(self, config: TrainConfig) -> None:
         """Build the convolutions.
 
         Args:
-            channels: colour channels of all stacked frames together.
-            size: side of the observation in pixels.
-            layers: (channels, kernel, stride) of each convolution.
+            config: observation and convolutions.
 
         Raises:
             ConfigError: if the observation is too small for the layers.
         """
         super().__init__()
         modules: list[nn.Module] = []
+        channels, size, _ = config.observation.pixels_shape
         side = size
-        for width, kernel, stride in layers:
+        for width, kernel, stride in config.convolutions:
             side = (side - kernel) // stride + 1
             if side < 1:
                 raise ConfigError(
-                    f'observations of {size} pixels are too small for the convolutions {layers}'
+                    f'observations of {size} pixels are too small for the convolutions '
+                    f'{config.convolutions}'
                 )
             modules += [nn.Conv2d(channels, width, kernel, stride), nn.ReLU(inplace=True)]
             channels = width
         self.convolutions = nn.Sequential(*modules)
         self.output_dim = channels * side * side
+        self._offset = config.pixel_offset
         _orthogonal(self, nn.init.calculate_gain('relu'))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Encode (N, C, size, size) uint8 pixels into (N, output_dim) float32."""
         scaled = pixels.to(torch.float32, memory_format=torch.channels_last)
-        scaled = scaled.mul_(1 / 255).sub_(0.5)
+        scaled = scaled.mul_(1 / 255)
+        if self._offset:
+            scaled = scaled.sub_(self._offset)
         return cast(Tensor, self.convolutions(scaled)).flatten(1)
 
 

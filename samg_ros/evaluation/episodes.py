@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a number of evaluated episodes came to, for tables and the report page."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class View(NamedTuple):
+    """One moment as the camera, the masker and the policy have it."""
+
+    frame: NDArray[np.uint8]
+    """(H, W, 3) uint8 RGB camera frame."""
+    mask: NDArray[np.bool_]
+    """(H, W) bool; all true where nothing is masked."""
+    masked: NDArray[np.uint8]
+    """(H, W, 3) uint8 RGB, what goes on to the policy."""
+
+
+@dataclass(frozen=True)
+class EpisodeResults:
+    """Episodes of one policy in one visual setting."""
+
+    setting: str
+    """Name of the visual setting."""
+    returns: tuple[float, ...]
+    """Sum of rewards of each episode."""
+    mask_ious: tuple[tuple[float, ...], ...] = ()
+    """IoU of mask and truth of every frame, by episode; empty where nothing was masked."""
+    strip: tuple[View, ...] = ()
+    """A few moments of the first episode."""
+    video: tuple[View, ...] = ()
+    """Consecutive moments of the first episode."""
+    frames_per_s: float = 0.0
+    """Camera frames per second through simulator, masker and policy."""
+
+    @property
+    def mean_return(self) -> float:
+        """Mean over the episodes."""
+        return float(np.mean(self.returns))
+
+    @property
+    def return_error(self) -> float:
+        """Standard error of the mean return; 0 for a single episode."""
+        if len(self.returns) < 2:
+            return 0.0
+        return float(np.std(self.returns, ddof=1) / math.sqrt(len(self.returns)))
+
+    @property
+    def mean_iou(self) -> float | None:
+        """Mean over all frames of all episodes; None where nothing was masked."""
+        values = flatten(self.mask_ious)
+        return float(np.mean(values)) if values else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures, without the pictures, in plain JSON types."""
+        values = flatten(self.mask_ious)
+        return {
+            'setting': self.setting,
+            'returns': list(self.returns),
+            'mean_return': self.mean_return,
+            'return_error': self.return_error,
+            'mean_iou': self.mean_iou,
+            'iou_percentile_5': float(np.percentile(values, 5)) if values else None,
+            'frames_per_s': self.frames_per_s,
+        }
+
+
+def flatten(groups: Sequence[Sequence[float]]) -> list[float]:
+    """Return all values of all groups in one list."""
+    return [value for group in groups for value in group]
