@@ -14,8 +14,6 @@ from types import FrameType
 from typing import Any
 
 import rclpy
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
@@ -38,8 +36,8 @@ class StopSignal:
     def __init__(self) -> None:
         self.requested = False
         self._deferred = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
+        self._before = {number: signal.signal(number, self._handle)
+                        for number in (signal.SIGINT, signal.SIGTERM)}
 
     def defer(self) -> None:
         """From now on only set `requested`."""
@@ -51,9 +49,15 @@ class StopSignal:
         if self.requested:
             raise KeyboardInterrupt
 
+    def restore(self) -> None:
+        """Put back the handlers that were there before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        again, self.requested = self.requested, True
-        if not self._deferred and not again:
+        self.requested = True
+        if not self._deferred:
+            self._deferred = True  # launch and a terminal both send it: once is enough
             raise KeyboardInterrupt
 
 
@@ -79,12 +83,12 @@ def spin(executor: Any, stop: Callable[[], bool]) -> None:
             return
 
 
-def run_node(make: Callable[[], Any], argv: Sequence[str] | None = None,
+def run_node(make: Callable[[], Any], argv: list[str] | None = None,
              stop_signal: StopSignal | None = None) -> int:
     """Run one node as a process, until it has finished or a signal comes.
 
     Args:
-        make: builds the node. It has `finished` (bool), `error` (SamgError or None) and `close()`.
+        make: builds the node, a PlainNode or a ManagedNode.
         argv: ROS arguments; None takes those of the command line.
         stop_signal: the process's, None makes one.
 
@@ -98,6 +102,7 @@ def run_node(make: Callable[[], Any], argv: Sequence[str] | None = None,
         node = make()
         executor = make_executor()
         executor.add_node(node)
+        node.start()
         stop_signal.defer()
         spin(executor, lambda: stop_signal.requested or node.finished or node.error is not None)
         if node.error is not None:
@@ -130,12 +135,15 @@ def print_error(error: Exception) -> None:
 
 
 class PlainNode(Node):
-    """A node that `run_node` can run."""
+    """A node that `run_node` can run: until it sets `finished` or `error`."""
 
     def __init__(self, name: str, **options: Any) -> None:
         super().__init__(name, **options)
         self.finished = False
         self.error: SamgError | None = None
+
+    def start(self) -> None:
+        """Do what takes long, once, before the executor spins."""
 
     def close(self) -> None:
         """Give back what the node holds."""
@@ -145,8 +153,8 @@ class ManagedNode(LifecycleNode):
     """A lifecycle node whose subclass only fills in four hooks.
 
     A hook raises SamgError if it cannot; the transition then fails with one line in the log and
-    the node stays where it was. With `autostart` the node configures and activates itself, so that
-    it works without a lifecycle manager, and an error there ends the process.
+    the node stays where it was. With the parameter `autostart` the node configures and activates
+    itself in `start`, so that it works without a lifecycle manager.
     """
 
     def __init__(self, name: str, **options: Any) -> None:
@@ -155,10 +163,23 @@ class ManagedNode(LifecycleNode):
         self.error: SamgError | None = None
         self.active = False
         self._configured = False
-        autostart = declare(self, 'autostart', True,
-                            'Configure and activate at the start, without a lifecycle manager.')
-        self._start_timer = self.create_timer(
-            0.0, self._start, clock=Clock(clock_type=ClockType.STEADY_TIME)) if autostart else None
+        self._autostart = declare(
+            self, 'autostart', True,
+            'Configure and activate at the start, without a lifecycle manager.')
+        self._fault: SamgError | None = None
+
+    def start(self) -> None:
+        """Configure and activate, if `autostart` says so.
+
+        Raises:
+            SamgError: what a hook raised.
+        """
+        if not self._autostart:
+            return
+        for transition in (self.trigger_configure, self.trigger_activate):
+            if transition() != TransitionCallbackReturn.SUCCESS:
+                raise self._fault or ConfigError(f'{self.get_name()} could not be started; its log '
+                                                 'says why')
 
     def configure(self) -> None:
         """Load what the node needs."""
@@ -179,23 +200,13 @@ class ManagedNode(LifecycleNode):
         if self._configured:
             self._leave_configured()
 
-    def _start(self) -> None:
-        assert self._start_timer is not None
-        self._start_timer.cancel()
-        succeeded = TransitionCallbackReturn.SUCCESS
-        if self.trigger_configure() == succeeded and self.trigger_activate() == succeeded:
-            return
-        if self.error is None:
-            self.error = ConfigError(f'{self.get_name()} could not be started; see its log')
-
     def _attempt(self, hook: Callable[[], None]) -> TransitionCallbackReturn:
+        self._fault = None
         try:
             hook()
         except SamgError as error:
-            if self._start_timer is not None:
-                self.error = error
-            else:
-                self.get_logger().error(str(error))
+            self._fault = error
+            self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
         except Exception as error:  # rclpy would swallow it
             self.get_logger().error(f'{type(error).__name__} in {hook.__name__}: {error}')

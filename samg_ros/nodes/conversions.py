@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image messages to arrays and back, with the same pixels on every machine.
 
-A wheel-only machine has no `cv_bridge`, and a robot has one of several versions of it. The eight-bit
-encodings that cameras and this package use are therefore converted here, by numpy alone, wherever
-the package runs; `cv_bridge`, where it is installed, is asked only for the rest.
+A wheel-only machine has no `cv_bridge`, and a robot has one of several versions of it. The
+eight-bit encodings that cameras and this package use are therefore converted here, by numpy alone,
+wherever the package runs; `cv_bridge`, where it is installed, is asked only for the rest.
 """
 
 from __future__ import annotations

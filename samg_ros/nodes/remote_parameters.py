@@ -40,7 +40,7 @@ class RemoteParameters:
         self.ready = False
         self._waited_s = 0.0
         self._future: Any = None
-        self._client = node.create_client(GetParameters, f'{remote}/get_parameters')
+        self._client: Any = node.create_client(GetParameters, f'{remote}/get_parameters')
         self._timer = node.create_timer(_RETRY_S, self._try,
                                         clock=Clock(clock_type=ClockType.STEADY_TIME))
 

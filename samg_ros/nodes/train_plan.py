@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from samg_ros.errors import ConfigError, VideoError
+from samg_ros.nodes.finish import DEFAULT_EPISODES
 from samg_ros.rl.config import TrainConfig, preset
 from samg_ros.sim.settings import get_setting
 from samg_ros.sim.tasks import get_task
@@ -35,9 +36,13 @@ class TrainPlan:
     """Other fields of the configuration, as JSON."""
     run_dir: Path
     reference: Path
-    """Folder or image of the reference; `run_dir / 'reference'` if it is still to be rendered."""
+    """Folder or image of the reference; `run_dir / 'reference'` if none was given."""
+    reference_given: bool
+    """False if `prepare_reference` may render it."""
     videos: Path | None
     """Folder of background videos."""
+    episodes: int
+    """Episodes per visual setting in the report."""
 
     @property
     def needs_reference(self) -> bool:
@@ -48,16 +53,18 @@ class TrainPlan:
         """Return the parameters that this plan gives a node: mujoco_bridge, perception, trainer."""
         config = self.config
         reference = str(self.reference) if self.needs_reference else ''
+        videos = '' if self.videos is None else str(self.videos)
         if node == 'mujoco_bridge':
             return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
                     'height': config.camera_size, 'width': config.camera_size,
                     'action_repeat': config.action_repeat,
-                    'videos': '' if self.videos is None else str(self.videos)}
+                    'videos': videos}
         if node == 'perception':
             return {'reference': reference, 'fill': list(config.observation.fill)}
         return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
                 'preset': self.preset, 'steps': self.steps, 'overrides': self.overrides,
-                'run_dir': str(self.run_dir), 'reference': reference}
+                'run_dir': str(self.run_dir), 'reference': reference,
+                'videos': videos, 'evaluation_episodes': self.episodes}
 
 
 def make_config(task: str, preset_name: str = 'quick', setting: str = 'train', seed: int = 0,
@@ -95,7 +102,8 @@ def make_config(task: str, preset_name: str = 'quick', setting: str = 'train', s
 
 def make_plan(task: str, preset_name: str = 'quick', setting: str = 'train', seed: int = 0,
               steps: int = 0, overrides: str = '', run_dir: str | Path = '',
-              reference: str | Path = '', videos: str | Path = '') -> TrainPlan:
+              reference: str | Path = '', videos: str | Path = '',
+              episodes: int = DEFAULT_EPISODES) -> TrainPlan:
     """Check the choices of a training run and complete them.
 
     Args:
@@ -108,6 +116,7 @@ def make_plan(task: str, preset_name: str = 'quick', setting: str = 'train', see
         run_dir: empty takes runs/<task>-<preset>-<seed>.
         reference: folder or image; empty to render one from the simulator into the run folder.
         videos: folder of background videos; empty for procedural ones.
+        episodes: episodes per visual setting in the report.
 
     Raises:
         SamgError: if one of them is not usable.
@@ -122,4 +131,28 @@ def make_plan(task: str, preset_name: str = 'quick', setting: str = 'train', see
         run_dir=folder.resolve(),
         reference=(Path(reference).expanduser() if str(reference) else folder / 'reference'
                    ).resolve(),
-        videos=Path(videos).expanduser().resolve() if str(videos) else None)
+        reference_given=bool(str(reference)),
+        videos=Path(videos).expanduser().resolve() if str(videos) else None, episodes=episodes)
+
+
+def prepare_reference(plan: TrainPlan) -> str:
+    """Make sure that a masked run has its reference: render one if none was given.
+
+    Returns:
+        What was done, in one line; empty if nothing is masked.
+
+    Raises:
+        SamgError: if a given reference is not usable, or none can be rendered.
+    """
+    from samg_ros.masking.reference import Reference
+
+    if not plan.needs_reference:
+        return ''
+    if plan.reference_given or plan.reference.exists():
+        Reference.load(plan.reference)
+        return f'reference: {plan.reference}'
+    from samg_ros.sim.reference import render_reference
+
+    size = plan.config.camera_size
+    render_reference(plan.config.task, size, size, plan.config.seed).save(plan.reference)
+    return f'reference: none given, so one was rendered from the simulator: {plan.reference}'

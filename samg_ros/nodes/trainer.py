@@ -21,9 +21,10 @@ from std_srvs.srv import Trigger
 from samg_ros.errors import ConfigError, SamgError
 from samg_ros.masking import Reference, apply_mask
 from samg_ros.nodes import command, qos, time_step
-from samg_ros.nodes.base import PlainNode, StopSignal, run_node
+from samg_ros.nodes.base import PlainNode, StopSignal, print_error, run_node
 from samg_ros.nodes.conversions import image_to_mask, image_to_rgb
 from samg_ros.nodes.diagnostics import OK, Diagnostics, Drops, Report
+from samg_ros.nodes.finish import DEFAULT_EPISODES, finish_run
 from samg_ros.nodes.pairing import StampPairer, stamp_of
 from samg_ros.nodes.parameters import declare
 from samg_ros.nodes.perception import DESCRIPTION_PARAMETER
@@ -57,9 +58,13 @@ class Trainer(PlainNode):
         self.run_dir = Path(declare(self, 'run_dir', 'runs/run', 'Folder of the run; a run that '
                                     'is there is resumed.')).expanduser()
         self._device = declare(self, 'device', 'cpu', 'Torch device of the networks.')
-        reference = declare(self, 'reference', '', "Folder of the reference; goes into the "
+        reference = declare(self, 'reference', '', 'Folder of the reference; goes into the '
                             'checkpoint.')
         self._reference = Reference.load(reference) if reference else None
+        self._episodes = declare(self, 'evaluation_episodes', DEFAULT_EPISODES, 'Episodes per '
+                                 'visual setting in the report.', between=(1, 1000))
+        self._videos = declare(self, 'videos', '', 'Folder of background videos for the report; '
+                               'empty for procedural ones.')
         simulator = declare(self, 'simulator', 'mujoco_bridge', 'Node that simulates.')
         perception = declare(self, 'perception', 'perception', 'Node that masks.')
 
@@ -87,6 +92,15 @@ class Trainer(PlainNode):
     def progress(self) -> dict[str, Any] | None:
         """`Learner.progress`, None before the first frame."""
         return None if self.learner is None else self.learner.progress
+
+    def finish(self) -> Path:
+        """Evaluate the finished run and return the path of its report; may be called after close.
+
+        Raises:
+            SamgError: as `finish_run`.
+        """
+        videos = Path(self._videos) if self._videos else None
+        return finish_run(self.run_dir, self._episodes, videos)
 
     def close(self) -> None:
         """Save, unless the run is complete and saved already.
@@ -214,12 +228,13 @@ class Trainer(PlainNode):
         """Turn the messages of one moment into what the learner takes."""
         spec = self.config.observation
         frame = image_to_rgb(moment['image'])
-        truth = image_to_mask(moment['truth']) if 'truth' in moment else None
         iou = None
-        if spec.source == 'truth':
-            frame = apply_mask(frame, truth, spec.fill)
-        elif truth is not None and 'mask' in moment:
-            iou = mask_iou(image_to_mask(moment['mask']), truth)
+        if 'truth' in moment:
+            truth: Any = image_to_mask(moment['truth'])
+            if spec.source == 'truth':
+                frame = apply_mask(frame, truth, spec.fill)
+            elif 'mask' in moment:
+                iou = mask_iou(image_to_mask(moment['mask']), truth)
         joints = moment.get('joints')
         positions = None if joints is None else spec.select_joints(joints.name, joints.position)
         begins = info.step_type == time_step.FIRST or not self._in_episode
@@ -265,13 +280,20 @@ def mask_iou(mask: np.ndarray, truth: np.ndarray) -> float:
 def main(argv: list[str] | None = None) -> None:
     """Entry point of the executable `trainer`: trains, then evaluates and writes the report."""
     stop_signal = StopSignal()
-    nodes: list[Trainer] = []
+    made: list[Trainer] = []
 
     def make() -> Trainer:
-        nodes.append(Trainer())
-        return nodes[0]
+        made.append(Trainer())
+        return made[0]
 
     code = run_node(make, argv, stop_signal)
-    if code == 0 and nodes and nodes[0].finished and not stop_signal.requested:
-        pass
+    if code == 0 and made and made[0].finished:
+        try:
+            stop_signal.immediate()
+            print(made[0].finish(), flush=True)
+        except KeyboardInterrupt:
+            pass
+        except SamgError as error:
+            print_error(error)
+            code = 2
     sys.exit(code)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What whole graphs need: the graph itself, a reference and a masker that is quick to make."""
+"""What whole graphs need: a plan, a reference, and a masker that is quick to make."""
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,16 @@ from safetensors.torch import save_file
 
 from samg_ros.masking import Reference
 from samg_ros.masking.models.mini import Mini
+from samg_ros.nodes.train_plan import TrainPlan, make_plan
 from samg_ros.sim.env import SimEnv
-from tests.nodes.conftest import graph  # noqa: F401  # a fixture
+
+# pytest shares fixtures downwards only, and the graph is that of the node tests.
+_spec = importlib.util.spec_from_file_location(
+    'samg_ros_graph_fixture', Path(__file__).parents[1] / 'nodes' / 'conftest.py')
+assert _spec is not None and _spec.loader is not None
+_module = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_module)
+graph = _module.graph
 
 TASK = 'cartpole_swingup'
 
@@ -39,3 +48,9 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Reference(step.frame, np.array(step.mask)).save(folder)
     env.close()
     return folder
+
+
+@pytest.fixture
+def plan(tmp_path: Path, reference: Path) -> TrainPlan:
+    return make_plan(TASK, seed=2, steps=200, overrides=OVERRIDES, run_dir=tmp_path / 'run',
+                     reference=reference)

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames travel bridge -> perception -> trainer -> bridge, over DDS."""
 
-import json
-
 import numpy as np
 import pytest
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
@@ -19,15 +17,9 @@ from samg_ros.nodes.train_plan import REMAPPINGS, make_plan
 from samg_ros.nodes.trainer import Trainer
 from samg_ros.rl.checkpoint import load_checkpoint
 from samg_ros.sim.bridge_node import MujocoBridge
-from tests.e2e.conftest import OVERRIDES, TASK
 
+TASK = 'cartpole_swingup'
 QUICK_FIT = {'fit_steps': 20}
-
-
-@pytest.fixture
-def plan(tmp_path, reference):
-    return make_plan(TASK, seed=2, steps=200, overrides=OVERRIDES, run_dir=tmp_path / 'run',
-                     reference=reference)
 
 
 def add_perception(graph, plan, weights, **parameters):
@@ -165,6 +157,6 @@ def test_a_trainer_refuses_a_simulator_that_runs_something_else(graph, plan, wei
         graph.until(lambda: False)
 
 
-def test_overrides_reach_the_configuration(plan):
-    assert plan.config.batch_size == json.loads(OVERRIDES)['batch_size']
-    assert plan.config.steps == 200
+def test_overrides_reach_the_configuration():
+    plan = make_plan(TASK, overrides='{"batch_size": 7, "observation": {"size": 33}}', steps=123)
+    assert (plan.config.batch_size, plan.config.observation.size, plan.config.steps) == (7, 33, 123)

@@ -1,20 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs real nodes on a real executor and real Fast DDS, each test in its own ROS context."""
+"""A graph of real nodes on real Fast DDS, for the tests here and in tests/e2e.
 
-import os
+Each test gets its own ROS context, in a domain that nobody else on the machine uses.
+"""
+
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.signals import SignalHandlerOptions
-
-from samg_ros.nodes.base import close, make_executor
-from samg_ros.nodes.domain import choose_domain
-from samg_ros.nodes.parameters import overrides
 
 CONFIG = Path(__file__).parents[2] / 'config' / 'sim_train.yaml'
 
@@ -23,6 +18,11 @@ class Graph:
     """Nodes under test and one node that looks at them from outside."""
 
     def __init__(self) -> None:
+        import rclpy
+        from diagnostic_msgs.msg import DiagnosticArray
+
+        from samg_ros.nodes.base import make_executor
+
         self.executor = make_executor()
         self.nodes: list[Any] = []
         self.probe = rclpy.create_node('probe')
@@ -30,7 +30,7 @@ class Graph:
         self.diagnostics: dict[str, Any] = {}
         self.probe.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
 
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+    def _on_diagnostics(self, message: Any) -> None:
         for status in message.status:
             self.diagnostics[status.name] = status
 
@@ -47,16 +47,21 @@ class Graph:
     def add(self, node_class: Any, parameters: dict[str, Any] | None = None,
             remappings: tuple[tuple[str, str], ...] = ()) -> Any:
         """Build a node, with diagnostics that come quickly."""
+        from samg_ros.nodes.parameters import overrides
+
         arguments = ['--ros-args'] + [part for pair in remappings
                                       for part in ('-r', f'{pair[0]}:={pair[1]}')]
         node = node_class(cli_args=arguments, parameter_overrides=overrides(
             {'diagnostics_period_s': 0.05, **(parameters or {})}))
         self.nodes.append(node)
         self.executor.add_node(node)
+        node.start()
         return node
 
     def remove(self, node: Any) -> None:
         """End one node."""
+        from samg_ros.nodes.base import close
+
         self.nodes.remove(node)
         self.executor.remove_node(node)
         self.spin_for(0.1)  # the executor takes notice when it spins
@@ -95,6 +100,12 @@ class Graph:
 
 @pytest.fixture
 def graph() -> Iterator[Graph]:
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from samg_ros.nodes.base import close
+    from samg_ros.nodes.domain import choose_domain
+
     choose_domain()
     rclpy.init(args=['--ros-args', '--params-file', str(CONFIG)],
                signal_handler_options=SignalHandlerOptions.NO)
@@ -106,6 +117,3 @@ def graph() -> Iterator[Graph]:
         made.probe.destroy_node()
         made.executor.shutdown()
         rclpy.try_shutdown()
-
-
-os.environ.setdefault('MUJOCO_GL', 'egl')

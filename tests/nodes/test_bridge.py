@@ -207,7 +207,8 @@ def test_lockstep_over_ros_equals_the_environment_bit_for_bit(graph):
     for index, action in enumerate(actions):
         driver.send(action, index)
         driver.wait_for_frame(index + 1)
-    graph.until(lambda: stamp_of(driver.images[-1]) == driver.infos[-1].stamp == stamp_of(truths[-1]))
+    last = driver.infos[-1].stamp
+    graph.until(lambda: stamp_of(driver.images[-1]) == last == stamp_of(truths[-1]))
     images = {stamp_of(image): image for image in driver.images}
     masks = {stamp_of(image): image for image in truths}
     env = SimEnv(TASK, 'video_hard', seed=5, action_repeat=15)

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`samg run sim_train`: the training graph of sim_train.launch.py, in one process.
+
+The node classes are those of the launch file and so is the parameter file, and every message goes
+through DDS; only the executor is shared. It needs no ROS installation beyond the wheels.
+
+Unless ROS_DOMAIN_ID is set, the graph takes a free domain of its own, and unless the discovery
+range is set, it stays on this machine, so that runs side by side do not answer each other. The
+first line says which domain, for those who want to watch with `ros2 topic` or RViz.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samg_ros.rl.config import PRESETS
+from samg_ros.sim.settings import SETTINGS
+
+if TYPE_CHECKING:
+    from samg_ros.nodes.base import StopSignal
+    from samg_ros.nodes.train_plan import TrainPlan
+
+INTERRUPTED = 130
+PARAMETER_FILE = 'config/sim_train.yaml'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    from samg_ros.nodes.finish import DEFAULT_EPISODES
+
+    parser.add_argument('--task', default='cartpole_swingup', help='task (%(default)s)')
+    parser.add_argument('--setting', default='train',
+                        help=f'visual setting to train in: {", ".join(SETTINGS)} (%(default)s)')
+    parser.add_argument('--preset', default='quick',
+                        help=f'training settings: {", ".join(PRESETS)} (%(default)s)')
+    parser.add_argument('--reference', default='', metavar='DIR',
+                        help='reference folder or image; without it one is rendered')
+    parser.add_argument('--videos', default='', metavar='DIR',
+                        help='background videos; without it procedural ones')
+    parser.add_argument('--run-dir', default='', metavar='DIR',
+                        help='run folder (runs/TASK-PRESET-SEED); a run that is there goes on')
+    parser.add_argument('--seed', type=int, default=0, help='of everything random (%(default)s)')
+    parser.add_argument('--steps', type=int, default=0, help="agent steps (the preset's)")
+    parser.add_argument('--overrides', default='', metavar='JSON',
+                        help='other training settings, such as \'{"batch_size": 64}\'')
+    parser.add_argument('--episodes', type=int, default=DEFAULT_EPISODES,
+                        help='episodes per setting in the report (%(default)s)')
+    parser.add_argument('--params-file', default='', metavar='YAML',
+                        help=f"ROS parameters of the nodes (the package's {PARAMETER_FILE})")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, evaluate, write the report; the last line printed is the report's path.
+
+    Returns:
+        0, or 130 after Ctrl-C; the run is then saved and the same command resumes it.
+
+    Raises:
+        SamgError: one line that says what is wrong.
+    """
+    from samg_ros.nodes.base import StopSignal
+
+    stop_signal = StopSignal()
+    try:
+        return _run(args, stop_signal)
+    finally:
+        stop_signal.restore()
+
+
+def _run(args: argparse.Namespace, stop_signal: StopSignal) -> int:
+    from samg_ros.errors import ConfigError
+    from samg_ros.nodes.domain import choose_domain
+    from samg_ros.nodes.files import share_file
+    from samg_ros.nodes.finish import finish_run
+    from samg_ros.nodes.train_plan import make_plan, prepare_reference
+
+    plan = make_plan(args.task, args.preset, args.setting, args.seed, args.steps, args.overrides,
+                     args.run_dir, args.reference, args.videos, args.episodes)
+    parameter_file = Path(args.params_file) if args.params_file else share_file(PARAMETER_FILE)
+    if not parameter_file.is_file():
+        raise ConfigError(f"there is no parameter file '{parameter_file}'; check --params-file")
+    print(f'graph in ROS_DOMAIN_ID={choose_domain()}; run folder {plan.run_dir}')
+    if said := prepare_reference(plan):
+        print(said)
+    sys.stdout.flush()
+    try:
+        progress = run_graph(plan, parameter_file, stop_signal)
+        if progress is None or not progress['done']:
+            where = 'before the first step' if progress is None else \
+                f'at step {progress["step"]} of {progress["steps"]} and saved'
+            print(f'samg: stopped {where}; the same command goes on from there', file=sys.stderr)
+            return INTERRUPTED
+        print(f'trained {progress["step"]} steps ({progress["frames"]} frames) in '
+              f'{progress["seconds"]:.0f} s', flush=True)
+        stop_signal.immediate()
+        report = finish_run(plan.run_dir, plan.episodes, plan.videos)
+    except KeyboardInterrupt:
+        print('samg: stopped; the same command goes on from there', file=sys.stderr)
+        return INTERRUPTED
+    print(report, flush=True)
+    return 0
+
+
+def run_graph(plan: TrainPlan, parameter_file: Path, stop_signal: StopSignal,
+              ) -> dict[str, Any] | None:
+    """Run bridge, perception and trainer until the training is done or a signal comes.
+
+    Args:
+        plan: what to train.
+        parameter_file: ROS parameters of the nodes.
+        stop_signal: is deferred while the nodes run, so that they can save.
+
+    Returns:
+        `Learner.progress` at the end; None if it stopped before there was a learner.
+
+    Raises:
+        SamgError: the first error of a node.
+    """
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from samg_ros.nodes.base import close, make_executor, spin
+    from samg_ros.nodes.parameters import overrides
+    from samg_ros.nodes.perception import Perception
+    from samg_ros.nodes.train_plan import REMAPPINGS
+    from samg_ros.nodes.trainer import Trainer
+    from samg_ros.sim.bridge_node import MujocoBridge
+
+    rclpy.init(args=['--ros-args', '--params-file', str(parameter_file)],
+               signal_handler_options=SignalHandlerOptions.NO)
+    nodes: list[Any] = []
+    executor = make_executor()
+    bar = None
+    try:
+        classes: list[tuple[str, Any]] = [('trainer', Trainer), ('mujoco_bridge', MujocoBridge)]
+        if plan.needs_reference:
+            classes.insert(1, ('perception', Perception))
+        for name, node_class in classes:
+            remapped = [part for pair in REMAPPINGS.get(name, ())
+                        for part in ('-r', f'{pair[0]}:={pair[1]}')]
+            node = node_class(cli_args=['--ros-args', *remapped],
+                              parameter_overrides=overrides(plan.parameters(name)))
+            nodes.append(node)
+            executor.add_node(node)
+            node.start()
+        trainer = nodes[0]
+        bar = ProgressBar(trainer)
+        stop_signal.defer()
+
+        def over() -> bool:
+            return stop_signal.requested or trainer.finished or any(
+                node.error is not None for node in nodes)
+
+        spin(executor, over)
+        for node in nodes:
+            if node.error is not None:
+                raise node.error
+        bar.update()
+        progress: dict[str, Any] | None = trainer.progress
+        return progress
+    finally:
+        stop_signal.defer()
+        if bar is not None:
+            bar.close()
+        close(nodes)
+        executor.shutdown()
+        rclpy.try_shutdown()
+
+
+class ProgressBar:
+    """Shows a trainer's progress on stderr: return, mask IoU, frames/s, time left."""
+
+    def __init__(self, trainer: Any, period_s: float = 0.5) -> None:
+        """Create the bar and a timer of the trainer that moves it."""
+        from rclpy.clock import Clock
+        from rclpy.clock_type import ClockType
+        from tqdm import tqdm
+
+        self._trainer = trainer
+        interactive = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=trainer.config.steps, desc=trainer.config.task, dynamic_ncols=True,
+            file=sys.stderr, mininterval=0.0 if interactive else 10.0,
+            bar_format='{desc} {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} steps{postfix}')
+        self._timer = trainer.create_timer(period_s, self.update,
+                                           clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def update(self) -> None:
+        """Show where the training stands."""
+        progress = self._trainer.progress
+        if progress is None:
+            return
+        self._bar.set_postfix_str(describe(progress), refresh=False)
+        self._bar.update(progress['step'] - self._bar.n)
+
+    def close(self) -> None:
+        """Leave the bar as it is and go to the next line."""
+        self._timer.cancel()
+        self._bar.close()
+
+
+def describe(progress: dict[str, Any]) -> str:
+    """Return `Learner.progress` in words: return, mask IoU, frames/s, time left."""
+    def shown(value: float | None, pattern: str) -> str:
+        return '-' if value is None else format(value, pattern)
+
+    left = progress['seconds_left']
+    clock = '-' if left is None else f'{int(left) // 60}:{int(left) % 60:02d}'
+    return (f'return {shown(progress["return"], ".1f")}, IoU {shown(progress["mask_iou"], ".2f")}, '
+            f'{progress["frames_per_s"]:.0f} frames/s, {clock} left')
