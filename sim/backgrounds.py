@@ -139,7 +139,7 @@ def _shape_mask(rng: np.random.Generator, height: int, width: int) -> Field:
     if rng.random() < 0.3:
         sigma = rng.uniform(0.3, 0.06 * size + 0.4)
         mask = cv2.GaussianBlur(mask, (0, 0), sigma)
-    return mask.astype(np.float32) / 255
+    return mask.astype(np.float32) / np.float32(255)
 
 
 def paint_canvas(rng: np.random.Generator, height: int, width: int) -> Image:

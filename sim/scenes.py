@@ -315,7 +315,8 @@ def _render_poses(rng: np.random.Generator, model: mujoco.MjModel, labels: dict[
     model.vis.global_.fovy = rng.uniform(25, 70)
     distance = rng.uniform(0.35, 1.3) / np.tan(np.radians(model.vis.global_.fovy) / 2)
     offset = rng.normal(0, 0.12, 3)
-    images, truths = [], []
+    images: list[Image] = []
+    truths: list[Labels] = []
     with _painter(model, size * scale) as painter:
         for _ in range(3 * count):
             if len(images) == count:
@@ -383,14 +384,15 @@ def render_room(rng: np.random.Generator, count: int, size: int = 112) -> Image:
              (half[0], half[1], 0.02)), ((half[0], 0, 0), (0.02, half[1], half[2])),
              ((-half[0], 0, 0), (0.02, half[1], half[2])), ((0, half[1], 0),
              (half[0], 0.02, half[2])), ((0, -half[1], 0), (half[0], 0.02, half[2]))]
-    for position, extent in walls:
+    for position, half_sides in walls:
+        extent = np.array(half_sides)
         ElementTree.SubElement(world, 'geom', type='box', pos=_text(*position),
                                size=_text(*extent), material=f'm{rng.integers(materials)}')
         for _ in range(int(rng.integers(0, 4))):  # windows, doors, pictures, shelves
-            flat = np.array(extent) < 0.05
-            spot = np.array(position) + rng.uniform(-0.8, 0.8, 3) * np.array(extent) * ~flat
+            flat = extent < 0.05
+            spot = np.array(position) + rng.uniform(-0.8, 0.8, 3) * extent * ~flat
             panel = np.where(flat, rng.uniform(0.025, 0.1),
-                             np.array(extent) * rng.uniform(0.05, 0.35, 3))
+                             extent * rng.uniform(0.05, 0.35, 3))
             ElementTree.SubElement(world, 'geom', type='box', pos=_text(*spot), size=_text(*panel),
                                    material=f'm{rng.integers(materials)}')
     for _ in range(int(rng.integers(4, 26))):  # furniture and what stands on it
@@ -399,7 +401,8 @@ def render_room(rng: np.random.Generator, count: int, size: int = 112) -> Image:
         extent = np.exp(rng.normal(-1.6, 0.8, 3)).clip(0.01, 1)
         if rng.random() < 0.7:
             spot[2] = -half[2] + extent[2] * (1 if shape == 'box' else 0.5)
-        turn = rng.normal(0, 1, 3) if rng.random() < 0.3 else (0, 0, rng.uniform(0, 180))
+        turn = rng.normal(0, 1, 3) if rng.random() < 0.3 \
+            else np.array([0, 0, rng.uniform(0, 180)])
         ElementTree.SubElement(world, 'geom', type=shape, pos=_text(*spot), size=_text(*extent),
                                euler=_text(*turn), material=f'm{rng.integers(materials)}')
     for _ in range(int(rng.integers(1, 4))):

@@ -142,9 +142,9 @@ class BatchSource:
         with_parts = extras >= 2 and rng.random() < 0.4
         items = [self._draw_one(rng, targets, keep_share, extras, with_parts)
                  for _ in range(references)]
-        stacked = [np.stack([item[field] for item in items]) for field in range(4)]
-        return Batch(stacked[0], stacked[1], stacked[2], stacked[3],
-                     [item[4] for item in items], np.stack([item[5] for item in items]))
+        pictures, targets_, labels, truths, parts, points = zip(*items, strict=True)
+        return Batch(np.stack(pictures), np.stack(targets_), np.stack(labels), np.stack(truths),
+                     list(parts), np.stack(points))
 
     def _draw_one(self, rng: np.random.Generator, targets: int, keep_share: float, extras: int,
                   with_parts: bool) -> tuple[Images, Images, Images, Images, list[Mask],

@@ -78,7 +78,7 @@ def _build(job: tuple[str, Path, int, int]) -> Path:
     shard = _scene_shard(rng) if kind == 'scenes' else _background_shard(rng)
     partial = path.with_suffix(f'.{os.getpid()}.tmp')
     with partial.open('wb') as file:
-        np.savez(file, **shard)
+        np.savez(file, allow_pickle=False, **shard)
     partial.replace(path)
     return path
 

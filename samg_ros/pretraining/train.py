@@ -88,7 +88,7 @@ class MiniTrainer:
         """Start, or go on where the folder's checkpoint stands."""
         self.config, self.folder, self.device = config, folder, torch.device(device)
         torch.manual_seed(config.seed)
-        self.model = Mini().to(self.device, memory_format=torch.channels_last)
+        self.model = Mini().to(self.device).to(memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.model).eval()
         self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=config.learning_rate,
                                            weight_decay=config.weight_decay)
