@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from samg_ros.errors import SamgError
-from samg_ros.sim.gl import choose_backend
+from samg_ros.sim.gl import prepare_gl
 from samg_ros.sim.tasks import Part, TaskSpec
 
 _WALKER_POINTS = ((40.0, 24.0), (23.0, 68.0), (68.0, 57.0))
@@ -64,7 +64,7 @@ class SuiteSimulation:
     """A Control Suite environment as a `samg_ros.sim.tasks.Simulation`."""
 
     def __init__(self, spec: TaskSpec, seed: int) -> None:
-        choose_backend()
+        prepare_gl()
         from dm_control import suite
 
         absl_log = logging.getLogger('absl')

@@ -9,11 +9,16 @@ still fork before that.
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import importlib.util
 import os
 import queue
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, TypeVar
 
 from samg_ros.errors import ConfigError, MissingDependencyError
@@ -91,14 +96,27 @@ def post_to_render_thread(function: Callable[..., Any], *arguments: Any) -> None
         _thread.post(function, *arguments)
 
 
-def choose_backend() -> None:
-    """Ask for EGL where neither `MUJOCO_GL` nor a display says otherwise.
+def prepare_gl() -> None:
+    """Make the process ready for OpenGL; call this before dm_control is imported.
 
-    dm_control reads `MUJOCO_GL` once, on import, and would try a window first; call this before
-    that import.
+    Asks for EGL where neither `MUJOCO_GL` nor a display says otherwise: dm_control reads it once,
+    on import, and would try a window first. And loads Triton's library, if there is one, before
+    Mesa's: both bring an LLVM, Mesa's driver puts its symbols in the global scope, and PyTorch's
+    optimisers, which import Triton, would then crash the process.
     """
     if not os.environ.get('MUJOCO_GL') and not os.environ.get('DISPLAY'):
         os.environ['MUJOCO_GL'] = 'egl'
+    _load_triton_before_mesa()
+
+
+@functools.cache
+def _load_triton_before_mesa() -> None:
+    if 'triton' in sys.modules:
+        return
+    triton = importlib.util.find_spec('triton')
+    for folder in (triton.submodule_search_locations or ()) if triton else ():
+        for library in Path(folder).glob('_C/libtriton*.so'):
+            ctypes.CDLL(str(library))
 
 
 def make_context(model: Any, width: int, height: int) -> tuple[Any, Any]:

@@ -20,10 +20,10 @@ import numpy as np
 from samg_ros.errors import ConfigError
 from samg_ros.sim.gl import (
     call_on_render_thread,
-    choose_backend,
     free_context,
     make_context,
     post_to_render_thread,
+    prepare_gl,
 )
 from samg_ros.sim.tasks import TaskSpec
 
@@ -100,7 +100,7 @@ class Renderer:
 
     def __init__(self, model: Any, data: Any, *, camera_id: int | str, height: int, width: int,
                  quality: str = 'fast', multisample: bool = True) -> None:
-        choose_backend()
+        prepare_gl()
         import mujoco
 
         if quality not in QUALITIES:
