@@ -64,3 +64,8 @@ class ConfigError(SamgError, ValueError):
 
 class MissingDependencyError(SamgError):
     """Something that must be installed on this machine is not."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its class's name if it has none."""
+    return str(error).partition('\n')[0] or type(error).__name__

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,11 +12,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from samg_ros.errors import ConfigError, InvalidInputError, NotFittedError
+from samg_ros.errors import ConfigError, InvalidInputError, NotFittedError, first_line
 from samg_ros.masking.cascade import Prompts, pick_prompts, run_cascade
 from samg_ros.masking.fit import fit_weights
 from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.models import load_model
+from samg_ros.masking.models import Weights, load_model
 from samg_ros.masking.models.base import FeatureMap, VisionModel
 from samg_ros.masking.reference import MIN_SIDE, Reference
 from samg_ros.masking.settings import MaskerSettings
@@ -54,7 +54,8 @@ class Masker:
     """
 
     def __init__(self, model: VisionModel, settings: MaskerSettings | None = None,
-                 device: str | torch.device = 'cpu', name: str = '') -> None:
+                 device: str | torch.device = 'cpu', name: str = '',
+                 weights: Weights = None) -> None:
         """Wrap a loaded model.
 
         Args:
@@ -62,6 +63,7 @@ class Masker:
             settings: switches of the method; None takes the defaults.
             device: where it runs.
             name: how `describe` calls the model.
+            weights: where `describe` says that its weights are.
 
         Raises:
             ConfigError: if the device is not there.
@@ -71,34 +73,37 @@ class Masker:
             self._model = model.eval().to(self.device)
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"device {device!r}: cannot be used "
-                              f"({str(error).splitlines()[0]}); try 'cpu'") from error
+                              f"({first_line(error)}); try 'cpu'") from error
         self.settings = settings or MaskerSettings()
         self.reference: Reference | None = None
         self.weights: Tensor | None = None
         self._name = name
+        self._weights_source = {name: str(source) for name, source in weights.items()} \
+            if isinstance(weights, Mapping) else weights and str(weights)
         self._features: dict[str, Tensor] = {}
 
     @classmethod
     def load(cls, model: str = 'mini', settings: MaskerSettings | None = None,
-             device: str | torch.device = 'cpu', weights: str | Path | None = None) -> Masker:
+             device: str | torch.device = 'cpu', weights: Weights = None) -> Masker:
         """Load a model by name and wrap it.
 
         Args:
-            model: name in `samg_ros.masking.models.MODELS`.
+            model: 'mini' or 'encoder+segmenter', see `samg_ros.masking.models.load_model`.
             settings: switches of the method; None takes the defaults.
             device: 'cpu', 'cuda', ...
-            weights: a weight file; None takes the one the package ships.
+            weights: a file, or for a pair a file or folder each; None takes the usual ones.
 
         Raises:
             UnknownModelError: if no model has that name.
             WeightsError: if the weights cannot be loaded.
             ConfigError: if the device is not there.
         """
-        return cls(load_model(model, weights), settings, device, model)
+        return cls(load_model(model, weights), settings, device, model, weights)
 
     def describe(self) -> dict[str, Any]:
-        """Return the model's name and the settings as plain JSON types."""
-        return {'model': self._name, 'settings': self.settings.to_dict()}
+        """Return model, weights and settings as plain JSON types, for a checkpoint."""
+        return {'model': self._name, 'weights': self._weights_source,
+                'settings': self.settings.to_dict()}
 
     @classmethod
     def from_description(cls, description: dict[str, Any],
@@ -106,11 +111,11 @@ class Masker:
         """Build the masker that `describe` described; it still wants its reference."""
         try:
             settings = MaskerSettings(**description['settings'])
-            name = description['model']
+            name, weights = description['model'], description['weights']
         except (KeyError, TypeError) as error:
-            raise ConfigError(f'masker description {description}: expected `model` and `settings` '
-                              f'({error})') from error
-        return cls.load(name, settings, device)
+            raise ConfigError(f'masker description {description}: expected `model`, `weights` and '
+                              f'`settings` ({error})') from error
+        return cls.load(name, settings, device, weights)
 
     def _geometry(self, height: int, width: int) -> Geometry:
         model = self._model

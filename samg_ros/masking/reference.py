@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from samg_ros.errors import EmptyMaskError, InvalidInputError, ReferenceLoadError
+from samg_ros.errors import EmptyMaskError, InvalidInputError, ReferenceLoadError, first_line
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -110,7 +110,7 @@ class Reference:
                 facts = yaml.safe_load((folder / 'reference.yaml').read_text()) or {}
             except (yaml.YAMLError, UnicodeDecodeError) as error:
                 raise ReferenceLoadError(f'{folder}/reference.yaml: not valid YAML '
-                                         f'({str(error).splitlines()[0]}); mend it') from error
+                                         f'({first_line(error)}); mend it') from error
         if not isinstance(facts, dict):
             raise ReferenceLoadError(f'{folder}/reference.yaml: expected a mapping with `points` '
                                      'and `source`')

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 from tqdm import tqdm
 
-from samg_ros.errors import CheckpointError, ConfigError
+from samg_ros.errors import CheckpointError, ConfigError, first_line
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.mini import Mini
 from samg_ros.pretraining.batches import BatchSource
@@ -108,7 +108,7 @@ class MiniTrainer:
             self.optimiser.load_state_dict(state['optimiser'])
             self.step = int(state['step'])
         except (RuntimeError, KeyError, OSError, EOFError) as error:
-            raise CheckpointError(f'{self._path}: cannot be resumed ({str(error).splitlines()[0]});'
+            raise CheckpointError(f'{self._path}: cannot be resumed ({first_line(error)});'
                                   ' remove it or choose another --run-dir') from error
 
     def save(self) -> None:

@@ -1,29 +1,61 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The models by name. A new family is a file beside this one and a line in MODELS."""
+"""The models by name. A new family is a file beside this one and a line in a table here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from samg_ros.errors import UnknownModelError
-from samg_ros.masking.models.base import VisionModel
+from samg_ros.masking.models.base import FeatureEncoder, ModelPair, Segmenter, VisionModel
+from samg_ros.masking.models.dinov2 import HUB_IDS, load_dinov2
 from samg_ros.masking.models.mini import load_mini
+from samg_ros.masking.models.sam import ARCHITECTURES, load_sam
 
-MODELS: dict[str, Callable[[str | Path | None], VisionModel]] = {'mini': load_mini}
+Weights = str | Path | Mapping[str, str | Path] | None
+
+WHOLE: dict[str, Callable[[str | Path | None], VisionModel]] = {'mini': load_mini}
+ENCODERS: dict[str, Callable[[str | Path | None], FeatureEncoder]] = {
+    name: partial(load_dinov2, name) for name in HUB_IDS}
+SEGMENTERS: dict[str, Callable[[str | Path | None], Segmenter]] = {
+    name: partial(load_sam, name) for name in ARCHITECTURES}
 
 
-def load_model(name: str, weights: str | Path | None = None) -> VisionModel:
+def load_model(name: str, weights: Weights = None) -> VisionModel:
     """Return a model with its weights, in evaluation mode.
 
     Args:
-        name: a key of MODELS.
-        weights: a weight file; None takes what the package ships.
+        name: 'mini', or a pair 'encoder+segmenter' such as 'dinov2-b+sam-vit-b'.
+        weights: for one network a file; for a pair a mapping from each name to its file, folder or
+            hub id, or the same as text, 'dinov2-b=/a/folder,sam-vit-b=/a/file.pth'. What is not
+            given comes from where that model usually comes from.
 
     Raises:
         UnknownModelError: if there is no model of that name.
         WeightsError: if the weights cannot be loaded.
+        MissingDependencyError: if the library a model needs is not installed.
     """
-    if name not in MODELS:
-        raise UnknownModelError(f'model {name!r}: not known; choose from {", ".join(MODELS)}')
-    return MODELS[name](weights)
+    if name in WHOLE:
+        if isinstance(weights, Mapping):
+            weights = weights.get(name)
+        return WHOLE[name](weights).eval()
+    encoder, plus, segmenter = name.partition('+')
+    if not plus or encoder not in ENCODERS or segmenter not in SEGMENTERS:
+        raise UnknownModelError(
+            f'model {name!r}: not known; choose {", ".join(WHOLE)}, or an encoder '
+            f'({", ".join(ENCODERS)}) and a segmenter ({", ".join(SEGMENTERS)}) joined by "+"')
+    given = _by_name(weights, (encoder, segmenter))
+    return ModelPair(ENCODERS[encoder](given.get(encoder)),
+                     SEGMENTERS[segmenter](given.get(segmenter))).eval()
+
+
+def _by_name(weights: Weights, names: tuple[str, str]) -> Mapping[str, str | Path]:
+    if weights is None:
+        return {}
+    if not isinstance(weights, Mapping):
+        weights = dict(item.strip().partition('=')[::2] for item in str(weights).split(','))
+    if strangers := set(weights) - set(names):
+        raise UnknownModelError(f'weights for {", ".join(sorted(strangers))}: not part of the '
+                                f'model; give {names[0]}=... and {names[1]}=...')
+    return weights

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model must offer to be used by the masker: encode a frame once, decode prompts often."""
+"""What a model must offer to be used by the masker: encode a frame once, decode prompts often.
+
+A model is either one network that plays both parts (`mini`) or a pair: an encoder whose descriptors
+find the object (DINOv2) and a promptable segmenter that cuts it out (SAM).
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -78,3 +84,75 @@ class VisionModel(nn.Module, ABC):
         Returns:
             Logits (N, 3, m, m) and predicted IoU (N, 3), float.
         """
+
+
+class FeatureEncoder(nn.Module, ABC):
+    """An encoder whose descriptors say what is what, over the frame stretched to a square."""
+
+    @abstractmethod
+    def features(self, frames: Tensor) -> Tensor:
+        """Return (N, C, h, h) float features of (N, H, W, 3) uint8 RGB frames."""
+
+
+class Segmenter(nn.Module, ABC):
+    """A promptable segmenter.
+
+    Attributes:
+        image_size: side of the square prompts are given in, in pixels.
+        mask_size: side of its low-resolution logits.
+    """
+
+    image_size: int
+    mask_size: int
+
+    @abstractmethod
+    def embed(self, frames: Tensor) -> Tensor:
+        """Return (N, C, g, g) float embeddings, padding included, of (N, H, W, 3) uint8 frames."""
+
+    @abstractmethod
+    def decode(self, embedding: Tensor, points: Tensor, labels: Tensor, boxes: Tensor | None,
+               mask_logits: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See VisionModel.decode."""
+
+
+class ModelPair(VisionModel):
+    """A descriptor encoder and a segmenter side by side (SAM-G, section 3)."""
+
+    def __init__(self, encoder: FeatureEncoder, segmenter: Segmenter, grid_size: int = 64) -> None:
+        """Put two loaded models together; both maps are resampled to one grid."""
+        super().__init__()
+        self.encoder = encoder
+        self.segmenter = segmenter
+        self.image_size = segmenter.image_size
+        self.mask_size = segmenter.mask_size
+        self.grid_size = grid_size
+
+    def encode(self, frames: Tensor) -> Encoding:
+        """See VisionModel."""
+        embedding = self.segmenter.embed(frames)
+        maps = {'dino': FeatureMap(self._resampled(self.encoder.features(frames)), padded=False),
+                'sam': FeatureMap(self._resampled(embedding), padded=True)}
+        return Encoding(maps, (embedding,))
+
+    def _resampled(self, maps: Tensor) -> Tensor:
+        if maps.shape[-1] == self.grid_size:
+            return maps
+        return F.interpolate(maps, (self.grid_size,) * 2, mode='bilinear', align_corners=False)
+
+    def decode(self, encoding: Encoding, points: Tensor, labels: Tensor,
+               boxes: Tensor | None = None,
+               mask_logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """See VisionModel."""
+        return self.segmenter.decode(encoding.embedding[0], points, labels, boxes, mask_logits)
+
+
+def resized(frames: Tensor, rows: int, columns: int) -> Tensor:
+    """Return (N, 3, rows, columns) float in 0 .. 255 of (N, H, W, 3) uint8: antialiased bilinear.
+
+    Rounded to whole values, as the public code's resizing of uint8 pictures leaves them.
+    """
+    x = frames.permute(0, 3, 1, 2).float()
+    if x.shape[2:] == (rows, columns):
+        return x
+    x = F.interpolate(x, (rows, columns), mode='bilinear', antialias=True, align_corners=False)
+    return torch.clamp(x.round(), 0, 255)
