@@ -124,11 +124,14 @@ class DrQv2Agent:
         self.value_optimiser.step()
 
         encoded = encoded.detach()
-        action = self._noisy(self.actor(encoded, batch.joints), noise)
+        unsquashed = self.actor.before_tanh(encoded, batch.joints)
+        action = self._noisy(torch.tanh(unsquashed), noise)
         self.critic.requires_grad_(False)
         values = self.critic(encoded, batch.joints, action)
         self.critic.requires_grad_(True)
         actor_loss = -torch.minimum(*values).mean()  # eq. 3
+        if self.config.squash_penalty:
+            actor_loss = actor_loss + self.config.squash_penalty * unsquashed.square().mean()
         self.actor_optimiser.zero_grad()
         actor_loss.backward()
         self.actor_optimiser.step()

@@ -47,7 +47,15 @@ _AT_LEAST_1 = (
     'hidden_dim',
     'checkpoint_every',
 )
-_AT_LEAST_0 = ('seed', 'random_steps', 'shift_pad', 'noise_start', 'noise_end', 'noise_clip')
+_AT_LEAST_0 = (
+    'seed',
+    'random_steps',
+    'noise_start',
+    'noise_end',
+    'noise_clip',
+    'squash_penalty',
+    'shift_pad',
+)
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,8 @@ class TrainConfig:
     """Agent steps over which the noise falls linearly."""
     noise_clip: float = 0.3
     """Limit of the noise in the actions that the updates are computed with."""
+    squash_penalty: float = 0.0
+    """Weight of the squared outputs before the actor's tanh, against early saturation."""
     shift_pad: int = 4
     """Largest random shift of the observations in pixels."""
     pixel_offset: float = 0.5

@@ -79,7 +79,11 @@ class Actor(nn.Module):
             encoded: (N, input_dim) float32 from the encoder.
             joints: (N, k) float32 proprioception, or None where the spec has none.
         """
-        return torch.tanh(self.head(_join(self.trunk(encoded), joints)))
+        return torch.tanh(self.before_tanh(encoded, joints))
+
+    def before_tanh(self, encoded: Tensor, joints: Tensor | None) -> Tensor:
+        """Return what `forward` squashes, (N, actions)."""
+        return cast(Tensor, self.head(_join(self.trunk(encoded), joints)))
 
 
 class Critic(nn.Module):

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pictures of a report page, as data URIs: plots, enlarged frames, short videos.
+
+Plots come twice, for a light and a dark page; the browser picks. Colours keep their order and
+distance in both and for colour-blind readers (Okabe and Ito's palette).
+"""
+
+import base64
+import contextlib
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from samg_ros.errors import VideoError
+from samg_ros.evaluation.episodes import EpisodeResults, View, flatten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_SIDE = 168
+"""Least height of an enlarged frame in pixels."""
+_FRAMES_PER_S = 25
+_INK = {'light': '#1d2733', 'dark': '#dfe6ee'}
+_GRID = {'light': '#d8dee6', 'dark': '#33404f'}
+_COLOURS = ('#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9')
+_GREY = '#8a94a0'
+
+
+class Plot(NamedTuple):
+    """One plot as SVG data URIs."""
+
+    light: str
+    """For a light page."""
+    dark: str
+    """For a dark page."""
+
+
+def learning_curve(
+    curve: Sequence[Mapping[str, float]],
+    results: Mapping[str, EpisodeResults],
+    random: EpisodeResults | None,
+) -> Plot:
+    """Plot return over training, with the final evaluation and the random policy.
+
+    Args:
+        curve: lines of metrics.csv; those without a return are skipped.
+        results: final evaluation by setting.
+        random: the random policy; None leaves its line out.
+    """
+    rows = [row for row in curve if 'episode_return' in row]
+    frames = np.array([row['frames'] for row in rows]) / 1000
+    returns = np.array([row['episode_return'] for row in rows])
+
+    def draw(axes: 'Axes') -> None:
+        axes.plot(frames, returns, '.', color=_COLOURS[0], alpha=0.35, markersize=4)
+        axes.plot(frames, _smoothed(returns, 9), color=_COLOURS[0], label='training episodes')
+        if random is not None:
+            axes.axhline(random.mean_return, color=_GREY, linestyle='--', label='random policy')
+        end = frames[-1] if len(frames) else 0
+        for (name, result), colour in zip(results.items(), _COLOURS[1:], strict=False):
+            axes.errorbar(
+                [end], [result.mean_return], [result.return_error], fmt='o', capsize=3,
+                color=colour, label=f'final policy, {name}', clip_on=False, zorder=5,
+            )
+        axes.set_xlabel('simulation frames (thousands)')
+        axes.set_ylabel('return')
+        axes.set_ylim(bottom=min(0, *returns) if len(returns) else 0)
+        axes.legend(frameon=False, fontsize=8, labelcolor='linecolor')
+
+    return _plot(draw, (6.4, 3.2))
+
+
+def return_bars(results: Mapping[str, EpisodeResults], random: EpisodeResults | None) -> Plot:
+    """Plot the mean return of every setting beside the random policy's, with standard errors."""
+    bars = [(name, result) for name, result in results.items()]
+    if random is not None:
+        bars.insert(0, ('random', random))
+    offset = 0 if random is not None else 1
+
+    def draw(axes: 'Axes') -> None:
+        for i, (_, result) in enumerate(bars):
+            colour = _GREY if i + offset == 0 else _COLOURS[i + offset]
+            axes.bar(i, result.mean_return, 0.6, yerr=result.return_error, color=colour,
+                     capsize=3, ecolor=axes.xaxis.label.get_color())
+            axes.plot(np.full(len(result.returns), i) + _spread(len(result.returns)),
+                      result.returns, '.', markersize=3, color=axes.xaxis.label.get_color())
+        axes.set_xticks(range(len(bars)), [name for name, _ in bars])
+        axes.set_ylabel('return')
+
+    return _plot(draw, (3.2, 3.2))
+
+
+def iou_plot(results: Mapping[str, EpisodeResults]) -> Plot | None:
+    """Plot how the mask IoU of frames is distributed by setting; None if nothing was masked."""
+    masked = [(name, flatten(result.mask_ious)) for name, result in results.items()]
+    masked = [(name, values) for name, values in masked if values]
+    if not masked:
+        return None
+
+    def draw(axes: 'Axes') -> None:
+        bins = [i / 40 for i in range(41)]
+        for (name, values), colour in zip(masked, _COLOURS[1:], strict=False):
+            axes.hist(values, bins=bins, density=True, histtype='stepfilled', alpha=0.45,
+                      color=colour, edgecolor=colour, label=f'{name}: mean {np.mean(values):.2f}')
+        axes.set_xlabel('mask IoU')
+        axes.set_ylabel('share of frames')
+        axes.set_yticks([])
+        axes.set_xlim(0, 1)
+        axes.legend(frameon=False, fontsize=8, loc='upper left', labelcolor='linecolor')
+
+    return _plot(draw, (3.2, 3.2))
+
+
+def enlarged(picture: NDArray[Any]) -> str:
+    """Return a frame or mask as a PNG data URI, enlarged without smoothing.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB, or (H, W) bool.
+    """
+    return _data_uri('image/png', _png(_large(picture)))
+
+
+def video(views: Sequence[View]) -> str:
+    """Return camera, mask outline and what the policy sees side by side as a WebM data URI.
+
+    Args:
+        views: consecutive moments, at least one.
+
+    Raises:
+        VideoError: if this machine's OpenCV cannot write VP8.
+    """
+    frames = [_triptych(view) for view in views]
+    height, width = frames[0].shape[:2]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'video.webm'
+        with _quiet_stderr():
+            writer = cv2.VideoWriter(
+                str(path), cv2.VideoWriter.fourcc(*'VP80'), _FRAMES_PER_S, (width, height)
+            )
+        if not writer.isOpened():
+            raise VideoError(
+                'OpenCV cannot write VP8 video here; install opencv-python-headless from PyPI'
+            )
+        for frame in frames:
+            writer.write(np.ascontiguousarray(frame[..., ::-1]))
+        writer.release()
+        return _data_uri('video/webm', path.read_bytes())
+
+
+def _triptych(view: View) -> NDArray[np.uint8]:
+    """Put camera, outlined camera and masked frame side by side, enlarged."""
+    outlined = _large(view.frame).copy()
+    mask = _large(view.mask)[..., 0]
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(outlined, contours, -1, (255, 64, 160), 2)
+    row = np.concatenate([_large(view.frame), outlined, _large(view.masked)], axis=1)
+    # VP8 wants even sides.
+    return row[: row.shape[0] // 2 * 2, : row.shape[1] // 2 * 2]
+
+
+def _large(picture: NDArray[Any]) -> NDArray[np.uint8]:
+    """Enlarge a picture by a whole factor to at least _SIDE pixels of height, as RGB."""
+    rgb = np.asarray(picture)
+    if rgb.dtype == np.bool_:
+        rgb = np.repeat(rgb[..., None], 3, axis=2) * np.uint8(255)
+    factor = max(1, -(-_SIDE // rgb.shape[0]))
+    return np.ascontiguousarray(rgb.repeat(factor, axis=0).repeat(factor, axis=1), dtype=np.uint8)
+
+
+def _png(rgb: NDArray[np.uint8]) -> bytes:
+    good, data = cv2.imencode('.png', rgb[..., ::-1])
+    assert good
+    return data.tobytes()
+
+
+def _plot(draw: Callable[['Axes'], None], size: tuple[float, float]) -> Plot:
+    """Draw twice, in a light and a dark page's ink on no background."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    images = []
+    for theme in ('light', 'dark'):
+        ink = _INK[theme]
+        style: Any = {
+            'font.size': 9,
+            'text.color': ink,
+            'axes.labelcolor': ink,
+            'axes.edgecolor': _GRID[theme],
+            'xtick.color': ink,
+            'ytick.color': ink,
+            'axes.grid': True,
+            'grid.color': _GRID[theme],
+            'grid.linewidth': 0.6,
+            'axes.axisbelow': True,
+            'axes.spines.top': False,
+            'axes.spines.right': False,
+            'svg.hashsalt': 'samg_ros',
+        }
+        with rc_context(style):
+            figure = Figure(figsize=size, layout='constrained')
+            FigureCanvasSVG(figure)
+            draw(figure.subplots())
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format='svg', transparent=True, metadata={'Date': None})
+        images.append(_data_uri('image/svg+xml', buffer.getvalue()))
+    return Plot(*images)
+
+
+def _smoothed(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Return the running mean, over fewer values at the ends."""
+    half = width // 2
+    return np.array(
+        [values[max(0, i - half) : i + half + 1].mean() for i in range(len(values))]
+    )
+
+
+def _spread(count: int) -> NDArray[np.float64]:
+    """Return small offsets that keep dots apart."""
+    return np.linspace(-0.15, 0.15, count) if count > 1 else np.zeros(count)
+
+
+def _data_uri(kind: str, data: bytes) -> str:
+    return f'data:{kind};base64,{base64.b64encode(data).decode()}'
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keep FFmpeg's remark about WebM's codec tags, printed from C, off the terminal."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, 'wb') as nothing:
+            os.dup2(nothing.fileno(), 2)
+            yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
