@@ -24,6 +24,7 @@ from samg_ros.nodes.base import ManagedNode, run_node
 from samg_ros.nodes.conversions import array_to_image, image_to_rgb, mask_to_image
 from samg_ros.nodes.diagnostics import OK, WARN, Diagnostics, Drops, Rate, Report
 from samg_ros.nodes.parameters import declare
+from samg_ros.nodes.torch_threads import declare_torch_threads
 
 _OVERLAY_COLOUR = np.array([40, 220, 60], dtype=np.uint16)
 DESCRIPTION_PARAMETER = 'masker_description'
@@ -37,6 +38,7 @@ class Perception(ManagedNode):
         self._model = declare(self, 'model', 'mini', 'Masking model.')
         self._weights = declare(self, 'weights', '', "Weight file; empty for the package's own.")
         self._device = declare(self, 'device', 'cpu', 'Torch device.')
+        declare_torch_threads(self)
         self._reference = declare(self, 'reference', '', 'Folder of the reference, or a public '
                                   'SAM-G reference image.')
         defaults = MaskerSettings()

@@ -12,7 +12,9 @@ first line says which domain, for those who want to watch with `ros2 topic` or R
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,7 @@ PARAMETER_FILE = 'config/sim_train.yaml'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from samg_ros.nodes.finish import DEFAULT_EPISODES
+    from samg_ros.nodes.train_plan import DEFAULT_EPISODES
 
     parser.add_argument('--task', default='cartpole_swingup', help='task (%(default)s)')
     parser.add_argument('--setting', default='train',
@@ -71,11 +73,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, stop_signal: StopSignal) -> int:
+    began = time.monotonic()
     from samg_ros.errors import ConfigError
     from samg_ros.nodes.domain import choose_domain
     from samg_ros.nodes.files import share_file
-    from samg_ros.nodes.finish import finish_run
     from samg_ros.nodes.train_plan import make_plan, prepare_reference
+    from samg_ros.rl.progress import duration
+    from samg_ros.rl.train import evaluate_and_report
 
     plan = make_plan(args.task, args.preset, args.setting, args.seed, args.steps, args.overrides,
                      args.run_dir, args.reference, args.videos, args.episodes)
@@ -87,16 +91,20 @@ def _run(args: argparse.Namespace, stop_signal: StopSignal) -> int:
         print(said)
     sys.stdout.flush()
     try:
+        prepared_s = time.monotonic() - began
         progress = run_graph(plan, parameter_file, stop_signal)
         if progress is None or not progress['done']:
             where = 'before the first step' if progress is None else \
                 f'at step {progress["step"]} of {progress["steps"]} and saved'
             print(f'samg: stopped {where}; the same command goes on from there', file=sys.stderr)
             return INTERRUPTED
-        print(f'trained {progress["step"]} steps ({progress["frames"]} frames) in '
-              f'{progress["seconds"]:.0f} s', flush=True)
+        seconds = progress['seconds']
+        print(f'trained {progress["step"]} steps in {duration(seconds)}, '
+              f'{progress["step"] / max(seconds, 1e-3):.1f} frames/s', flush=True)
         stop_signal.immediate()
-        report = finish_run(plan.run_dir, plan.episodes, plan.videos)
+        report = evaluate_and_report(
+            plan.run_dir, plan.episodes, plan.videos,
+            {'Set-up': duration(prepared_s), 'Command': shlex.join(['samg', *sys.argv[1:]])})
     except KeyboardInterrupt:
         print('samg: stopped; the same command goes on from there', file=sys.stderr)
         return INTERRUPTED
@@ -133,7 +141,7 @@ def run_graph(plan: TrainPlan, parameter_file: Path, stop_signal: StopSignal,
                signal_handler_options=SignalHandlerOptions.NO)
     nodes: list[Any] = []
     executor = make_executor()
-    bar = None
+    display = None
     try:
         classes: list[tuple[str, Any]] = [('trainer', Trainer), ('mujoco_bridge', MujocoBridge)]
         if plan.needs_reference:
@@ -147,7 +155,7 @@ def run_graph(plan: TrainPlan, parameter_file: Path, stop_signal: StopSignal,
             executor.add_node(node)
             node.start()
         trainer = nodes[0]
-        bar = ProgressBar(trainer)
+        display = ProgressDisplay(trainer)
         stop_signal.defer()
 
         def over() -> bool:
@@ -158,56 +166,42 @@ def run_graph(plan: TrainPlan, parameter_file: Path, stop_signal: StopSignal,
         for node in nodes:
             if node.error is not None:
                 raise node.error
-        bar.update()
+        display.update(force=True)
         progress: dict[str, Any] | None = trainer.progress
         return progress
     finally:
         stop_signal.defer()
-        if bar is not None:
-            bar.close()
+        if display is not None:
+            display.close()
         close(nodes)
         executor.shutdown()
         rclpy.try_shutdown()
 
 
-class ProgressBar:
+class ProgressDisplay:
     """Shows a trainer's progress on stderr: return, mask IoU, frames/s, time left."""
 
-    def __init__(self, trainer: Any, period_s: float = 0.5) -> None:
-        """Create the bar and a timer of the trainer that moves it."""
+    def __init__(self, trainer: Any, period_s: float = 0.25) -> None:
+        """Create a timer of the trainer that keeps the line up to date."""
         from rclpy.clock import Clock
         from rclpy.clock_type import ClockType
-        from tqdm import tqdm
+
+        from samg_ros.rl.progress import ProgressLine
 
         self._trainer = trainer
-        interactive = sys.stderr.isatty()
-        self._bar = tqdm(
-            total=trainer.config.steps, desc=trainer.config.task, dynamic_ncols=True,
-            file=sys.stderr, mininterval=0.0 if interactive else 10.0,
-            bar_format='{desc} {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} steps{postfix}')
+        self._line = ProgressLine()
         self._timer = trainer.create_timer(period_s, self.update,
                                            clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def update(self) -> None:
+    def update(self, force: bool = False) -> None:
         """Show where the training stands."""
+        from samg_ros.rl.progress import progress_line
+
         progress = self._trainer.progress
-        if progress is None:
-            return
-        self._bar.set_postfix_str(describe(progress), refresh=False)
-        self._bar.update(progress['step'] - self._bar.n)
+        if progress is not None:
+            self._line.update(progress_line(progress), force)
 
     def close(self) -> None:
-        """Leave the bar as it is and go to the next line."""
+        """Leave the line as it is."""
         self._timer.cancel()
-        self._bar.close()
-
-
-def describe(progress: dict[str, Any]) -> str:
-    """Return `Learner.progress` in words: return, mask IoU, frames/s, time left."""
-    def shown(value: float | None, pattern: str) -> str:
-        return '-' if value is None else format(value, pattern)
-
-    left = progress['seconds_left']
-    clock = '-' if left is None else f'{int(left) // 60}:{int(left) % 60:02d}'
-    return (f'return {shown(progress["return"], ".1f")}, IoU {shown(progress["mask_iou"], ".2f")}, '
-            f'{progress["frames_per_s"]:.0f} frames/s, {clock} left')
+        self._line.close()

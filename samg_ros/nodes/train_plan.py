@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from samg_ros.errors import ConfigError, VideoError
-from samg_ros.nodes.finish import DEFAULT_EPISODES
 from samg_ros.rl.config import TrainConfig, preset
 from samg_ros.sim.settings import get_setting
 from samg_ros.sim.tasks import get_task
+
+DEFAULT_EPISODES = 5
+"""Episodes per visual setting in the report."""
 
 REMAPPINGS = {'perception': (('image', 'camera/image_raw'),
                              ('camera_info', 'camera/camera_info'))}
@@ -35,14 +37,17 @@ class TrainPlan:
     overrides: str
     """Other fields of the configuration, as JSON."""
     run_dir: Path
-    reference: Path
-    """Folder or image of the reference; `run_dir / 'reference'` if none was given."""
-    reference_given: bool
-    """False if `prepare_reference` may render it."""
+    given_reference: Path | None
+    """Folder or image; None to render one from the simulator."""
     videos: Path | None
     """Folder of background videos."""
     episodes: int
     """Episodes per visual setting in the report."""
+
+    @property
+    def reference(self) -> Path:
+        """Folder of the run's own copy of the reference, which `prepare_reference` makes."""
+        return self.run_dir / 'reference'
 
     @property
     def needs_reference(self) -> bool:
@@ -129,30 +134,27 @@ def make_plan(task: str, preset_name: str = 'quick', setting: str = 'train', see
     return TrainPlan(
         config=config, preset=preset_name, steps=steps, overrides=overrides,
         run_dir=folder.resolve(),
-        reference=(Path(reference).expanduser() if str(reference) else folder / 'reference'
-                   ).resolve(),
-        reference_given=bool(str(reference)),
+        given_reference=Path(reference).expanduser().resolve() if str(reference) else None,
         videos=Path(videos).expanduser().resolve() if str(videos) else None, episodes=episodes)
 
 
 def prepare_reference(plan: TrainPlan) -> str:
-    """Make sure that a masked run has its reference: render one if none was given.
+    """Make sure that a masked run has its reference: the given one, its own, or a rendered one.
 
     Returns:
-        What was done, in one line; empty if nothing is masked.
+        What was done, in one line.
 
     Raises:
         SamgError: if a given reference is not usable, or none can be rendered.
     """
-    from samg_ros.masking.reference import Reference
+    from samg_ros.rl.train import run_reference
 
     if not plan.needs_reference:
-        return ''
-    if plan.reference_given or plan.reference.exists():
-        Reference.load(plan.reference)
-        return f'reference: {plan.reference}'
-    from samg_ros.sim.reference import render_reference
-
-    size = plan.config.camera_size
-    render_reference(plan.config.task, size, size, plan.config.seed).save(plan.reference)
+        return f'no reference needed: the policy sees {plan.config.observation.source} frames'
+    kept = plan.reference.is_dir()
+    run_reference(plan.config, plan.run_dir, plan.given_reference)
+    if plan.given_reference is not None:
+        return f'reference: {plan.given_reference}'
+    if kept:
+        return f"reference: the run's own, {plan.reference}"
     return f'reference: none given, so one was rendered from the simulator: {plan.reference}'

@@ -24,12 +24,12 @@ from samg_ros.nodes import command, qos, time_step
 from samg_ros.nodes.base import PlainNode, StopSignal, print_error, run_node
 from samg_ros.nodes.conversions import image_to_mask, image_to_rgb
 from samg_ros.nodes.diagnostics import OK, Diagnostics, Drops, Report
-from samg_ros.nodes.finish import DEFAULT_EPISODES, finish_run
 from samg_ros.nodes.pairing import StampPairer, stamp_of
 from samg_ros.nodes.parameters import declare
 from samg_ros.nodes.perception import DESCRIPTION_PARAMETER
 from samg_ros.nodes.remote_parameters import RemoteParameters
-from samg_ros.nodes.train_plan import make_config
+from samg_ros.nodes.torch_threads import declare_torch_threads
+from samg_ros.nodes.train_plan import DEFAULT_EPISODES, make_config
 from samg_ros.observation import Observer
 from samg_ros.rl.config import PRESETS
 from samg_ros.rl.learner import Learner, TimeStep
@@ -58,6 +58,7 @@ class Trainer(PlainNode):
         self.run_dir = Path(declare(self, 'run_dir', 'runs/run', 'Folder of the run; a run that '
                                     'is there is resumed.')).expanduser()
         self._device = declare(self, 'device', 'cpu', 'Torch device of the networks.')
+        declare_torch_threads(self)
         reference = declare(self, 'reference', '', 'Folder of the reference; goes into the '
                             'checkpoint.')
         self._reference = Reference.load(reference) if reference else None
@@ -97,10 +98,11 @@ class Trainer(PlainNode):
         """Evaluate the finished run and return the path of its report; may be called after close.
 
         Raises:
-            SamgError: as `finish_run`.
+            SamgError: if the checkpoint, the simulation or the run folder is not usable.
         """
-        videos = Path(self._videos) if self._videos else None
-        return finish_run(self.run_dir, self._episodes, videos)
+        from samg_ros.rl.train import evaluate_and_report
+
+        return evaluate_and_report(self.run_dir, self._episodes, self._videos or None)
 
     def close(self) -> None:
         """Save, unless the run is complete and saved already.

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from samg_ros.masking import Reference
 from samg_ros.masking.models.mini import Mini
-from samg_ros.nodes.train_plan import TrainPlan, make_plan
+from samg_ros.nodes.train_plan import TrainPlan, make_plan, prepare_reference
 from samg_ros.sim.env import SimEnv
 
 # pytest shares fixtures downwards only, and the graph is that of the node tests.
@@ -52,5 +52,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def plan(tmp_path: Path, reference: Path) -> TrainPlan:
-    return make_plan(TASK, seed=2, steps=200, overrides=OVERRIDES, run_dir=tmp_path / 'run',
+    made = make_plan(TASK, seed=2, steps=200, overrides=OVERRIDES, run_dir=tmp_path / 'run',
                      reference=reference)
+    prepare_reference(made)
+    return made

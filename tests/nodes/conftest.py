@@ -67,7 +67,7 @@ class Graph:
         self.spin_for(0.1)  # the executor takes notice when it spins
         close([node])
 
-    def until(self, condition: Callable[[], Any], timeout_s: float = 20.0) -> None:
+    def until(self, condition: Callable[[], Any], timeout_s: float = 60.0) -> None:
         """Spin until the condition holds; fail if it does not in time."""
         deadline = time.monotonic() + timeout_s
         while not condition():

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import math
+import time
 
 import numpy as np
 import pytest
@@ -174,9 +175,9 @@ def test_paused_the_bridge_keeps_one_command_until_it_runs_again(graph):
 
 def test_realtime_runs_on_the_wall_clock_without_commands(graph):
     driver = Driver(graph, mode='realtime', rate_hz=50.0)
-    start = len(driver.infos)
-    graph.spin_for(1.0)
-    assert 40 <= len(driver.infos) - start <= 60
+    began, start = time.monotonic(), len(driver.infos)
+    graph.until(lambda: len(driver.infos) >= start + 30)
+    assert time.monotonic() - began > 0.5  # a busy machine may be slower, none may be faster
     assert driver.infos[-1].stamp_sec > 1_000_000_000
 
 
