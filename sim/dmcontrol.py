@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from samg_ros.errors import SamgError
+from samg_ros.sim.colours import Colour, Colours
 from samg_ros.sim.gl import prepare_gl
 from samg_ros.sim.tasks import Part, TaskSpec
 
@@ -118,8 +119,43 @@ class SuiteSimulation:
                             'reset to begin a new episode') from error
         return float(step.reward or 0.0), float(step.discount), bool(step.last())
 
+    def recolour(self, colours: Colours) -> None:
+        """Paint the material `self`, the floor's checker and the sky, as DMC-GB does."""
+        import mujoco
+        model = self.model
+        body = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_MATERIAL, 'self')
+        model.mat_rgba[body, :3] = colours.body
+        painted = mujoco.MjModel.from_xml_string(_TEXTURES.format(
+            floor1=_xml(colours.floor[0]), floor2=_xml(colours.floor[1]), sky=_xml(colours.sky)))
+        for texture in ('grid', 'skybox'):
+            _texture_data(model, texture)[:] = _texture_data(painted, texture)
+
     def close(self) -> None:
         self._env.close()
+
+
+_TEXTURES = """
+<mujoco><asset>
+  <texture name="grid" type="2d" builtin="checker" rgb1="{floor1}" rgb2="{floor2}"
+           width="300" height="300" mark="edge" markrgb=".2 .3 .4"/>
+  <texture name="skybox" type="skybox" builtin="gradient" rgb1="{sky}" rgb2="0 0 0"
+           width="800" height="800" mark="random" markrgb="1 1 1"/>
+</asset></mujoco>"""
+"""The suite's `common/materials.xml` and `common/skybox.xml` but for their colours."""
+
+
+def _xml(colour: Colour) -> str:
+    return ' '.join(map(str, colour))
+
+
+def _texture_data(model: Any, name: str) -> np.ndarray:
+    """Return the bytes of a texture of a `mujoco.MjModel`, as a view."""
+    import mujoco
+    texture = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_TEXTURE, name)
+    size = model.tex_height[texture] * model.tex_width[texture] * model.tex_nchannel[texture]
+    start = model.tex_adr[texture]
+    view: np.ndarray = model.tex_data[start:start + size]
+    return view
 
 
 def load(spec: TaskSpec, seed: int) -> SuiteSimulation:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from samg_ros.errors import CommandError, ConfigError, VideoError
+from samg_ros.sim.colours import ColourList
 from samg_ros.sim.render import FIRST_PART, Renderer, SceneLabels, scene_labels
 from samg_ros.sim.settings import composite, get_setting
 from samg_ros.sim.tasks import TaskSpec, get_task, load_simulation
@@ -69,6 +70,8 @@ class SimEnv:
         width: pixels of a frame.
         quality: `fast`, or `paper` for the very pixels of dm_control.
         videos: folder of videos for the settings that show one; None for painted ones.
+        colours: folder or file of DMC-GB's colours for the settings that change them; None for
+            drawn ones.
         action_repeat: control steps per agent step; None takes the task's.
         camera_id: None takes the task's.
         truth: false leaves out the true mask, and the time it takes. May be changed at any time.
@@ -77,13 +80,14 @@ class SimEnv:
         UnknownTaskError: if no task has that name.
         UnknownSettingError: if no setting has that name.
         VideoError: if the videos cannot be used.
-        ConfigError: if another argument is out of range.
+        ConfigError: if the colours cannot be used, or another argument is out of range.
     """
 
     def __init__(self, task: str = 'walker_walk', setting: str = 'train', seed: int = 0,
                  height: int = 84, width: int = 84, quality: str = 'fast',
                  videos: str | Path | None = None, action_repeat: int | None = None,
-                 camera_id: int | str | None = None, truth: bool = True) -> None:
+                 camera_id: int | str | None = None, truth: bool = True,
+                 colours: str | Path | None = None) -> None:
         self.spec: TaskSpec = get_task(task)
         self.setting = get_setting(setting)
         self.action_repeat = self.spec.action_repeat if action_repeat is None else action_repeat
@@ -96,6 +100,9 @@ class SimEnv:
             self._backgrounds = make_backgrounds(videos, height, width, seed)
         elif videos is not None and not Path(videos).is_dir():
             raise VideoError(f"there is no folder of videos at '{videos}'")
+        self._colours: ColourList | None = None
+        if self.setting.colours is not None:
+            self._colours = ColourList(self.setting.colours, colours, seed)
         self._simulation = load_simulation(self.spec, seed)
         self._renderer: Renderer | None = None
         self._make_renderer()
@@ -139,9 +146,15 @@ class SimEnv:
             self._simulation.seed(seed)
             if self._backgrounds is not None:
                 self._backgrounds.seed(seed)
+            if self._colours is not None:
+                self._colours.seed(seed)
         self._simulation.reset()
         if self._renderer is None or self._renderer.model is not self._simulation.model:
             self._make_renderer()
+            assert self._renderer is not None
+        if self._colours is not None:
+            self._simulation.recolour(self._colours.draw())
+            self._renderer.upload_textures()
         if self._backgrounds is not None:
             self._backgrounds.next_video()
         self._step_index = self._control_steps = 0

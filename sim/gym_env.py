@@ -23,7 +23,7 @@ Masks = Callable[[np.ndarray], np.ndarray]
 """(N, H, W, 3) uint8 frames to (N, H, W) bool masks: a fitted `masking.Masker`."""
 
 
-class SamgEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
+class SamgEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
     """One task in one visual setting.
 
     Observation: a dict with 'pixels', the camera frame (H, W, 3) uint8; or, with an observation
@@ -109,7 +109,7 @@ class SamgEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         terminated = step.last and step.discount == 0.0
         return observation, step.reward, terminated, step.last and not terminated, info
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> np.ndarray | None:
         """Return the latest camera frame, (H, W, 3) uint8."""
         if self.render_mode is None or self.sim_step is None:
             return None

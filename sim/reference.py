@@ -57,7 +57,7 @@ def render_reference(task: str, height: int = 84, width: int = 84, seed: int = 0
     try:
         count = len(env.spec.parts)
         candidates = [(env.reset(), _is_upright(env)) for _ in range(CANDIDATES)]
-        step, _ = max(candidates, key=lambda candidate: _fitness(*candidate, count))
+        step, _ = max(candidates, key=lambda shown: _fitness(shown[0], shown[1], count))
     finally:
         env.close()
     assert step.mask is not None and step.parts is not None

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from samg_ros.errors import UnknownTaskError
+from samg_ros.sim.colours import Colours
 
 FAMILIES = ('dmcontrol',)
 """Modules of `samg_ros.sim`, each with a `TASKS` tuple and a `load(spec, seed)` function."""
@@ -94,6 +95,9 @@ class Simulation(Protocol):
 
     def step(self, action: np.ndarray) -> tuple[float, float, bool]:
         """Advance one control step; returns reward, discount and whether the episode is over."""
+
+    def recolour(self, colours: Colours) -> None:
+        """Give robot, floor and sky other colours in `model`; the caller uploads textures."""
 
     def close(self) -> None:
         """Free what the simulation holds."""

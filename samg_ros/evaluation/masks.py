@@ -166,7 +166,9 @@ def evaluate_masks(masker: Masker | str, reference: Reference | str | Path | Non
     elif isinstance(reference, (str, Path)):
         reference = Reference.load(reference)
     if points is not None:
-        reference = (reference or masker.reference).with_points(points)
+        known = reference or masker.reference
+        assert known is not None
+        reference = known.with_points(points)
     fit_s = 0.0
     if reference is not None:
         start = time.perf_counter()

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The colours of the `color_*` settings: DMC-GB's lists from JSON, or drawn like them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from samg_ros.errors import ConfigError
+
+Colour = tuple[float, float, float]
+
+_KEYS = ('self_rgb', 'grid_rgb1', 'grid_rgb2', 'skybox_rgb')
+_GRID_STEP = 0.1
+"""By how much the second colour of the floor is lighter, in both of DMC-GB's lists."""
+
+_MEANS = {'self_rgb': (0.70, 0.49, 0.31), 'grid_rgb1': (0.11, 0.22, 0.28),
+          'skybox_rgb': (0.41, 0.58, 0.79)}
+_SPREAD = {'color_easy': 0.10, 'color_hard': 0.18}
+"""Means and standard deviations of DMC-GB's two lists of 100 colours."""
+
+
+@dataclass(frozen=True)
+class Colours:
+    """One set of colours, each RGB in 0..1."""
+
+    body: Colour
+    floor: tuple[Colour, Colour]
+    sky: Colour
+
+
+class ColourList:
+    """Colours in random order, a new set at every reset.
+
+    Args:
+        name: `color_easy` or `color_hard`.
+        path: a JSON file, or a folder that holds `<name>.json`; None draws colours with the mean
+            and spread of DMC-GB's lists.
+        seed: of the order, or of the colours.
+
+    Raises:
+        ConfigError: if the file is missing or is not such a list.
+    """
+
+    def __init__(self, name: str, path: str | Path | None, seed: int) -> None:
+        self._spread = _SPREAD[name]
+        self._listed = None if path is None else _read(Path(path), name)
+        self.seed(seed)
+
+    def seed(self, seed: int) -> None:
+        """Start anew."""
+        self._rng = np.random.default_rng(seed)
+
+    def draw(self) -> Colours:
+        """Return the next set."""
+        if self._listed is not None:
+            return self._listed[self._rng.integers(len(self._listed))]
+        body, floor, sky = (self._rng.normal(mean, self._spread) for mean in _MEANS.values())
+        return Colours(_colour(body), (_colour(floor), _colour(np.clip(floor, 0, 1) + _GRID_STEP)),
+                       _colour(sky))
+
+
+def _colour(values: np.ndarray | list[float]) -> Colour:
+    red, green, blue = np.clip(np.asarray(values, dtype=float), 0, 1).tolist()
+    return red, green, blue
+
+
+def _read(path: Path, name: str) -> tuple[Colours, ...]:
+    file = path / f'{name}.json' if path.is_dir() else path
+    try:
+        entries = json.loads(file.read_text())
+        colours = tuple(
+            Colours(_colour(entry['self_rgb']),
+                    (_colour(entry['grid_rgb1']), _colour(entry['grid_rgb2'])),
+                    _colour(entry['skybox_rgb'])) for entry in entries)
+    except OSError as error:
+        raise ConfigError(f"the colours '{file}' cannot be read ({error.strerror}); give a folder "
+                          f'that holds {name}.json, or none for drawn colours') from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"'{file}' is no list of colours ({error}); expected a JSON list of "
+                          f'objects with {", ".join(_KEYS)}, each three numbers') from error
+    if not colours:
+        raise ConfigError(f"'{file}' lists no colours")
+    return colours
