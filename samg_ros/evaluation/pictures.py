@@ -30,7 +30,7 @@ _SIDE = 168
 _FRAMES_PER_S = 25
 _INK = {'light': '#1d2733', 'dark': '#dfe6ee'}
 _GRID = {'light': '#d8dee6', 'dark': '#33404f'}
-_COLOURS = ('#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9')
+_COLOURS = ('#3a9bd8', '#e69f00', '#009e73', '#cc79a7', '#0072b2')
 _GREY = '#8a94a0'
 
 
@@ -60,7 +60,7 @@ def learning_curve(
     returns = np.array([row['episode_return'] for row in rows])
 
     def draw(axes: 'Axes') -> None:
-        axes.plot(frames, returns, '.', color=_COLOURS[0], alpha=0.35, markersize=4)
+        axes.plot(frames, returns, '.', color=_COLOURS[0], alpha=0.4, markersize=4)
         axes.plot(frames, _smoothed(returns, 9), color=_COLOURS[0], label='training episodes')
         if random is not None:
             axes.axhline(random.mean_return, color=_GREY, linestyle='--', label='random policy')
@@ -160,7 +160,7 @@ def _triptych(view: View) -> NDArray[np.uint8]:
     outlined = _large(view.frame).copy()
     mask = _large(view.mask)[..., 0]
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(outlined, contours, -1, (255, 64, 160), 2)
+    cv2.drawContours(outlined, contours, -1, (255, 64, 160), 1)
     row = np.concatenate([_large(view.frame), outlined, _large(view.masked)], axis=1)
     # VP8 wants even sides.
     return row[: row.shape[0] // 2 * 2, : row.shape[1] // 2 * 2]

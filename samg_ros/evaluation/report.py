@@ -22,6 +22,8 @@ from samg_ros.evaluation.episodes import EpisodeResults, flatten
 REPORT_NAME = 'report.html'
 """Name of the page in a run folder."""
 
+_SOURCES = {'masked': 'masked', 'raw': 'raw', 'truth': 'truth-masked'}
+
 
 def write_report(
     run_dir: Path | str,
@@ -63,7 +65,7 @@ def write_report(
         rows=_rows(results, random),
         settings=[_setting(result) for result in results.values()],
         facts=_facts(config, counters, facts or {}),
-        source=config['observation']['source'],
+        source=_SOURCES[config['observation']['source']],
     )
     temporary = path.with_suffix('.part')
     try:
@@ -190,7 +192,7 @@ def _facts(
         'Seed': str(config['seed']),
         'Trained in': config['setting'],
         'Policy sees': (
-            f'{observation["source"]} frames of {config["camera_size"]} pixels as '
+            f'{_SOURCES[observation["source"]]} frames of {config["camera_size"]} pixels as '
             f'{observation["size"]} x {observation["size"]}, {observation["frame_stack"]} stacked'
         ),
         'Agent steps': f'{counters["steps"]:,} (x {repeat} = {counters["steps"] * repeat:,} frames '

@@ -214,7 +214,7 @@ def _paper(task: str) -> TrainConfig:
 
 
 def _quick(task: str) -> TrainConfig:
-    """Figures found by trial on two CPU cores; docs/learning.md says how."""
+    """Figures found by trial on two CPU cores."""
     repeat = next((r for d, r in _QUICK_REPEAT.items() if task.startswith(d)), 4)
     return TrainConfig(
         task=task,
