@@ -100,23 +100,23 @@ def prepare_gl() -> None:
     """Make the process ready for OpenGL; call this before dm_control is imported.
 
     Asks for EGL where neither `MUJOCO_GL` nor a display says otherwise: dm_control reads it once,
-    on import, and would try a window first. And loads Triton's library, if there is one, before
-    Mesa's: both bring an LLVM, Mesa's driver puts its symbols in the global scope, and PyTorch's
-    optimisers, which import Triton, would then crash the process.
+    on import, and would try a window first. And loads Triton's library, if there is one, bound to
+    its own symbols: it brings an LLVM, Mesa's driver puts another LLVM's symbols in the global
+    scope, and PyTorch's optimisers, which import Triton, would then crash the process.
     """
     if not os.environ.get('MUJOCO_GL') and not os.environ.get('DISPLAY'):
         os.environ['MUJOCO_GL'] = 'egl'
-    _load_triton_before_mesa()
+    _load_triton_apart_from_mesa()
 
 
 @functools.cache
-def _load_triton_before_mesa() -> None:
-    if 'triton' in sys.modules:
+def _load_triton_apart_from_mesa() -> None:
+    if 'triton' in sys.modules or not hasattr(os, 'RTLD_DEEPBIND'):
         return
     triton = importlib.util.find_spec('triton')
     for folder in (triton.submodule_search_locations or ()) if triton else ():
         for library in Path(folder).glob('_C/libtriton*.so'):
-            ctypes.CDLL(str(library))
+            ctypes.CDLL(str(library), mode=os.RTLD_NOW | os.RTLD_LOCAL | os.RTLD_DEEPBIND)
 
 
 def make_context(model: Any, width: int, height: int) -> tuple[Any, Any]:
