@@ -20,13 +20,16 @@ help:
 	@echo 'make sim-train  train a policy on masked frames over ROS 2 topics (TASK, PRESET, ARGS)'
 	@echo 'make test       ruff, import-linter, mypy and every test'
 	@echo 'make lint       the same without the tests'
+	@echo 'make pytest     only tests (ARGS)'
 	@echo 'make venv       only make .venv'
-	@echo 'make constraints  take newer versions of everything (maintainers)'
+	@echo 'make constraints  write constraints.txt anew (ARGS=--upgrade: newer versions)'
 
 sim-train: venv
 	@$(BIN)/samg run sim_train --task $(TASK) --preset $(PRESET) $(ARGS)
 
-test: lint
+test: lint pytest
+
+pytest: venv
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: venv
@@ -38,4 +41,4 @@ venv:
 	@scripts/make_venv.sh
 
 constraints: venv
-	@scripts/lock.sh
+	@scripts/lock.sh $(ARGS)

@@ -108,8 +108,9 @@ def find_jobs(inputs: list[Path], out: Path) -> list[Job]:
     A file `a/b.png` goes to `<out>/b_*`, the file `c.png` of a folder `a` to `<out>/a/c_*`.
 
     Raises:
-        InvalidInputError: if an input is missing, is of no known kind or is an empty folder, or
-            if two inputs would write the same file.
+        InvalidInputError: if an input is missing or unreadable, is of no known kind or is an
+            empty folder, or if two inputs would write the same file.
+        VideoError: if a video cannot be opened.
     """
     jobs = []
     for path in inputs:
@@ -132,6 +133,7 @@ def find_jobs(inputs: list[Path], out: Path) -> list[Job]:
             jobs.append(Job(file, folder / file.stem, suffix in VIDEO_SUFFIXES))
     targets: dict[tuple[Path, bool], Path] = {}
     for job in jobs:
+        _check_readable(job)
         other = targets.setdefault((job.target, job.video), job.source)
         if other != job.source:
             raise InvalidInputError(f'{other} and {job.source} would both be written to '
@@ -193,6 +195,19 @@ def print_table(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         print(f'{row["input"]:{width}}  {row["frames"]:6}  {100 * row["kept_share"]:6.1f}  '
               f'{row["empty_frames"]:5}  {row["ms_per_frame"]:8.1f}')
+
+
+def _check_readable(job: Job) -> None:
+    """Look at the head of the file only: before the fit, which takes a while."""
+    if not job.video:
+        if not cv2.haveImageReader(str(job.source)):
+            raise InvalidInputError(f'{job.source}: not a readable image')
+        return
+    capture = cv2.VideoCapture(str(job.source))
+    opened = capture.isOpened()
+    capture.release()
+    if not opened:
+        raise VideoError(f'{job.source}: not a video that OpenCV can read; convert it to mp4')
 
 
 def _batches(frames: Iterator[Image], size: int) -> Iterator[Image]:

@@ -78,7 +78,8 @@ install_packages() {
 }
 
 install_python_packages() {
-    "$VENV/bin/python" -m pip install -q --disable-pip-version-check -c constraints.txt uv
+    "$VENV/bin/python" -m pip install -q --disable-pip-version-check -c constraints.txt uv ||
+        fail 'pip could not install uv; its message is above'
     # uv downloads and unpacks in parallel: a quarter of pip's time. It does not read pip's own
     # configuration, so where a mirror is set only there, pip does the work.
     quiet=-q
