@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is written down in several places is the same in all of them."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from catkin_pkg.package import parse_package
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import samg_ros
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# rosdep's keys for what setup.py asks for by another name; None: rosdep has no key.
+ROSDEP_KEYS = {
+    'dm-control': None,
+    'gymnasium': 'python3-gymnasium-pip',
+    'jinja2': 'python3-jinja2',
+    'matplotlib': 'python3-matplotlib',
+    'mujoco': 'python3-mujoco-pip',
+    'numpy': 'python3-numpy',
+    'opencv-python-headless': 'python3-opencv',
+    'osrf-pycommon': 'launch',
+    'pyyaml': 'python3-yaml',
+    'safetensors': None,
+    'segment-anything': None,
+    'tensorboard': 'python3-tensorboard-pip',
+    'timm': 'python3-timm-pip',
+    'torch': 'python3-pytorch-pip',
+    'torchvision': 'python3-pytorch-pip',
+    'tqdm': 'python3-tqdm',
+    'transformers': 'python3-transformers-pip',
+}
+
+
+@pytest.fixture(scope='module')
+def package():
+    return parse_package(str(ROOT / 'package.xml'))
+
+
+@pytest.fixture(scope='module')
+def setup_arguments():
+    """What setup.py passes to setup()."""
+    code = ('import json, runpy, setuptools\n'
+            'setuptools.setup = lambda **arguments: print(json.dumps(arguments))\n'
+            'runpy.run_path("setup.py")')
+    shown = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,
+                           check=True).stdout
+    return json.loads(shown)
+
+
+@pytest.fixture(scope='module')
+def pins():
+    lines = [line for line in (ROOT / 'constraints.txt').read_text().splitlines()
+             if line and not line.startswith('#')]
+    return [Requirement(line) for line in lines]
+
+
+def test_version_is_the_same_everywhere(package, setup_arguments):
+    assert package.version == setup_arguments['version'] == samg_ros.__version__
+
+
+def test_package_is_format_3_and_ament_python(package):
+    assert package.package_format == 3
+    assert package.get_build_type() == 'ament_python'
+
+
+def test_licence_is_the_same_everywhere(package, setup_arguments):
+    assert package.licenses == [setup_arguments['license']]
+    assert 'Apache License' in (ROOT / package.licenses[0].file).read_text()
+
+
+def test_every_requirement_is_in_package_xml(package, setup_arguments):
+    named = {dependency.name for dependency in package.exec_depends}
+    wanted = setup_arguments['install_requires'] + setup_arguments['extras_require']['ros'] \
+        + setup_arguments['extras_require']['models']
+    for line in wanted:
+        name = canonicalize_name(Requirement(line).name)
+        key = name[4:].replace('-', '_') if name.startswith('ros-') else ROSDEP_KEYS[name]
+        assert key is None or key in named, f'{line}: {key} is missing in package.xml'
+
+
+def test_every_ros_import_is_in_package_xml(package):
+    """An import of a ROS package that is not declared works only by luck."""
+    named = {dependency.name for dependency in package.exec_depends}
+    ours = [*ROOT.glob('samg_ros/**/*.py'), *ROOT.glob('sim/*.py'), *ROOT.glob('launch/*.py')]
+    imported = set()
+    for path in ours:
+        for line in ast.walk(ast.parse(path.read_text())):
+            if isinstance(line, ast.ImportFrom) and line.module and not line.level:
+                imported.add(line.module.split('.')[0])
+            elif isinstance(line, ast.Import):
+                imported |= {alias.name.split('.')[0] for alias in line.names}
+    ros = {name for name in imported if name.endswith(('_msgs', '_srvs', '_interfaces'))}
+    ros |= imported & {'rclpy', 'cv_bridge', 'launch', 'launch_ros', 'ament_index_python'}
+    assert ros - named == set()
+
+
+@pytest.mark.parametrize('python', ['3.10', '3.11', '3.12', '3.13'])
+def test_every_requirement_has_one_exact_version(setup_arguments, pins, python):
+    place = {'python_version': python, 'python_full_version': f'{python}.0',
+             'sys_platform': 'linux', 'platform_machine': 'x86_64'}
+    exact = {}
+    for pin in pins:
+        if pin.marker is None or pin.marker.evaluate(place):
+            assert [clause.operator for clause in pin.specifier] == ['=='], pin
+            assert canonicalize_name(pin.name) not in exact, f'{pin.name} is pinned twice'
+            exact[canonicalize_name(pin.name)] = next(iter(pin.specifier)).version
+    wanted = setup_arguments['install_requires'] + sum(
+        setup_arguments['extras_require'].values(), [])
+    for requirement in map(Requirement, wanted):
+        if requirement.marker is None or requirement.marker.evaluate(place):
+            version = exact[canonicalize_name(requirement.name)]
+            assert requirement.specifier.contains(version), f'{requirement} but {version} is pinned'
+
+
+def test_installed_packages_are_all_pinned(pins):
+    """The environment of `make` holds nothing whose version is left to chance."""
+    if not (ROOT / '.venv' / '.samg-ready').exists() or not sys.prefix.startswith(str(ROOT)):
+        pytest.skip('not the environment that make made')
+    from importlib import metadata
+    pinned = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in pins
+              if pin.marker is None or pin.marker.evaluate()}
+    for found in metadata.distributions():
+        name = canonicalize_name(found.metadata['Name'])
+        # The ROS wheels bring their packages' own metadata: rclpy beside ros-rclpy. pip is the
+        # one that Python brings.
+        if name not in ('pip', 'samg-ros') and f'ros-{name}' not in pinned:
+            assert found.version == pinned.get(name), name
+
+
+def test_no_host_or_index_is_named(pins):
+    text = (ROOT / 'constraints.txt').read_text()
+    assert '://' not in text
+    assert not re.search(r'^\s*-', text, re.MULTILINE)
+    assert all(isinstance(pin.marker, (Marker, type(None))) and not pin.url for pin in pins)

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `samg` command line: what it imports, how it fails, what it promises."""
+
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from samg_ros import cli, doctor
+from samg_ros.errors import ReferenceLoadError
+
+
+def samg(*arguments):
+    """Run the command as a user does, in a process of its own."""
+    return subprocess.run([sys.executable, '-m', 'samg_ros', *arguments], capture_output=True,
+                          text=True, check=False)
+
+
+def test_help_names_every_command(capsys):
+    assert cli.main([]) == 0
+    shown = capsys.readouterr().out
+    for path, command in cli.COMMANDS.items():
+        assert ' '.join(path) in shown
+        assert command.summary in shown
+
+
+def test_help_imports_no_heavy_library():
+    code = ('import sys\nfrom samg_ros.cli import main\nmain([])\n'
+            'heavy = {"torch", "mujoco", "rclpy", "cv2", "numpy"} & set(sys.modules)\n'
+            'sys.exit(f"imported {heavy}" if heavy else 0)')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_takes_less_than_a_third_of_a_second_of_computing():
+    def seconds():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        samg('--help')
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    # Not the clock on the wall: other work on the machine is no fault of the command's.
+    assert min(seconds() for _ in range(3)) < 0.3
+
+
+@pytest.mark.parametrize('path', cli.COMMANDS, ids=' '.join)
+def test_every_command_declares_its_arguments(path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*path, '--help'])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f'usage: samg {" ".join(path)} ')
+
+
+@pytest.mark.parametrize(('arguments', 'said'), [
+    (['trian'], "'trian' is not a command; did you mean 'train'?"),
+    (['run', 'sim_trian'], "'run sim_trian' is not a command; did you mean 'sim_train'?"),
+    (['eval'], 'required: NOUN; see `samg eval --help`'),
+    (['--nonsense'], 'see `samg --help`'),
+    (['mask', 'x.png'], '--reference, --out; see `samg mask --help`'),
+    (['train', 'mini', '--steps', 'many'], "invalid int value: 'many'"),
+])
+def test_mistyped_command_is_one_line_that_says_what_was_meant(arguments, said, capsys):
+    try:
+        status = cli.main(arguments)
+    except SystemExit as stop:  # argparse's way
+        status = stop.code
+    shown = capsys.readouterr()
+    assert status == 2
+    assert shown.out == ''
+    assert shown.err.startswith('samg: error: ')
+    assert said in shown.err
+    assert shown.err.count('\n') == 1
+
+
+def test_error_of_the_package_is_one_line_and_exit_2(tmp_path):
+    done = samg('reference', 'show', str(tmp_path / 'nowhere'))
+    assert done.returncode == 2
+    assert done.stderr.startswith('samg: error: ')
+    assert 'nowhere' in done.stderr
+    assert done.stderr.count('\n') == 1
+
+
+def test_traceback_is_there_for_who_asks(tmp_path, monkeypatch):
+    monkeypatch.setenv('SAMG_TRACEBACK', '1')
+    with pytest.raises(ReferenceLoadError):
+        cli.main(['reference', 'show', str(tmp_path / 'nowhere')])
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Return a function that makes `samg probe` run the given lines."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(cli.COMMANDS, ('probe',), cli.Command('samg_probe', 'try something'))
+
+    def write(body, imports=''):
+        (tmp_path / 'samg_probe.py').write_text(
+            f'{imports}\ndef add_arguments(parser):\n    pass\n\ndef run(args):\n    {body}\n')
+        monkeypatch.delitem(sys.modules, 'samg_probe', raising=False)
+
+    return write
+
+
+def test_exit_status_is_what_the_command_returns(command):
+    command('return 3')
+    assert cli.main(['probe']) == 3
+
+
+def test_a_command_that_returns_nothing_succeeded(command):
+    command('pass')
+    assert cli.main(['probe']) == 0
+
+
+def test_interrupt_is_one_line_and_exit_130(command, capsys):
+    command('raise KeyboardInterrupt')
+    assert cli.main(['probe']) == 130
+    assert capsys.readouterr().err == 'samg: interrupted\n'
+
+
+def test_message_of_many_lines_becomes_one(command, capsys):
+    command(r'raise CheckpointError("no good:\n  try again")',
+            'from samg_ros.errors import CheckpointError')
+    assert cli.main(['probe']) == 2
+    assert capsys.readouterr().err == 'samg: error: no good: try again\n'
+
+
+def test_missing_library_is_named_and_the_doctor_recommended(command, capsys):
+    command('pass', 'import a_library_that_nobody_has')
+    assert cli.main(['probe']) == 2
+    said = capsys.readouterr().err
+    assert "'a_library_that_nobody_has' is not installed" in said
+    assert 'samg doctor' in said
+
+
+def test_bug_keeps_its_traceback(command):
+    command('raise RuntimeError("a bug")')
+    with pytest.raises(RuntimeError, match='a bug'):
+        cli.main(['probe'])
+
+
+def test_reader_that_leaves_early_is_no_error():
+    done = subprocess.run(f'{sys.executable} -m samg_ros --help | head -1', shell=True,
+                          capture_output=True, text=True, check=False)
+    assert done.stderr == ''
+
+
+def test_doctor_finds_this_machine_able_to_render_and_to_talk(capsys, tmp_path):
+    findings = tmp_path / 'findings.json'
+    cli.main(['doctor', '--json', str(findings)])
+    shown = {line.split()[1]: line.split()[0] for line in capsys.readouterr().out.splitlines()
+             if line.split()}
+    assert shown['Rendering'] == shown['ROS'] == shown['PyTorch'] == doctor.OK
+    assert '"Rendering"' in findings.read_text()
+
+
+def test_doctor_names_the_package_of_a_missing_renderer(monkeypatch):
+    monkeypatch.setenv('MUJOCO_GL', 'a_driver_that_nobody_has')
+    finding = doctor.check_rendering()
+    assert finding.state == doctor.MISSING
+    assert 'libegl1' in finding.text
+
+
+def test_doctor_takes_no_folder_for_a_library(tmp_path, monkeypatch):
+    (tmp_path / 'launch_ros').mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, 'launch_ros', raising=False)
+    assert not doctor._installed('a_library_that_nobody_has')
+    (tmp_path / 'a_folder').mkdir()
+    assert not doctor._installed('a_folder')

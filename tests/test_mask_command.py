@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`samg mask` on real files; the masks themselves are tests/masking's affair."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from safetensors.torch import save_file
+
+from samg_ros import cli, mask_command
+from samg_ros.errors import InvalidInputError
+from samg_ros.masking import Reference
+from samg_ros.masking.models.mini import Mini
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory):
+    """Untrained weights: every file is written, whatever is in it."""
+    path = tmp_path_factory.mktemp('weights') / 'untrained.safetensors'
+    save_file({key: value.contiguous() for key, value in Mini().state_dict().items()}, path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def reference(tmp_path_factory):
+    image = np.full((84, 84, 3), 40, np.uint8)
+    image[30:50, 30:50] = 220
+    return Reference(image, image[..., 0] > 100).save(tmp_path_factory.mktemp('reference'))
+
+
+def picture(path, height=84, width=84):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8))
+    return path
+
+
+def video(path, frames=10, height=64, width=96):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), 12, (width, height))
+    for index in range(frames):
+        writer.write(np.full((height, width, 3), 20 * index, np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope='module')
+def masked(weights, reference, tmp_path_factory):
+    """Mask an image, a folder and a video in one go; return the folder of inputs and results."""
+    folder = tmp_path_factory.mktemp('masked')
+    picture(folder / 'shots' / 'b.jpg', 60, 100)
+    picture(folder / 'shots' / 'c.png')
+    inputs = [picture(folder / 'a.png'), folder / 'shots', video(folder / 'd.mp4')]
+    assert cli.main(['mask', *map(str, inputs), '--reference', str(reference), '--weights',
+                     str(weights), '--out', str(folder / 'out'), '--batch', '4', '--write',
+                     *mask_command.KINDS, '--json', str(folder / 'table.json')]) == 0
+    return folder
+
+
+def test_image_gives_mask_and_masked_image_that_agree(masked):
+    image = cv2.imread(str(masked / 'a.png'))
+    inside = cv2.imread(str(masked / 'out' / 'a_mask.png'), cv2.IMREAD_GRAYSCALE) > 127
+    cut_out = cv2.imread(str(masked / 'out' / 'a_masked.png'))
+    assert (cut_out[inside] == image[inside]).all()
+    assert (cut_out[~inside] == 0).all()
+
+
+def test_overlay_leaves_the_background_as_it_is(masked):
+    image = cv2.imread(str(masked / 'a.png'))
+    inside = cv2.imread(str(masked / 'out' / 'a_mask.png'), cv2.IMREAD_GRAYSCALE) > 127
+    overlay = cv2.imread(str(masked / 'out' / 'a_overlay.png'))
+    assert (overlay[~inside] == image[~inside]).all()
+    assert (overlay[inside] != image[inside]).any(axis=-1).mean() > 0.9 or not inside.any()
+
+
+def test_folder_keeps_its_name_and_its_images_their_sizes(masked):
+    assert cv2.imread(str(masked / 'out' / 'shots' / 'b_mask.png')).shape == (60, 100, 3)
+    assert cv2.imread(str(masked / 'out' / 'shots' / 'c_mask.png')).shape == (84, 84, 3)
+
+
+def test_video_keeps_frames_size_and_rate(masked):
+    written = cv2.VideoCapture(str(masked / 'out' / 'd_masked.mp4'))
+    assert written.get(cv2.CAP_PROP_FRAME_COUNT) == 10
+    assert written.get(cv2.CAP_PROP_FPS) == pytest.approx(12)
+    assert written.get(cv2.CAP_PROP_FRAME_WIDTH) == 96
+
+
+def test_table_has_a_row_for_every_input(masked):
+    rows = json.loads((masked / 'table.json').read_text())['inputs']
+    assert [row['frames'] for row in rows] == [1, 1, 1, 10]
+    assert all(0 <= row['kept_share'] <= 1 for row in rows)
+
+
+@pytest.mark.parametrize(('name', 'content', 'said'), [
+    ('missing.png', None, 'no such file or folder'),
+    ('notes.txt', b'hello', 'neither an image nor a video'),
+    ('broken.png', b'hello', 'not a readable image'),
+    ('broken.mp4', b'hello', 'not a video that OpenCV can read'),
+])
+def test_unusable_input_is_one_line_that_names_it(tmp_path, capsys, name, content, said):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert cli.main(['mask', str(tmp_path / name), '--reference', 'any', '--out', 'any']) == 2
+    error, = capsys.readouterr().err.splitlines()
+    assert error.startswith('samg: error: ')
+    assert name in error
+    assert said in error
+
+
+def test_folder_without_images_is_an_error(tmp_path):
+    with pytest.raises(InvalidInputError, match='no image or video'):
+        mask_command.find_jobs([tmp_path], tmp_path / 'out')
+
+
+def test_two_inputs_for_one_result_are_refused_before_any_work(tmp_path):
+    inputs = [picture(tmp_path / 'one' / 'e.png'), picture(tmp_path / 'two' / 'e.png')]
+    with pytest.raises(InvalidInputError, match='would both be written'):
+        mask_command.find_jobs(inputs, tmp_path / 'out')
+
+
+def test_batch_below_one_is_refused(capsys):
+    assert cli.main(['mask', 'f.png', '--reference', 'any', '--out', 'any', '--batch', '0']) == 2
+    assert '--batch 0' in capsys.readouterr().err
