@@ -19,14 +19,19 @@ def share_file(name: str) -> Path:
     Raises:
         ConfigError: if it is not there.
     """
-    places = [Path(samg_ros.__file__).resolve().parents[1], Path(sys.prefix) / 'share/samg_ros']
-    try:
-        from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-        places.append(Path(get_package_share_directory('samg_ros')))
-    except (ImportError, PackageNotFoundError):
-        pass
+    places = [Path(samg_ros.__file__).resolve().parents[1], Path(sys.prefix) / 'share/samg_ros',
+              *_ament_share()]
     for place in places:
         if (place / name).is_file():
             return place / name
     raise ConfigError(f"the file '{name}' of samg_ros is missing; looked in "
                       f'{", ".join(str(place) for place in places)}; install the package again')
+
+
+def _ament_share() -> list[Path]:
+    """The share folder of a sourced ROS workspace, if there is one."""
+    try:
+        from ament_index_python.packages import get_package_share_directory
+        return [Path(get_package_share_directory('samg_ros'))]
+    except (ImportError, LookupError, OSError):  # not installed; not there; nothing sourced
+        return []

@@ -190,7 +190,7 @@ class ProgressDisplay:
 
         self._trainer = trainer
         self._line = ProgressLine()
-        self._timer = trainer.create_timer(period_s, self.update,
+        self._timer = trainer.create_timer(period_s, lambda: self.update(),  # no TimerInfo
                                            clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def update(self, force: bool = False) -> None:

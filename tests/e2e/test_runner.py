@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`samg run sim_train` as a user starts it: a process of its own, and Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from samg_ros.rl.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).parents[2]
+TINY = ('{"batch_size": 8, "hidden_dim": 16, "random_steps": 20, "update_after": 30, '
+        '"update_every": 10, "action_repeat": 100, "checkpoint_every": 1000}')
+CTRL_C_LIMIT_S = 5.0
+
+
+class Command:
+    """A running `samg run sim_train`, its output in a file that can be read while it runs."""
+
+    def __init__(self, tmp_path, *arguments):
+        self.output = tmp_path / f'output-{time.monotonic_ns()}.txt'
+        environment = {name: value for name, value in os.environ.items()
+                       if name not in ('ROS_DOMAIN_ID', 'AMENT_PREFIX_PATH')}
+        environment['PYTHONPATH'] = os.pathsep.join(
+            [str(ROOT), *filter(None, [environment.get('PYTHONPATH')])])
+        environment['PYTHONUNBUFFERED'] = '1'
+        self.process = subprocess.Popen(
+            [sys.executable, '-m', 'samg_ros.cli', 'run', 'sim_train', *arguments],
+            stdout=self.output.open('w'), stderr=subprocess.STDOUT, env=environment, cwd=tmp_path)
+
+    def text(self):
+        return self.output.read_text()
+
+    def wait_for(self, words, timeout_s=120):
+        deadline = time.monotonic() + timeout_s
+        while words not in self.text():
+            assert self.process.poll() is None, self.text()
+            assert time.monotonic() < deadline, self.text()
+            time.sleep(0.05)
+
+    def interrupt(self):
+        """Press Ctrl-C; return how long it took to end."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(60)
+        finally:
+            self.process.kill()
+        return time.monotonic() - began
+
+
+def arguments(tmp_path, *more):
+    return ('--run-dir', str(tmp_path / 'run'), '--overrides', TINY, '--episodes', '1', *more)
+
+
+def test_ctrl_c_saves_and_the_same_command_resumes_to_the_report(tmp_path):
+    command = Command(tmp_path, *arguments(tmp_path, '--steps', '40'))
+    command.wait_for('run folder')
+    command.wait_for('step 1', 180)
+    command.wait_for('] [trainer]: training')
+    time.sleep(1.0)
+    took_s = command.interrupt()
+    assert took_s < CTRL_C_LIMIT_S
+    assert command.process.returncode == 130, command.text()
+    assert 'Traceback' not in command.text() and 'saved' in command.text()
+    reached = load_checkpoint(tmp_path / 'run').counters['steps']
+    assert reached > 0
+
+    command = Command(tmp_path, *arguments(tmp_path, '--steps', str(reached + 10)))
+    assert command.process.wait(300) == 0, command.text()
+    lines = command.text().splitlines()
+    assert f'from step {reached} of' in command.text()
+    assert lines[-1] == str((tmp_path / 'run' / 'report.html').resolve())
+    assert Path(lines[-1]).stat().st_size > 10_000
+    assert 'Traceback' not in command.text()
+
+
+@pytest.mark.parametrize('moment', ['', 'graph in', 'reference:'])
+def test_ctrl_c_while_it_starts_ends_it_without_a_traceback(tmp_path, moment):
+    command = Command(tmp_path, *arguments(tmp_path))
+    command.wait_for(moment)
+    time.sleep(1.5 if moment == '' else 0.3)
+    assert command.interrupt() < CTRL_C_LIMIT_S
+    assert command.process.returncode == 130
+    assert 'Traceback' not in command.text()
+
+
+@pytest.mark.parametrize('wrong, said', [
+    (['--task', 'cartpole_swing'], 'cartpole_swingup'),
+    (['--reference', '/no/such/folder'], '/no/such/folder'),
+    (['--videos', '/no/videos'], '/no/videos'),
+    (['--params-file', '/no/file.yaml'], '/no/file.yaml'),
+    (['--overrides', '{"observation": {"source": "blurred"}}'], 'masked, raw, truth')])
+def test_a_wrong_argument_is_one_line_and_exit_status_2(tmp_path, wrong, said):
+    command = Command(tmp_path, *arguments(tmp_path), *wrong)
+    assert command.process.wait(120) == 2
+    errors = [line for line in command.text().splitlines() if 'samg: error' in line]
+    assert len(errors) == 1 and said in errors[0]
+    assert 'Traceback' not in command.text()
