@@ -145,8 +145,9 @@ def build_parser(typed: tuple[str, ...]) -> argparse.ArgumentParser:
         if noun and verb not in nouns:
             listed = [path for path in COMMANDS if path[0] == verb]
             nouns[verb] = _subparsers(verbs.add_parser(
-                verb, prog=f'samg {verb}', usage=f'samg {verb} NOUN [options]', formatter_class=_Formatter,
-                description=f'{VERBS[verb]}.', epilog=_table(listed)), 'NOUN')
+                verb, prog=f'samg {verb}', usage=f'samg {verb} NOUN [options]',
+                formatter_class=_Formatter, description=f'{VERBS[verb]}.',
+                epilog=_table(listed)), 'NOUN')
         leaf = (nouns[verb] if noun else verbs).add_parser(
             path[-1], prog=f'samg {" ".join(path)}', formatter_class=_Formatter,
             description=f'{command.summary[0].upper()}{command.summary[1:]}.')

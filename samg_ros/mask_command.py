@@ -29,7 +29,6 @@ KINDS = ('masked', 'mask', 'overlay')
 OVERLAY_RGB = (0, 220, 130)
 
 Image = npt.NDArray[np.uint8]
-Masks = npt.NDArray[np.bool_]
 
 
 @dataclass
@@ -177,7 +176,7 @@ def mask_job(job: Job, frames: Iterator[Image], masker: Masker, kinds: list[str]
     try:
         for images in _batches(frames, batch):
             begin = time.perf_counter()
-            masks = masker(images)
+            masks: Any = masker(images)
             job.seconds += time.perf_counter() - begin
             job.areas += masks.mean(axis=(1, 2)).tolist()
             for kind in kinds:
@@ -221,7 +220,7 @@ def _batches(frames: Iterator[Image], size: int) -> Iterator[Image]:
         yield np.stack(batch)
 
 
-def _pictures(kind: str, images: Image, masks: Masks) -> Image:
+def _pictures(kind: str, images: Image, masks: Any) -> Image:
     if kind == 'mask':
         return np.repeat(masks[..., None], 3, axis=-1) * np.uint8(255)
     if kind == 'masked':
