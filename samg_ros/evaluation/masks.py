@@ -158,7 +158,7 @@ def evaluate_masks(masker: Masker | str, reference: Reference | str | Path | Non
 
     if frames < 1:
         raise ConfigError(f'{frames} frames cannot be evaluated; give at least 1')
-    get_task(task), get_setting(setting)  # a typing error should not cost a model's loading
+    images, truths = collect_frames(task, setting, frames, seed, size, videos, quality)
     if isinstance(masker, str):
         masker = Masker.load(masker, weights=weights)
     if reference is None and masker.reference is None:
@@ -175,7 +175,6 @@ def evaluate_masks(masker: Masker | str, reference: Reference | str | Path | Non
         masker.fit(reference)
         fit_s = time.perf_counter() - start
 
-    images, truths = collect_frames(task, setting, frames, seed, size, videos, quality)
     masks = np.empty_like(truths)
     hits, batch_ms = [], []
     with tqdm(total=frames, desc=f'{task} {setting}', unit='frame', leave=False,

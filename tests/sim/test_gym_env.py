@@ -106,7 +106,7 @@ def test_forked_vector_environments_give_the_frames_of_single_ones() -> None:
             '    env = gymnasium.make("samg_ros/cartpole_swingup-v0")\n'
             '    assert np.array_equal(env.reset(seed=seed)[0]["pixels"], frame)\n')
     result = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True,
-                            text=True, check=False, timeout=120)
+                            text=True, check=False, timeout=300)
     assert (result.returncode, result.stderr) == (0, '')
 
 
@@ -121,5 +121,5 @@ def test_a_fork_after_rendering_is_an_error_and_not_a_hang() -> None:
             '    os._exit(0)\n'
             'os.waitpid(child, 0)\n')
     result = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True,
-                            text=True, check=False, timeout=120)
+                            text=True, check=False, timeout=300)
     assert "start it with multiprocessing's 'spawn'" in result.stdout

@@ -137,5 +137,5 @@ def test_a_torch_optimiser_can_be_made_after_rendering_and_exit_is_silent() -> N
             'torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])\n'
             'print(int(kept.step([0.0]).frame.any()))')
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
-                            check=False, timeout=120)
+                            check=False, timeout=300)
     assert (result.returncode, result.stdout, result.stderr) == (0, '1\n', '')
