@@ -15,6 +15,10 @@ from samg_ros.sim.scenes import FIRST_DISTRACTOR, FLOOR, SECOND_BODY, SKY
 Images = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 MAX_EXTRAS = 3
+SEEN_PIXELS = 12
+"""A body with more pixels than this is seen well enough to be a reference."""
+TINTED_SHARE = 0.35
+"""Share of replaced surroundings that take on the object's own colour."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ def composite(rng: np.random.Generator, image: Images, labels: Images, kept: Mas
     kind = rng.random()
     if kind >= keep_share:
         background = _window(rng, backgrounds[int(rng.integers(len(backgrounds)))])
+        if kept.any() and rng.random() < TINTED_SHARE:
+            background = _tinted(rng, background, image[kept].mean(axis=0))
         if kind < keep_share + 0.15:
             replaced = labels == SKY
         elif rng.random() < 0.5:
@@ -84,6 +90,14 @@ def _window(rng: np.random.Generator, picture: Images) -> Images:
     if rng.random() < 0.25:
         window = cv2.GaussianBlur(window, (0, 0), rng.uniform(0.4, 2))
     return np.asarray(window, np.uint8)
+
+
+def _tinted(rng: np.random.Generator, picture: Images, colour: npt.NDArray[np.float64]) -> Images:
+    """Pull a picture towards a colour: wood behind a wooden robot, the hardest surroundings."""
+    grey = picture.mean(axis=2, keepdims=True)
+    target = grey / max(1.0, float(grey.mean())) * colour * np.exp(rng.normal(0, 0.15, 3))
+    share = rng.uniform(0.4, 1.0)
+    return np.clip(picture + share * (target - picture), 0, 255).astype(np.uint8)
 
 
 def _photometry(rng: np.random.Generator, image: Images) -> Images:
@@ -124,9 +138,11 @@ class BatchSource:
         """
         self._images, self._labels, self._backgrounds = images, labels, backgrounds
         self._absent_share = absent_share
-        two = ((labels >= SECOND_BODY) & (labels < FIRST_DISTRACTOR)).sum(axis=(2, 3))
-        self._second_pixels = two
         self._first_pixels = ((labels >= 1) & (labels < SECOND_BODY)).sum(axis=(2, 3))
+        self._second_pixels = ((labels >= SECOND_BODY)
+                               & (labels < FIRST_DISTRACTOR)).sum(axis=(2, 3))
+        both = (self._first_pixels > SEEN_PIXELS) & (self._second_pixels > SEEN_PIXELS)
+        self._any_pair = bool(both.any())
 
     def draw(self, rng: np.random.Generator, references: int, targets: int,
              keep_share: float = 0.3) -> Batch:
@@ -139,7 +155,7 @@ class BatchSource:
             keep_share: share of targets whose surroundings stay as rendered.
         """
         extras = int(rng.integers(0, MAX_EXTRAS + 1))
-        with_parts = extras >= 2 and rng.random() < 0.4
+        with_parts = extras >= 2 and rng.random() < 0.4 and self._any_pair
         items = [self._draw_one(rng, targets, keep_share, extras, with_parts)
                  for _ in range(references)]
         pictures, targets_, labels, truths, parts, points = zip(*items, strict=True)
@@ -181,13 +197,15 @@ class BatchSource:
         while True:
             scene = int(rng.integers(len(self._images)))
             second = self._second_pixels[scene]
-            both = bool((second > 12).any())
+            both = bool((second > SEEN_PIXELS).any())
             if with_parts:
                 wanted = 'both'
             else:
                 wanted = str(rng.choice(['first', 'second', 'both'], p=[0.4, 0.2, 0.4])) if both \
                     else 'first'
-            seen = {'first': self._first_pixels[scene] > 12, 'second': second > 12,
-                    'both': (second > 12) & (self._first_pixels[scene] > 12)}[wanted]
+            seen = {'first': self._first_pixels[scene] > SEEN_PIXELS,
+                    'second': second > SEEN_PIXELS,
+                    'both': (second > SEEN_PIXELS)
+                    & (self._first_pixels[scene] > SEEN_PIXELS)}[wanted]
             if seen.any():
                 return scene, wanted, int(rng.choice(np.flatnonzero(seen)))
