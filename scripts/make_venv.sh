@@ -3,24 +3,27 @@
 # Make .venv with everything that this package needs, once. `make` calls it before every command;
 # when nothing has changed since the last time it returns at once.
 #
-# A fingerprint of what the environment is made from is written last, so a set-up that was
-# interrupted is seen and begun again. An environment that somebody else made is added to and
-# never deleted.
+# A set-up that was interrupted is seen and begun again. An environment that somebody else made is
+# added to and never deleted.
 set -eu
 cd "$(dirname "$0")/.."
 VENV=${VENV:-.venv}
-STAMP=$VENV/.samg-ready
-UNFINISHED=$VENV/.samg-unfinished
+READY=$VENV/.samg-ready  # fingerprint of what a complete environment was made from
+BUSY=$VENV/.samg-busy    # an installation is under way, or was interrupted
+OURS=$VENV/.samg-made    # made by this script, which may therefore delete it; says where
 
 say() { echo "set-up: $*"; }
 fail() { echo "set-up: error: $*" >&2; exit 1; }
 
 fingerprint() {
-    { pwd; cat setup.py constraints.txt scripts/make_venv.sh; } | sha256sum
+    cat setup.py constraints.txt scripts/make_venv.sh | sha256sum
 }
 
+# Scripts in an environment name their interpreter by its full path.
+has_moved() { [ -e "$OURS" ] && [ "$(cat "$OURS")" != "$(pwd)" ]; }
+
 is_ready() {
-    [ -x "$VENV/bin/python" ] && [ "$(cat "$STAMP" 2>/dev/null)" = "$(fingerprint)" ]
+    [ -x "$VENV/bin/python" ] && ! has_moved && [ "$(cat "$READY" 2>/dev/null)" = "$(fingerprint)" ]
 }
 
 # 3.13 is missing: dm_control needs labmaze, which has no wheel for it.
@@ -78,20 +81,19 @@ install_packages() {
 }
 
 install_python_packages() {
-    "$VENV/bin/python" -m pip install -q --disable-pip-version-check -c constraints.txt uv ||
-        fail 'pip could not install uv; its message is above'
-    # uv downloads and unpacks in parallel: a quarter of pip's time. It does not read pip's own
-    # configuration, so where a mirror is set only there, pip does the work.
+    pip="$VENV/bin/python -m pip install --disable-pip-version-check -c constraints.txt"
     quiet=-q
     [ ! -t 1 ] || quiet=
+    # shellcheck disable=SC2086  # words
+    $pip -q uv || return 1
+    # uv downloads and unpacks in parallel: a quarter of pip's time. It does not read pip's own
+    # configuration, so where a mirror is set only there, pip does the work.
     # shellcheck disable=SC2086  # empty means no argument
-    if VIRTUAL_ENV=$VENV "$VENV/bin/uv" pip install $quiet -c constraints.txt -b constraints.txt \
-            -e '.[ros,models,dev]'; then
-        return
-    fi
+    VIRTUAL_ENV=$VENV "$VENV/bin/uv" pip install $quiet -c constraints.txt -b constraints.txt \
+        -e '.[ros,models,dev]' && return
     say 'uv could not install (above); trying pip'
-    "$VENV/bin/python" -m pip install $quiet --disable-pip-version-check -c constraints.txt \
-        -e '.[ros,models,dev]' || fail 'pip could not install either; its message is above'
+    # shellcheck disable=SC2086  # words
+    $pip $quiet -e '.[ros,models,dev]'
 }
 
 is_ready && exit 0
@@ -109,15 +111,30 @@ if [ -n "$missing" ]; then
     [ -z "$still" ] || fail "after installing $missing this machine still lacks $still"
 fi
 
-[ ! -e "$UNFINISHED" ] || { say 'the last set-up was interrupted; beginning again'; rm -rf "$VENV"; }
-say "making $VENV with $("$python" -V) (5 GB to download, once)"
-if [ ! -x "$VENV/bin/python" ]; then
-    mkdir -p "$VENV"
-    touch "$UNFINISHED"
-    "$python" -m venv "$VENV"
+if [ -e "$BUSY" ] && [ -e "$OURS" ]; then
+    say 'the last set-up did not end; beginning again'
+    rm -rf "$VENV"
+elif has_moved; then
+    say "$VENV was made in $(cat "$OURS"); beginning again"
+    rm -rf "$VENV"
 fi
-rm -f "$STAMP"
-install_python_packages
-fingerprint > "$STAMP"
-rm -f "$UNFINISHED"
+if [ -e "$READY" ]; then
+    say "bringing $VENV up to date"
+else
+    say "making $VENV with $("$python" -V) (5 GB to download, once)"
+fi
+if [ ! -e "$VENV" ]; then
+    mkdir -p "$VENV"
+    touch "$BUSY"
+    pwd > "$OURS"
+fi
+touch "$BUSY"
+[ -x "$VENV/bin/python" ] || "$python" -m venv "$VENV"
+if ! install_python_packages; then
+    # What was complete before a change of the requirements still works.
+    [ ! -e "$READY" ] || rm -f "$BUSY"
+    fail 'the Python packages could not be installed; the message is above'
+fi
+fingerprint > "$READY"
+rm -f "$BUSY"
 say "done in $(($(date +%s) - begin)) s"

@@ -5,9 +5,9 @@ What only a bare machine can show (apt, the download) is measured by hand; docs/
 """
 
 import os
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -32,7 +32,7 @@ def stamp(clone):
         if not python.exists():
             python.symlink_to(sys.executable)
         fingerprint = subprocess.run(
-            '{ pwd; cat setup.py constraints.txt scripts/make_venv.sh; } | sha256sum',
+            'cat setup.py constraints.txt scripts/make_venv.sh | sha256sum',
             shell=True, cwd=clone, capture_output=True, text=True, check=True).stdout
         (clone / '.venv' / '.samg-ready').write_text(fingerprint)
     return write
@@ -40,16 +40,17 @@ def stamp(clone):
 
 def test_complete_environment_costs_less_than_a_second(set_up, stamp):
     stamp()
-    begin = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = set_up()
-    assert time.perf_counter() - begin < 1
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+    # Seconds of computing: other work on the machine is no fault of the set-up's.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
 
 
-@pytest.mark.parametrize('changed', ['setup.py', 'constraints.txt'])
-def test_change_of_the_requirements_is_noticed(set_up, stamp, clone, changed):
+def test_change_of_the_requirements_is_noticed(set_up, stamp, clone):
     stamp()
-    with (clone / changed).open('a') as file:
+    with (clone / 'setup.py').open('a') as file:
         file.write('\n# changed\n')
     assert set_up().returncode == 1  # offline, so what it began cannot end well
 
@@ -65,21 +66,40 @@ def test_interrupted_set_up_begins_again(set_up, clone):
     leftover = clone / '.venv' / 'bin' / 'half_a_package'
     leftover.parent.mkdir(parents=True)
     leftover.touch()
-    (clone / '.venv' / '.samg-unfinished').touch()
+    (clone / '.venv' / '.samg-made').write_text(f'{clone}\n')
+    (clone / '.venv' / '.samg-busy').touch()
     done = set_up()
-    assert 'interrupted; beginning again' in done.stdout
+    assert 'did not end; beginning again' in done.stdout
     assert not leftover.exists()
     # No network here, so this one does not end either, and the next must begin again as well.
     assert done.returncode == 1
-    assert (clone / '.venv' / '.samg-unfinished').exists()
+    assert done.stderr.splitlines()[-1].startswith('set-up: error: the Python packages')
+    assert (clone / '.venv' / '.samg-busy').exists()
     assert not (clone / '.venv' / '.samg-ready').exists()
+
+
+def test_environment_of_another_place_is_made_anew(set_up, stamp, clone):
+    stamp()
+    (clone / '.venv' / '.samg-made').write_text('/where/it/was\n')
+    assert 'was made in /where/it/was; beginning again' in set_up().stdout
+
+
+def test_failed_update_leaves_what_was_complete(set_up, stamp, clone):
+    stamp()
+    (clone / '.venv' / '.samg-made').write_text(f'{clone}\n')
+    with (clone / 'constraints.txt').open('a') as file:
+        file.write('# changed\n')
+    for _ in range(2):
+        assert set_up().returncode == 1
+        assert (clone / '.venv' / 'bin' / 'python').exists()
 
 
 def test_environment_of_the_user_is_never_deleted(set_up, clone):
     subprocess.run([sys.executable, '-m', 'venv', '--without-pip', clone / '.venv'], check=True)
     (clone / '.venv' / 'bin' / 'of_the_user').touch()
-    assert set_up().returncode == 1  # there is no pip in it
-    assert (clone / '.venv' / 'bin' / 'of_the_user').exists()
+    for _ in range(2):
+        assert set_up().returncode == 1  # there is no pip in it
+        assert (clone / '.venv' / 'bin' / 'of_the_user').exists()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason='only root can become somebody else')
