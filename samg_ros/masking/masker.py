@@ -209,7 +209,7 @@ class Masker:
         prompts = pick_prompts(maps)
         similarity = maps[:, 0]
         last = run_cascade(self._model, encoding, geometry, similarity, prompts, self.weights,
-                           self.settings.passes, self._guided)[-1]
+                           self.settings.passes or self._model.passes, self._guided)[-1]
         masks = geometry.padded_to_frame(last.chosen) > 0
         if self.settings.min_predicted_iou > 0:
             masks &= (last.score >= self.settings.min_predicted_iou)[:, None, None]

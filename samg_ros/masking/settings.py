@@ -18,7 +18,8 @@ class MaskerSettings:
     Attributes:
         features: which feature maps say where the object is: 'dino' (the descriptor encoder),
             'sam' (the segmenter's own embedding), or both, averaged.
-        passes: decoder passes per frame, 1 to 3.
+        passes: decoder passes per frame, 1 to 3. None: what suits the model (SAM 3, as in the
+            paper; `mini` 1, see docs/mini.md).
         fit_weights: fit the combination of the three masks to the reference (PerSAM-F); without,
             each counts a third.
         fit_steps: optimiser steps of that fit.
@@ -29,7 +30,7 @@ class MaskerSettings:
     """
 
     features: tuple[str, ...] = FEATURES
-    passes: int = 3
+    passes: int | None = None
     fit_weights: bool = True
     fit_steps: int = 1000
     similarity_prompt: bool | None = None
@@ -41,8 +42,8 @@ class MaskerSettings:
         if not self.features or set(self.features) - set(FEATURES):
             raise InvalidInputError(
                 f"features {self.features}: expected 'dino', 'sam' or both; name one of them")
-        if self.passes not in (1, 2, 3):
-            raise InvalidInputError(f'passes {self.passes}: expected 1, 2 or 3')
+        if self.passes not in (None, 1, 2, 3):
+            raise InvalidInputError(f'passes {self.passes}: expected 1, 2, 3 or None')
         if self.fit_steps < 1:
             raise InvalidInputError(f'fit_steps {self.fit_steps}: expected 1 or more')
         if not 0 <= self.min_predicted_iou <= 1:

@@ -89,7 +89,7 @@ def test_cut_weights_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize('settings', [
-    dict(passes=1), dict(passes=2), dict(features=('dino',)), dict(features=('sam',)),
+    dict(passes=2), dict(passes=3), dict(features=('dino',)), dict(features=('sam',)),
     dict(similarity_prompt=False), dict(fit_weights=False)])
 def test_every_switch_runs_and_matters(masker, walker, frames, settings):
     other = Masker.load('mini', MaskerSettings(fit_steps=50, **settings)).fit(walker)
@@ -140,8 +140,9 @@ def plain_first_pass(masker, image):
     return geometry, logits[0]
 
 
-def test_it_equals_a_plain_transcription_of_the_method(masker, walker, frames):
-    """DESIGN 4 once more, one frame at a time, without matrices or batches."""
+def test_it_equals_a_plain_transcription_of_the_method(walker, frames):
+    """DESIGN 4 once more, all three passes, one frame at a time, without matrices or batches."""
+    masker = Masker.load('mini', MaskerSettings(passes=3)).fit(walker)
     model, weights = masker._model, masker.weights
     for frame, mask in zip(frames, masker(frames), strict=True):
         with torch.no_grad():

@@ -54,6 +54,7 @@ class VisionModel(nn.Module, ABC):
         image_size: side of the square input in pixels; prompts are in its coordinates.
         mask_size: side of the low-resolution logits.
         grid_size: side of both feature maps.
+        passes: decoder passes that give its best masks.
         similarity_prompt: whether the model was trained with a similarity map as mask prompt.
         similarity_gain: factor from cosine similarity to the logits of that prompt.
     """
@@ -61,6 +62,7 @@ class VisionModel(nn.Module, ABC):
     image_size: int
     mask_size: int
     grid_size: int
+    passes: int = 3
     similarity_prompt: bool = False
     similarity_gain: float = 10.0
 

@@ -220,6 +220,7 @@ class Mini(VisionModel):
     image_size = IMAGE_SIZE
     mask_size = IMAGE_SIZE
     grid_size = IMAGE_SIZE // 2
+    passes = 1
     similarity_prompt = True
 
     def __init__(self, widths: tuple[int, int, int, int] = (16, 32, 64, 128),
