@@ -8,9 +8,8 @@ wall clock as a camera and a robot do, whether or not anybody keeps up.
 
 from __future__ import annotations
 
-import sys
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -23,7 +22,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from samg_ros.errors import SamgError
 from samg_ros.nodes import command, qos, time_step
-from samg_ros.nodes.base import PlainNode, run_node
+from samg_ros.nodes.base import PlainNode, leave, run_node
 from samg_ros.nodes.conversions import array_to_image, mask_to_image
 from samg_ros.nodes.diagnostics import OK, WARN, Diagnostics, Drops, Rate, Report
 from samg_ros.nodes.parameters import declare
@@ -76,6 +75,7 @@ class MujocoBridge(PlainNode):
 
         self._paused = False
         self._held: command.Command | None = None
+        self._shown = self._echoes_due = self._echoes = 0
         self._latest = self._resting
         self.frame_index = -1
         self._repeats = 0
@@ -140,6 +140,8 @@ class MujocoBridge(PlainNode):
         try:
             received = command.from_message(message, self._action_size)
             if self.lockstep:
+                if self._is_echo(received.frame_index):
+                    return
                 self._check_frame(received.frame_index)
         except command.BadCommandError as error:
             self.drops.add(error.fault.value, str(error))
@@ -150,6 +152,14 @@ class MujocoBridge(PlainNode):
             self._held = received
         else:
             self._advance(received.action)
+
+    def _is_echo(self, answered: int | None) -> bool:
+        """Whether a command only answers a repetition of a frame that was answered already."""
+        if answered != self.frame_index - 1 or self._echoes_due == 0:
+            return False
+        self._echoes_due -= 1
+        self._echoes += 1
+        return True
 
     def _check_frame(self, answered: int | None) -> None:
         """Let pass only the first command for the present frame."""
@@ -194,12 +204,14 @@ class MujocoBridge(PlainNode):
         self._header = Header(stamp=stamp, frame_id=self._frame_id)
         self._repeat_s = self._timeout_s if self._answered else _FIRST_REPEAT_S
         self._silent = False
+        self._echoes_due, self._shown = max(0, self._shown - 1), 0
         self._rate.tick()
         self._publish()
 
     def _publish(self) -> None:
         """Publish the present frame, the image last so that the rest is there when it comes."""
         step, header = self._step, self._header
+        self._shown += 1
         self._shown_at = time.monotonic()
         if self._clock_topic is not None:
             self._clock_topic.publish(Clock(clock=header.stamp))
@@ -249,7 +261,8 @@ class MujocoBridge(PlainNode):
     def _report(self) -> Report:
         values = {'mode': 'lockstep' if self.lockstep else 'realtime', 'frames': self._rate.count,
                   'rate_hz': self._rate.hz, 'interval_p95_ms': self._rate.interval_ms(95),
-                  'repeats': self._repeats, 'diverged': self._diverged, 'paused': self._paused}
+                  'repeats': self._repeats, 'echoes': self._echoes, 'diverged': self._diverged,
+                  'paused': self._paused}
         if self._paused:
             return Report(OK, 'paused', values)
         if not self._answered:
@@ -266,6 +279,6 @@ def _limits_descriptor(name: str) -> Any:
         description=f'{"Least" if name == "action_low" else "Greatest"} value of each action.')
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> NoReturn:
     """Entry point of the executable `mujoco_bridge`."""
-    sys.exit(run_node(MujocoBridge, argv))
+    leave(run_node(MujocoBridge, argv))

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from rcl_interfaces.msg import ParameterDescriptor
@@ -20,7 +19,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from samg_ros.errors import ConfigError, EncodingError, SamgError
 from samg_ros.masking import Masker, MaskerSettings, Reference, apply_mask
 from samg_ros.nodes import qos
-from samg_ros.nodes.base import ManagedNode, run_node
+from samg_ros.nodes.base import ManagedNode, leave, run_node
 from samg_ros.nodes.conversions import array_to_image, image_to_rgb, mask_to_image
 from samg_ros.nodes.diagnostics import OK, WARN, Diagnostics, Drops, Rate, Report
 from samg_ros.nodes.parameters import declare
@@ -45,8 +44,8 @@ class Perception(ManagedNode):
         self._settings = {
             'features': tuple(declare(self, 'features', list(defaults.features),
                                       'Feature maps that find the object: dino, sam or both.')),
-            'passes': declare(self, 'passes', defaults.passes, 'Decoder passes per frame.',
-                              between=(1, 3)),
+            'passes': declare(self, 'passes', 0, "Decoder passes per frame; 0 takes the model's.",
+                              between=(0, 3)) or None,
             'fit_weights': declare(self, 'fit_weights', defaults.fit_weights,
                                    'Fit the combination of masks to the reference.'),
             'fit_steps': declare(self, 'fit_steps', defaults.fit_steps,
@@ -185,6 +184,6 @@ def overlay(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(mask[..., None], tinted, wide // 3).astype(np.uint8)
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> NoReturn:
     """Entry point of the executable `perception`."""
-    sys.exit(run_node(Perception, argv))
+    leave(run_node(Perception, argv))

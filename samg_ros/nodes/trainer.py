@@ -9,9 +9,8 @@ same answer again, so that neither a lost message nor a repeated one changes wha
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from sensor_msgs.msg import Image, JointState
@@ -21,7 +20,7 @@ from std_srvs.srv import Trigger
 from samg_ros.errors import ConfigError, SamgError
 from samg_ros.masking import Reference, apply_mask
 from samg_ros.nodes import command, qos, time_step
-from samg_ros.nodes.base import PlainNode, StopSignal, print_error, run_node
+from samg_ros.nodes.base import PlainNode, StopSignal, leave, print_error, run_node
 from samg_ros.nodes.conversions import image_to_mask, image_to_rgb
 from samg_ros.nodes.diagnostics import OK, Diagnostics, Drops, Report
 from samg_ros.nodes.pairing import StampPairer, stamp_of
@@ -279,7 +278,7 @@ def mask_iou(mask: np.ndarray, truth: np.ndarray) -> float:
     return int(np.count_nonzero(mask & truth)) / union if union else 1.0
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> NoReturn:
     """Entry point of the executable `trainer`: trains, then evaluates and writes the report."""
     stop_signal = StopSignal()
     made: list[Trainer] = []
@@ -298,4 +297,4 @@ def main(argv: list[str] | None = None) -> None:
         except SamgError as error:
             print_error(error)
             code = 2
-    sys.exit(code)
+    leave(code)

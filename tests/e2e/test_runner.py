@@ -15,7 +15,11 @@ from samg_ros.rl.checkpoint import load_checkpoint
 ROOT = Path(__file__).parents[2]
 TINY = ('{"batch_size": 8, "hidden_dim": 16, "random_steps": 20, "update_after": 30, '
         '"update_every": 10, "action_repeat": 100, "checkpoint_every": 1000}')
-CTRL_C_LIMIT_S = 5.0
+
+
+def limit_s(seconds):
+    """A time limit on this machine, which may be busy with something else."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 class Command:
@@ -63,8 +67,8 @@ def test_ctrl_c_saves_and_the_same_command_resumes_to_the_report(tmp_path):
     command.wait_for('step 1', 180)
     command.wait_for('] [trainer]: training')
     time.sleep(1.0)
-    took_s = command.interrupt()
-    assert took_s < CTRL_C_LIMIT_S
+    limit = limit_s(5.0)
+    assert command.interrupt() < limit
     assert command.process.returncode == 130, command.text()
     assert 'Traceback' not in command.text() and 'saved' in command.text()
     reached = load_checkpoint(tmp_path / 'run').counters['steps']
@@ -84,7 +88,8 @@ def test_ctrl_c_while_it_starts_ends_it_without_a_traceback(tmp_path, moment):
     command = Command(tmp_path, *arguments(tmp_path))
     command.wait_for(moment)
     time.sleep(1.5 if moment == '' else 0.3)
-    assert command.interrupt() < CTRL_C_LIMIT_S
+    limit = limit_s(5.0)
+    assert command.interrupt() < limit
     assert command.process.returncode == 130
     assert 'Traceback' not in command.text()
 

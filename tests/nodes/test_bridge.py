@@ -102,6 +102,16 @@ def test_an_unanswered_frame_is_published_again_with_the_same_stamp(graph):
     graph.until(lambda: graph.values('mujoco_bridge: simulation')['repeats'] != '0')
 
 
+def test_an_answer_to_a_repeated_frame_is_an_echo_and_no_fault(graph):
+    driver = Driver(graph, lockstep_timeout_s=0.1)
+    graph.until(lambda: len(driver.images) >= 3)
+    driver.send([0.5], 0)
+    driver.send([0.5], 0)
+    driver.send([0.5], 0)
+    graph.until(lambda: graph.values('mujoco_bridge: simulation').get('echoes') == '2')
+    assert driver.bridge.frame_index == 1 and driver.bridge.drops.total == 0
+
+
 @pytest.mark.parametrize('fault, values', [
     ('wrong_size', []), ('wrong_size', [0.1, 0.2]), ('not_finite', [math.nan]),
     ('not_finite', [-math.inf])])
@@ -116,10 +126,11 @@ def test_a_bad_command_is_dropped_counted_and_waited_past(graph, fault, values):
 
 
 def test_duplicate_late_and_unknown_commands_change_nothing(graph):
-    driver = Driver(graph)
+    driver = Driver(graph, lockstep_timeout_s=600.0)
     for index in range(3):
         driver.send([0.5], index)
         driver.wait_for_frame(index + 1)
+    assert driver.bridge.drops.total == 0
     driver.send([-1.0], 2)
     driver.wait_for_drop('duplicate')
     driver.send([-1.0], 0)
@@ -156,14 +167,14 @@ def test_reset_service_begins_an_episode_and_late_answers_are_dropped(graph):
     assert graph.call(Trigger, 'mujoco_bridge/reset', Trigger.Request()).success
     driver.wait_for_frame(2)
     assert driver.infos[-1].step_type == time_step.FIRST
-    driver.send([0.5], 1)
-    driver.wait_for_drop('duplicate')
+    driver.send([0.5], 0)
+    driver.wait_for_drop('late')
     driver.send([0.5], 2)
     driver.wait_for_frame(3)
 
 
 def test_paused_the_bridge_keeps_one_command_until_it_runs_again(graph):
-    driver = Driver(graph)
+    driver = Driver(graph, lockstep_timeout_s=600.0)
     graph.call(SetBool, 'mujoco_bridge/set_paused', SetBool.Request(data=True))
     driver.send([0.5], 0)
     driver.send([0.7], 0)
