@@ -112,14 +112,14 @@ class MiniTrainer:
                                   ' remove it or choose another --run-dir') from error
 
     def save(self) -> None:
-        """Write the checkpoint and the averaged weights, each atomically."""
+        """Write the checkpoint and the averaged weights (matrices as float16), each atomically."""
         state = {'model': self.model.state_dict(), 'averaged': self.averaged.state_dict(),
                  'optimiser': self.optimiser.state_dict(), 'step': self.step,
                  'config': asdict(self.config)}
         partial = self._path.with_suffix('.tmp')
         torch.save(state, partial)
         partial.replace(self._path)
-        weights = {key: value.contiguous().cpu()
+        weights = {key: (value.half() if value.ndim > 1 else value).contiguous().cpu()
                    for key, value in self.averaged.state_dict().items()}
         partial = self.folder / 'mini.tmp'
         save_file(weights, partial, {'step': str(self.step)})
