@@ -178,7 +178,7 @@ class MujocoBridge(PlainNode):
     def _advance(self, action: np.ndarray) -> None:
         """Step, or begin the next episode after the last step, as dm_env does."""
         self._answered = True
-        self._env.truth = self._truth.get_subscription_count() > 0
+        self._env.truth = qos.is_wanted(self._truth)
         try:
             step = self._env.reset() if self._step.last else self._env.step(action)
         except SamgError as error:
@@ -213,19 +213,21 @@ class MujocoBridge(PlainNode):
         step, header = self._step, self._header
         self._shown += 1
         self._shown_at = time.monotonic()
-        if self._clock_topic is not None:
+        if self._clock_topic is not None and qos.is_wanted(self._clock_topic):
             self._clock_topic.publish(Clock(clock=header.stamp))
         self._time_step.publish(time_step.to_message(time_step.StepInfo(
             stamp_sec=header.stamp.sec, stamp_nanosec=header.stamp.nanosec, time_ns=step.time_ns,
             reward=step.reward, discount=step.discount, step_type=step.step_type,
             step_index=step.step_index, frame_index=self.frame_index)))
-        self._joints.publish(JointState(
-            header=Header(stamp=header.stamp), name=list(step.joint_names),
-            position=step.joint_positions.tolist(), velocity=step.joint_velocities.tolist()))
-        if step.mask is not None:
+        if qos.is_wanted(self._joints):
+            self._joints.publish(JointState(
+                header=Header(stamp=header.stamp), name=list(step.joint_names),
+                position=step.joint_positions.tolist(), velocity=step.joint_velocities.tolist()))
+        if step.mask is not None and qos.is_wanted(self._truth):
             self._truth.publish(mask_to_image(step.mask, header))
-        self._camera_info.header = header
-        self._info.publish(self._camera_info)
+        if qos.is_wanted(self._info):
+            self._camera_info.header = header
+            self._info.publish(self._camera_info)
         self._image.publish(array_to_image(step.frame, header))
 
     def _repeat_if_silent(self) -> None:

@@ -143,12 +143,13 @@ class Perception(ManagedNode):
         self._predicted_iou = float(prediction.predicted_iou[0])
         self._area = float(mask.mean())
         # The image goes last: whoever acts on it then has the rest already.
-        self._mask_topic.publish(mask_to_image(mask, message.header))
-        if self._info is not None:
+        if qos.is_wanted(self._mask_topic):
+            self._mask_topic.publish(mask_to_image(mask, message.header))
+        if self._info is not None and qos.is_wanted(self._info_topic):
             info = copy.copy(self._info)
             info.header = message.header
             self._info_topic.publish(info)
-        if self._overlay_topic.get_subscription_count():
+        if qos.is_wanted(self._overlay_topic):
             self._overlay_topic.publish(array_to_image(overlay(frame, mask), message.header))
         masked = apply_mask(frame, mask, self._fill)
         self._image_topic.publish(array_to_image(masked, message.header))

@@ -65,6 +65,11 @@ def subscription(node: Node, diagnostics: Diagnostics, message_type: Any, topic:
         qos_overriding_options=QoSOverridingOptions.with_default_policies())
 
 
+def is_wanted(topic: Publisher) -> bool:
+    """Whether anybody listens; what nobody hears need not be computed or sent."""
+    return topic.get_subscription_count() > 0
+
+
 def _reporter(node: Node, diagnostics: Diagnostics, topic: str, who: str, does: str,
               ) -> Callable[[Any], None]:
     def report(event: Any) -> None:

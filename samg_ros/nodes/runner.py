@@ -42,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='reference folder or image; without it one is rendered')
     parser.add_argument('--videos', default='', metavar='DIR',
                         help='background videos; without it procedural ones')
+    parser.add_argument('--model', default='', help='masking model (mini)')
+    parser.add_argument('--weights', default='', metavar='FILE',
+                        help="its weights, NAME=PATH,NAME=PATH for a pair (the package's)")
     parser.add_argument('--run-dir', default='', metavar='DIR',
                         help='run folder (runs/TASK-PRESET-SEED); a run that is there goes on')
     parser.add_argument('--seed', type=int, default=0, help='of everything random (%(default)s)')
@@ -82,7 +85,8 @@ def _run(args: argparse.Namespace, stop_signal: StopSignal) -> int:
     from samg_ros.rl.train import evaluate_and_report
 
     plan = make_plan(args.task, args.preset, args.setting, args.seed, args.steps, args.overrides,
-                     args.run_dir, args.reference, args.videos, args.episodes)
+                     args.run_dir, args.reference, args.videos, args.episodes, args.model,
+                     args.weights)
     parameter_file = Path(args.params_file) if args.params_file else share_file(PARAMETER_FILE)
     if not parameter_file.is_file():
         raise ConfigError(f"there is no parameter file '{parameter_file}'; check --params-file")

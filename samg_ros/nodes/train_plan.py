@@ -43,6 +43,10 @@ class TrainPlan:
     """Folder of background videos."""
     episodes: int
     """Episodes per visual setting in the report."""
+    model: str = ''
+    """Masking model; empty takes the parameter file's."""
+    weights: str = ''
+    """Its weight file or files, as `samg_ros.masking.models.load_model` reads them."""
 
     @property
     def reference(self) -> Path:
@@ -65,7 +69,9 @@ class TrainPlan:
                     'action_repeat': config.action_repeat,
                     'videos': videos}
         if node == 'perception':
-            return {'reference': reference, 'fill': list(config.observation.fill)}
+            chosen = {'model': self.model, 'weights': self.weights}
+            return {'reference': reference, 'fill': list(config.observation.fill),
+                    **{name: value for name, value in chosen.items() if value}}
         return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
                 'preset': self.preset, 'steps': self.steps, 'overrides': self.overrides,
                 'run_dir': str(self.run_dir), 'reference': reference,
@@ -108,7 +114,7 @@ def make_config(task: str, preset_name: str = 'quick', setting: str = 'train', s
 def make_plan(task: str, preset_name: str = 'quick', setting: str = 'train', seed: int = 0,
               steps: int = 0, overrides: str = '', run_dir: str | Path = '',
               reference: str | Path = '', videos: str | Path = '',
-              episodes: int = DEFAULT_EPISODES) -> TrainPlan:
+              episodes: int = DEFAULT_EPISODES, model: str = '', weights: str = '') -> TrainPlan:
     """Check the choices of a training run and complete them.
 
     Args:
@@ -122,6 +128,8 @@ def make_plan(task: str, preset_name: str = 'quick', setting: str = 'train', see
         reference: folder or image; empty to render one from the simulator into the run folder.
         videos: folder of background videos; empty for procedural ones.
         episodes: episodes per visual setting in the report.
+        model: masking model; empty takes the parameter file's.
+        weights: its weight file, or NAME=PATH,NAME=PATH for a pair.
 
     Raises:
         SamgError: if one of them is not usable.
@@ -135,7 +143,8 @@ def make_plan(task: str, preset_name: str = 'quick', setting: str = 'train', see
         config=config, preset=preset_name, steps=steps, overrides=overrides,
         run_dir=folder.resolve(),
         given_reference=Path(reference).expanduser().resolve() if str(reference) else None,
-        videos=Path(videos).expanduser().resolve() if str(videos) else None, episodes=episodes)
+        videos=Path(videos).expanduser().resolve() if str(videos) else None, episodes=episodes,
+        model=model, weights=weights)
 
 
 def prepare_reference(plan: TrainPlan) -> str:
