@@ -24,6 +24,10 @@ ARGUMENTS = (
      'the simulator into the run folder.'),
     ('videos', '', 'Folder of background videos for the video settings; empty for procedural '
      'ones.'),
+    ('model', '', 'Masking model: mini, or a pair such as dinov2-b+sam-vit-b; empty takes the '
+     "parameter file's, mini."),
+    ('weights', '', "Weights of the model, NAME=PATH,NAME=PATH for a pair; empty for the "
+     "package's."),
     ('run_dir', '', 'Run folder; empty for runs/TASK-PRESET-SEED. A run that is there goes on.'),
     ('seed', '0', 'Seed of everything random.'),
     ('steps', '0', "Agent steps; 0 takes the preset's."),
@@ -52,7 +56,7 @@ def make_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     plan = make_plan(
         given['task'], given['preset'], given['setting'], whole(given, 'seed'),
         whole(given, 'steps'), given['overrides'], given['run_dir'], given['reference'],
-        given['videos'], whole(given, 'episodes'))
+        given['videos'], whole(given, 'episodes'), given['model'], given['weights'])
     parameter_file = given['params_file'] or str(share_file('config/sim_train.yaml'))
     entities: list[LaunchDescriptionEntity] = [
         LogInfo(msg=f'run folder: {plan.run_dir}'), LogInfo(msg=prepare_reference(plan))]

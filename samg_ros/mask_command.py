@@ -71,8 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         metavar='KIND',
                         help=f'what to write, of {", ".join(KINDS)} (default: masked mask)')
     parser.add_argument('--model', default='mini', help='mask model (default: %(default)s)')
-    parser.add_argument('--weights', type=Path, metavar='FILE',
-                        help="weights of the model (default: the package's)")
+    parser.add_argument('--weights', metavar='FILE',
+                        help="its weights, NAME=PATH,NAME=PATH for a pair (the package's)")
     parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda' (default: %(default)s)")
     parser.add_argument('--batch', type=int, default=8, metavar='N',
                         help='frames of a video masked at once (default: %(default)s)')

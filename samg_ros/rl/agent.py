@@ -114,7 +114,8 @@ class DrQv2Agent:
             encoded_next = self.encoder(shift(batch.next_pixels, offsets[count:], pad))
             next_action = self._noisy(self.actor(encoded_next, batch.next_joints), noise)
             values = self.critic_target(encoded_next, batch.next_joints, next_action)
-            target = batch.reward + batch.discount * torch.minimum(*values)  # eq. 2
+            target = (self.config.reward_scale * batch.reward
+                      + batch.discount * torch.minimum(*values))  # eq. 2
 
         encoded = self.encoder(shift(batch.pixels, offsets[:count], pad))
         first, second = self.critic(encoded, batch.joints, batch.action)

@@ -96,6 +96,8 @@ class TrainConfig:
     """Rewards summed before the bootstrap value."""
     discount: float = 0.99
     """Discount of one agent step."""
+    reward_scale: float = 1.0
+    """Factor on rewards inside the updates; values in the hundreds are learned slowly."""
     learning_rate: float = 1e-4
     """Learning rate of Adam for encoder, actor and critic."""
     target_rate: float = 0.01
@@ -135,6 +137,7 @@ class TrainConfig:
             self._check(name, getattr(self, name) >= 0, 'at least 0')
         self._check('update_after', self.update_after >= 2, 'at least 2')
         self._check('discount', 0 < self.discount <= 1, 'above 0 and at most 1')
+        self._check('reward_scale', self.reward_scale > 0, 'above 0')
         self._check('learning_rate', self.learning_rate > 0, 'above 0')
         self._check('target_rate', 0 < self.target_rate <= 1, 'above 0 and at most 1')
         layers = tuple((int(c), int(k), int(s)) for c, k, s in self.convolutions)
@@ -222,16 +225,19 @@ def _quick(task: str) -> TrainConfig:
         observation=ObservationSpec(size=48),
         action_repeat=repeat,
         steps=12_000,
-        random_steps=500,
-        update_after=500,
+        random_steps=1_000,
+        update_after=1_000,
         update_every=1,
         replay_capacity=100_000,
-        batch_size=128,
-        learning_rate=1e-3,
-        noise_steps=3_000,
+        batch_size=64,
+        discount=0.97,
+        reward_scale=1 / repeat,
+        learning_rate=5e-4,
+        noise_steps=5_000,
+        squash_penalty=1e-3,
         shift_pad=2,
         pixel_offset=0.0,
-        convolutions=((16, 3, 2), (32, 3, 2), (32, 3, 2)),
+        convolutions=((32, 4, 4), (32, 3, 2)),
         hidden_dim=256,
         checkpoint_every=1_000,
     )

@@ -249,6 +249,7 @@ class Replay:
     def _open(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
         path = self.folder / name
         try:
+            np.lib.format.open_memmap(path, 'r')  # 'r+' would lengthen a file that was cut short
             array = np.lib.format.open_memmap(path, 'r+')
         except (OSError, ValueError) as error:
             raise CheckpointError(
