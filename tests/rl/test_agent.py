@@ -48,7 +48,7 @@ def test_losses_equal_the_papers_formulas(small, joints):
     with torch.no_grad():
         following = old.encoder(batch.next_pixels)
         action = old.actor(following, batch.next_joints).clamp(-1 + 1e-6, 1 - 1e-6)
-        target = batch.reward + batch.discount * torch.minimum(
+        target = config.reward_scale * batch.reward + batch.discount * torch.minimum(
             *old.critic_target(following, batch.next_joints, action)
         )
         encoded = old.encoder(batch.pixels)
