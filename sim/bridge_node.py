@@ -22,10 +22,11 @@ from std_srvs.srv import SetBool, Trigger
 
 from samg_ros.errors import SamgError
 from samg_ros.nodes import command, qos, time_step
-from samg_ros.nodes.base import PlainNode, leave, run_node
+from samg_ros.nodes.base import PlainNode, run_node
 from samg_ros.nodes.conversions import array_to_image, mask_to_image
 from samg_ros.nodes.diagnostics import OK, WARN, Diagnostics, Drops, Rate, Report
 from samg_ros.nodes.parameters import declare
+from samg_ros.nodes.signals import leave
 from samg_ros.sim.env import SimEnv, SimStep
 from samg_ros.sim.intrinsics import camera_matrix
 from samg_ros.sim.render import QUALITIES

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a node lives and ends: spinning, signals, exit codes, lifecycle transitions.
+"""How a node lives and ends: spinning, exit codes, lifecycle transitions.
 
 rclpy's own handler ends the context at SIGINT, before a node can save or send a last message. Here
 a signal only asks the loop to end; the node then closes itself, and only then does rclpy.
@@ -7,12 +7,9 @@ a signal only asks the loop to end; the node then closes itself, and only then d
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -22,44 +19,10 @@ from rclpy.signals import SignalHandlerOptions
 
 from samg_ros.errors import ConfigError, SamgError
 from samg_ros.nodes.parameters import declare
+from samg_ros.nodes.signals import StopSignal
 
 _POLL_S = 0.05
 """How long a wait for messages lasts before signals are looked at."""
-
-
-class StopSignal:
-    """Turns SIGINT and SIGTERM into a request that a loop can look at.
-
-    Until `defer` is called a signal raises KeyboardInterrupt, so that imports and model loading
-    can be interrupted; after it, a signal only sets `requested`, so that nothing is torn apart.
-    """
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._deferred = False
-        self._before = {number: signal.signal(number, self._handle)
-                        for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def defer(self) -> None:
-        """From now on only set `requested`."""
-        self._deferred = True
-
-    def immediate(self) -> None:
-        """From now on raise KeyboardInterrupt again, at once if a signal came meanwhile."""
-        self._deferred = False
-        if self.requested:
-            raise KeyboardInterrupt
-
-    def restore(self) -> None:
-        """Put back the handlers that were there before."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
-        if not self._deferred:
-            self._deferred = True  # launch and a terminal both send it: once is enough
-            raise KeyboardInterrupt
 
 
 def make_executor() -> Any:
@@ -108,8 +71,6 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None,
         spin(executor, lambda: stop_signal.requested or node.finished or node.error is not None)
         if node.error is not None:
             raise node.error
-    except KeyboardInterrupt:
-        pass
     except SamgError as error:
         print_error(error)
         return 2
@@ -118,17 +79,6 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None,
         close([] if node is None else [node])
         rclpy.try_shutdown()
     return 0
-
-
-def leave(code: int) -> NoReturn:
-    """End the process now, with nothing left to do.
-
-    Python would first take torch, CUDA and OpenGL apart library by library, which takes over a
-    second of CPU and on a busy machine longer than launch waits for a process.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def close(nodes: Sequence[Any]) -> None:

@@ -19,10 +19,11 @@ from sensor_msgs.msg import CameraInfo, Image
 from samg_ros.errors import ConfigError, EncodingError, SamgError
 from samg_ros.masking import Masker, MaskerSettings, Reference, apply_mask
 from samg_ros.nodes import qos
-from samg_ros.nodes.base import ManagedNode, leave, run_node
+from samg_ros.nodes.base import ManagedNode, run_node
 from samg_ros.nodes.conversions import array_to_image, image_to_rgb, mask_to_image
 from samg_ros.nodes.diagnostics import OK, WARN, Diagnostics, Drops, Rate, Report
 from samg_ros.nodes.parameters import declare
+from samg_ros.nodes.signals import leave
 from samg_ros.nodes.torch_threads import declare_torch_threads
 
 _OVERLAY_COLOUR = np.array([40, 220, 60], dtype=np.uint16)

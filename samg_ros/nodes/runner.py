@@ -18,11 +18,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samg_ros.rl.config import PRESETS
-from samg_ros.sim.settings import SETTINGS
-
 if TYPE_CHECKING:
-    from samg_ros.nodes.base import StopSignal
+    from samg_ros.nodes.signals import StopSignal
     from samg_ros.nodes.train_plan import TrainPlan
 
 INTERRUPTED = 130
@@ -31,13 +28,11 @@ PARAMETER_FILE = 'config/sim_train.yaml'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from samg_ros.nodes.train_plan import DEFAULT_EPISODES
-
     parser.add_argument('--task', default='cartpole_swingup', help='task (%(default)s)')
     parser.add_argument('--setting', default='train',
-                        help=f'visual setting to train in: {", ".join(SETTINGS)} (%(default)s)')
+                        help='visual setting to train in, such as video_hard (%(default)s)')
     parser.add_argument('--preset', default='quick',
-                        help=f'training settings: {", ".join(PRESETS)} (%(default)s)')
+                        help='training settings: quick or paper (%(default)s)')
     parser.add_argument('--reference', default='', metavar='DIR',
                         help='reference folder or image; without it one is rendered')
     parser.add_argument('--videos', default='', metavar='DIR',
@@ -51,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--steps', type=int, default=0, help="agent steps (the preset's)")
     parser.add_argument('--overrides', default='', metavar='JSON',
                         help='other training settings, such as \'{"batch_size": 64}\'')
-    parser.add_argument('--episodes', type=int, default=DEFAULT_EPISODES,
+    parser.add_argument('--episodes', type=int, default=5,
                         help='episodes per setting in the report (%(default)s)')
     parser.add_argument('--params-file', default='', metavar='YAML',
                         help=f"ROS parameters of the nodes (the package's {PARAMETER_FILE})")
@@ -66,9 +61,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SamgError: one line that says what is wrong.
     """
-    from samg_ros.nodes.base import StopSignal
+    from samg_ros.nodes.signals import StopSignal
 
-    stop_signal = StopSignal()
+    # Nothing heavy is imported before this line: see StopSignal.
+    stop_signal = StopSignal(
+        INTERRUPTED, 'samg: interrupted; nothing is lost, the same command goes on from there')
     try:
         return _run(args, stop_signal)
     finally:
@@ -94,24 +91,20 @@ def _run(args: argparse.Namespace, stop_signal: StopSignal) -> int:
     if said := prepare_reference(plan):
         print(said)
     sys.stdout.flush()
-    try:
-        prepared_s = time.monotonic() - began
-        progress = run_graph(plan, parameter_file, stop_signal)
-        if progress is None or not progress['done']:
-            where = 'before the first step' if progress is None else \
-                f'at step {progress["step"]} of {progress["steps"]} and saved'
-            print(f'samg: stopped {where}; the same command goes on from there', file=sys.stderr)
-            return INTERRUPTED
-        seconds = progress['seconds']
-        print(f'trained {progress["step"]} steps in {duration(seconds)}, '
-              f'{progress["step"] / max(seconds, 1e-3):.1f} frames/s', flush=True)
-        stop_signal.immediate()
-        report = evaluate_and_report(
-            plan.run_dir, plan.episodes, plan.videos,
-            {'Set-up': duration(prepared_s), 'Command': shlex.join(['samg', *sys.argv[1:]])})
-    except KeyboardInterrupt:
-        print('samg: stopped; the same command goes on from there', file=sys.stderr)
+    prepared_s = time.monotonic() - began
+    progress = run_graph(plan, parameter_file, stop_signal)
+    if progress is None or not progress['done']:
+        where = 'before the first step' if progress is None else \
+            f'at step {progress["step"]} of {progress["steps"]} and saved'
+        print(f'samg: stopped {where}; the same command goes on from there', file=sys.stderr)
         return INTERRUPTED
+    seconds = progress['seconds']
+    print(f'trained {progress["step"]} steps in {duration(seconds)}, '
+          f'{progress["step"] / max(seconds, 1e-3):.1f} frames/s', flush=True)
+    stop_signal.immediate()
+    report = evaluate_and_report(
+        plan.run_dir, plan.episodes, plan.videos,
+        {'Set-up': duration(prepared_s), 'Command': shlex.join(['samg', *sys.argv[1:]])})
     print(report, flush=True)
     return 0
 

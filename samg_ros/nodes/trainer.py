@@ -20,13 +20,14 @@ from std_srvs.srv import Trigger
 from samg_ros.errors import ConfigError, SamgError
 from samg_ros.masking import Reference, apply_mask
 from samg_ros.nodes import command, qos, time_step
-from samg_ros.nodes.base import PlainNode, StopSignal, leave, print_error, run_node
+from samg_ros.nodes.base import PlainNode, print_error, run_node
 from samg_ros.nodes.conversions import image_to_mask, image_to_rgb
 from samg_ros.nodes.diagnostics import OK, Diagnostics, Drops, Report
 from samg_ros.nodes.pairing import StampPairer, stamp_of
 from samg_ros.nodes.parameters import declare
 from samg_ros.nodes.perception import DESCRIPTION_PARAMETER
 from samg_ros.nodes.remote_parameters import RemoteParameters
+from samg_ros.nodes.signals import StopSignal, leave
 from samg_ros.nodes.torch_threads import declare_torch_threads
 from samg_ros.nodes.train_plan import DEFAULT_EPISODES, make_config
 from samg_ros.observation import Observer
@@ -292,8 +293,6 @@ def main(argv: list[str] | None = None) -> NoReturn:
         try:
             stop_signal.immediate()
             print(made[0].finish(), flush=True)
-        except KeyboardInterrupt:
-            pass
         except SamgError as error:
             print_error(error)
             code = 2

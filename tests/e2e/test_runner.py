@@ -62,11 +62,9 @@ def arguments(tmp_path, *more):
 
 
 def test_ctrl_c_saves_and_the_same_command_resumes_to_the_report(tmp_path):
-    command = Command(tmp_path, *arguments(tmp_path, '--steps', '40'))
-    command.wait_for('run folder')
-    command.wait_for('step 1', 180)
-    command.wait_for('] [trainer]: training')
-    time.sleep(1.0)
+    command = Command(tmp_path, *arguments(tmp_path, '--steps', '5000'))
+    command.wait_for('[trainer]: training', 300)
+    time.sleep(limit_s(2.0))
     limit = limit_s(5.0)
     assert command.interrupt() < limit
     assert command.process.returncode == 130, command.text()
