@@ -34,7 +34,6 @@ ARGUMENTS = (
     ('overrides', '', 'Other training settings as JSON, such as {"batch_size": 64}.'),
     ('episodes', '5', 'Episodes per visual setting in the report.'),
     ('params_file', '', "ROS parameters of the nodes; empty for the package's sim_train.yaml."),
-    ('namespace', '', 'Namespace of all nodes and topics.'),
 )
 NODES = ('mujoco_bridge', 'perception', 'trainer')
 
@@ -64,7 +63,7 @@ def make_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         if name == 'perception' and not plan.needs_reference:
             continue
         entities.append(Node(
-            package='samg_ros', executable=name, name=name, namespace=given['namespace'],
+            package='samg_ros', executable=name, name=name,
             parameters=[parameter_file, plan.parameters(name)],
             remappings=list(REMAPPINGS.get(name, ())), output='screen', on_exit=end_all))
     entities.append(Node(

@@ -184,6 +184,19 @@ def test_paused_the_bridge_keeps_one_command_until_it_runs_again(graph):
     driver.wait_for_frame(1)
 
 
+def test_a_diverged_simulation_is_reported_and_begins_a_new_episode(graph):
+    driver = Driver(graph)
+    driver.send([0.5], 0)
+    driver.wait_for_frame(1)
+    driver.bridge._env.data.qpos[:] = math.nan
+    driver.send([0.5], 1)
+    driver.wait_for_frame(2)
+    assert driver.infos[-1].step_type == time_step.FIRST
+    graph.until(lambda: graph.values('mujoco_bridge: simulation').get('diverged') == '1')
+    driver.send([0.5], 2)
+    driver.wait_for_frame(3)
+
+
 def test_realtime_runs_on_the_wall_clock_without_commands(graph):
     driver = Driver(graph, mode='realtime', rate_hz=50.0)
     began, start = time.monotonic(), len(driver.infos)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes as processes: exit codes, one-line errors, signals; and the domain they live in."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sensor_msgs.msg import Image
+
+from samg_ros.nodes import domain
+from samg_ros.nodes.files import share_file
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(module, *arguments):
+    environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain.choose_domain()),
+                   'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])}
+    code = f'from samg_ros.{module} import main; main()'
+    return subprocess.Popen([sys.executable, '-c', code, '--ros-args', *arguments], text=True,
+                            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.mark.parametrize('module, parameter, said', [
+    ('nodes.perception', 'passes:=1', "set its parameter 'reference'"),
+    ('nodes.perception', 'passes:=7', "parameter 'passes' of perception must be int from"),
+    ('sim.bridge_node', 'task:=walker_wlk', 'did you mean walker_walk'),
+    ('nodes.trainer', 'preset:=huge', "'preset' of trainer must be one of quick, paper")])
+def test_a_wrong_parameter_ends_the_process_with_one_line_and_code_2(module, parameter, said):
+    process = start(module, '-p', parameter)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2
+    lines = [line for line in errors.splitlines() if line.startswith('samg: error: ')]
+    assert len(lines) == 1 and said in lines[0]
+    assert 'Traceback' not in errors
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_node_with_success(graph, number):
+    images = graph.listen(Image, 'camera/image_raw')
+    process = start('sim.bridge_node', '-p', 'task:=cartpole_swingup', '-p', 'mode:=realtime')
+    graph.until(lambda: images, 120)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0 and 'Traceback' not in errors
+
+
+def test_a_domain_is_chosen_only_where_the_user_did_not(monkeypatch):
+    monkeypatch.setenv('ROS_DOMAIN_ID', '17')
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'SUBNET')
+    assert domain.choose_domain() == 17
+    assert os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] == 'SUBNET'
+    monkeypatch.delenv('ROS_DOMAIN_ID')
+    monkeypatch.delenv('ROS_AUTOMATIC_DISCOVERY_RANGE')
+    monkeypatch.delenv('ROS_LOCALHOST_ONLY', raising=False)
+    chosen = domain.choose_domain()
+    assert 1 <= chosen <= 100 and os.environ['ROS_DOMAIN_ID'] == str(chosen)
+    assert os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] == 'LOCALHOST'
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')  # undone with the others
+
+
+def test_a_domain_in_use_is_not_taken():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(('', 7400 + 250 * 90 + 10))
+        assert not domain._is_free(90)
+    assert domain._is_free(90)
+
+
+def test_parameter_files_are_found():
+    assert share_file('config/sim_train.yaml').is_file()
