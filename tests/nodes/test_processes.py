@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,19 @@ def test_a_signal_ends_a_node_with_success(graph, number):
     process = start('sim.bridge_node', '-p', 'task:=cartpole_swingup', '-p', 'mode:=realtime')
     graph.until(lambda: images, 120)
     process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0 and 'Traceback' not in errors
+
+
+@pytest.mark.parametrize('name', ['mujoco_bridge', 'perception', 'trainer'])
+def test_a_signal_during_the_imports_leaves_no_traceback(name):
+    code = ('from samg_ros.nodes.executables import '
+            f'{name}; print("begins", flush=True); {name}()')
+    process = subprocess.Popen([sys.executable, '-c', code], text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    assert process.stdout is not None and process.stdout.readline() == 'begins\n'
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0 and 'Traceback' not in errors
 
