@@ -85,7 +85,7 @@ install_python_packages() {
     quiet=-q
     [ ! -t 1 ] || quiet=
     # shellcheck disable=SC2086  # words
-    $pip -q uv || return 1
+    $pip -qq uv || return 1
     # uv downloads and unpacks in parallel: a quarter of pip's time. It does not read pip's own
     # configuration, so where a mirror is set only there, pip does the work.
     # shellcheck disable=SC2086  # empty means no argument
