@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from samg_ros.masking.cascade import Prompts, first_pass, pick_prompts
 from samg_ros.masking.geometry import Geometry
@@ -14,29 +15,67 @@ from samg_ros.masking.similarity import similarity_maps
 
 LEARNING_RATE = 1e-3
 EPSILON = 1e-4
+BETA1, BETA2, WEIGHT_DECAY = 0.9, 0.999, 0.01  # torch.optim.AdamW's defaults
 JITTER = 0.01
-FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
+FOCAL_ALPHA = 0.25
 CHUNK = 100
 
-
-def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Return 1 - the dice coefficient of (P,) logits and a (P,) float target, smoothed by 1."""
-    probability = logits.sigmoid()
-    return 1 - (2 * (probability * target).sum() + 1) / (probability.sum() + target.sum() + 1)
+Array = npt.NDArray[np.floating]
 
 
-def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the sigmoid focal loss (arXiv 1708.02002), alpha 0.25, gamma 2, mean over (P,)."""
-    probability = logits.sigmoid()
-    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction='none')
-    right = probability * target + (1 - probability) * (1 - target)
-    balance = FOCAL_ALPHA * target + (1 - FOCAL_ALPHA) * (1 - target)
-    return (balance * entropy * (1 - right) ** FOCAL_GAMMA).mean()
+def loss_gradient(logits: Array, target: npt.NDArray[np.bool_]) -> Array:
+    """Return the gradient of dice + focal loss by the logits.
+
+    Dice, smoothed by 1, is 1 - (2 sum(p t) + 1) / (sum(p) + sum(t) + 1); focal (arXiv 1708.02002)
+    has alpha 0.25, gamma 2 and is the mean over pixels. Both have short derivatives, which makes a
+    step some array operations instead of a graph.
+
+    Args:
+        logits: (P,) float.
+        target: (P,) bool.
+
+    Returns:
+        (P,) float.
+    """
+    towards = np.where(target, logits, -logits)
+    small = np.exp(-np.abs(towards))
+    right = np.where(towards >= 0, 1, small) / (1 + small)  # probability of the true class
+    log_right = np.minimum(towards, 0) - np.log(1 + small)
+    wrong = 1 - right
+    # Focal: with r = right, d/dx -(1 - r)^2 log r = (1 - r)^2 (2 r log r - (1 - r)).
+    balance = np.where(target, FOCAL_ALPHA, 1 - FOCAL_ALPHA) / len(logits)
+    gradient = balance * wrong**2 * (2 * right * log_right - wrong)
+    # Dice: by p it is (2 I + 1) / S^2 - 2 t / S; p's own slope is r (1 - r).
+    inside = float(right[target].sum())
+    size = inside + float(wrong[~target].sum()) + float(target.sum()) + 1
+    overlap = (2 * inside + 1) / size**2
+    gradient += right * wrong * np.where(target, overlap - 2 / size, -overlap)
+    signed: Array = np.where(target, gradient, -gradient)
+    return signed
 
 
-def combination(w1: Tensor, w2: Tensor) -> Tensor:
-    """Return (3,): 1 - w1 - w2, w1, w2."""
-    return torch.stack([1 - w1 - w2, w1, w2])
+def descend(logits: Array, target: npt.NDArray[np.bool_],
+            of_step: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Return w1 and w2 after AdamW (arXiv 1711.05101; decay 0.01) with a cosine schedule.
+
+    Args:
+        logits: (S, 3, P) float, of each distinct prompt set.
+        target: (P,) bool.
+        of_step: (steps,) which prompt set each step uses.
+    """
+    base, slopes = logits[:, 0], logits[:, 1:] - logits[:, :1]
+    weights, mean, square = np.full(2, 1 / 3), np.zeros(2), np.zeros(2)
+    for step, index in enumerate(of_step):
+        slope = slopes[index]
+        by_logits = loss_gradient(base[index] + weights.astype(slope.dtype) @ slope, target)
+        gradient = (slope @ by_logits).astype(np.float64)
+        rate = LEARNING_RATE * (1 + np.cos(np.pi * step / len(of_step))) / 2
+        mean = BETA1 * mean + (1 - BETA1) * gradient
+        square = BETA2 * square + (1 - BETA2) * gradient**2
+        scale = np.sqrt(square / (1 - BETA2 ** (step + 1))) + EPSILON
+        weights = weights * (1 - rate * WEIGHT_DECAY) \
+            - rate * mean / (1 - BETA1 ** (step + 1)) / scale
+    return float(weights[0]), float(weights[1])
 
 
 def _jittered_prompts(encoding: Encoding, features: dict[str, Tensor], geometry: Geometry,
@@ -98,16 +137,5 @@ def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tens
             guide = maps[:, 0].expand(count, -1, -1)
         logits, _ = first_pass(model, encoding.repeated(count), geometry, prompts, guide)
         logits = geometry.padded_to_frame(logits).flatten(2)
-    target = mask.flatten().to(logits.dtype)
-    with torch.enable_grad():
-        w1, w2 = (torch.full((), 1 / 3, device=logits.device, requires_grad=True)
-                  for _ in range(2))
-        optimiser = torch.optim.AdamW([w1, w2], lr=LEARNING_RATE, eps=EPSILON)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-        for index in of_step.tolist():
-            combined = combination(w1, w2) @ logits[index]
-            optimiser.zero_grad()
-            (dice_loss(combined, target) + focal_loss(combined, target)).backward()
-            optimiser.step()
-            schedule.step()
-    return combination(w1, w2).detach()
+    w1, w2 = descend(logits.float().cpu().numpy(), mask.flatten().cpu().numpy(), of_step.numpy())
+    return torch.tensor([1 - w1 - w2, w1, w2], device=logits.device)

@@ -117,18 +117,6 @@ def test_a_described_masker_masks_the_same(masker, walker, frames):
     np.testing.assert_array_equal(twin(frames), masker(frames))
 
 
-def test_fitted_weights_sum_to_one_and_beat_a_third_each(masker, walker):
-    from samg_ros.masking.fit import dice_loss, focal_loss
-    assert float(masker.weights.sum()) == pytest.approx(1, abs=1e-5)
-    losses = []
-    for weights in (masker.weights, torch.full((3,), 1 / 3)):
-        geometry, logits = plain_first_pass(masker, walker.image)
-        target = torch.from_numpy(walker.mask).flatten().float()
-        combined = geometry.padded_to_frame((logits * weights[:, None, None]).sum(0)).flatten()
-        losses.append(float(dice_loss(combined, target) + focal_loss(combined, target)))
-    assert losses[0] <= losses[1]
-
-
 def plain_first_pass(masker, image):
     from samg_ros.masking.cascade import first_pass, pick_prompts
     from samg_ros.masking.similarity import similarity_maps
