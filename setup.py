@@ -87,15 +87,17 @@ setup(
     zip_safe=False,
     author='The samg_ros authors',
     maintainer='The samg_ros authors',
-    maintainer_email='samg-ros@users.noreply.github.com',
+    maintainer_email='samg_ros@example.org',
     description='SAM-G for ROS 2: visual policies that see only what matters',
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
             'samg = samg_ros.cli:main',
-            'mujoco_bridge = samg_ros.sim.bridge_node:main',
-            'perception = samg_ros.nodes.perception:main',
-            'trainer = samg_ros.nodes.trainer:main',
+            'mujoco_bridge = samg_ros.nodes.executables:mujoco_bridge',
+            'perception = samg_ros.nodes.executables:perception',
+            'trainer = samg_ros.nodes.executables:trainer',
         ],
+        # gymnasium.make('samg_ros/...') finds the environments without an import of ours.
+        'gymnasium.envs': ['__root__ = samg_ros.sim.gym_registration:register_envs'],
     },
 )

@@ -12,12 +12,12 @@ import json
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
 from samg_ros.errors import ConfigError, SamgError
+from samg_ros.evaluation.metrics import mask_iou
 from samg_ros.masking import Reference, apply_mask
 from samg_ros.nodes import command, qos, time_step
 from samg_ros.nodes.base import PlainNode, print_error, run_node
@@ -236,7 +236,7 @@ class Trainer(PlainNode):
             if spec.source == 'truth':
                 frame = apply_mask(frame, truth, spec.fill)
             elif 'mask' in moment:
-                iou = mask_iou(image_to_mask(moment['mask']), truth)
+                iou = float(mask_iou(image_to_mask(moment['mask']), truth))
         joints = moment.get('joints')
         positions = None if joints is None else spec.select_joints(joints.name, joints.position)
         begins = info.step_type == time_step.FIRST or not self._in_episode
@@ -271,12 +271,6 @@ class Trainer(PlainNode):
             return Report(OK, f'waiting for {" and ".join(missing) or "the learner"}')
         values = {**progress, 'repeated': self._repeated, 'incomplete': self._pairer.incomplete}
         return Report(OK, f'step {progress["step"]} of {progress["steps"]}', values)
-
-
-def mask_iou(mask: np.ndarray, truth: np.ndarray) -> float:
-    """Return the intersection over union of two (H, W) bool masks; 1 if both are empty."""
-    union = int(np.count_nonzero(mask | truth))
-    return int(np.count_nonzero(mask & truth)) / union if union else 1.0
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
