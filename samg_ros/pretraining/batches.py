@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samg_ros.pretraining.dataset import BACKGROUND_SIZE, FRAME_SIZE
-from samg_ros.sim.scenes import FIRST_DISTRACTOR, FLOOR, SECOND_BODY, SKY
+from samg_ros.sim.bodies import FIRST_DISTRACTOR, FLOOR, SECOND_BODY, SKY
 
 Images = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -127,7 +127,7 @@ class BatchSource:
     """Draws batches; the generator alone is its state."""
 
     def __init__(self, images: Images, labels: Images, backgrounds: Images,
-                 absent_share: float = 0.08) -> None:
+                 absent_share: float = 0.12) -> None:
         """Wrap the data.
 
         Args:

@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from samg_ros.errors import InvalidInputError
 from samg_ros.sim.backgrounds import paint_canvas
-from samg_ros.sim.scenes import render_room, render_scene
+from samg_ros.sim.rooms import render_room
+from samg_ros.sim.scenes import render_scene
 
 FRAME_SIZE = 84
 BACKGROUND_SIZE = 112
@@ -41,7 +42,7 @@ class DatasetSize:
         backgrounds: number of painted and rendered background pictures.
     """
 
-    scenes: int = 2400
+    scenes: int = 3200
     backgrounds: int = 9000
 
 

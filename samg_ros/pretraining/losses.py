@@ -31,6 +31,7 @@ TEMPERATURE = 0.07
 SIMILARITY_SLOPE, SIMILARITY_MIDDLE = 8.0, 0.5
 REFERENCE_SAMPLES, TARGET_SAMPLES = 32, 192
 GIVEN_PROMPT_SHARE = 0.2
+LATER_PASSES_SHARE = 0.25  # the first pass is the one that `mini` is used with
 
 
 @dataclass(frozen=True)
@@ -168,9 +169,9 @@ def batch_losses(model: Mini, batch: Batch, rng: np.random.Generator,
     if model.training:
         prompts = _give_prompts(rng, prompts, labels)
     guided = not model.training or rng.random() < 0.85
+    all_passes = not model.training or rng.random() < LATER_PASSES_SHARE
     passes = run_cascade(model, targets, geometry, maps[:, 0], prompts,
-                         torch.full((3,), 1 / 3, device=device),
-                         3 if not model.training or rng.random() < 0.6 else 1, guided)
+                         torch.full((3,), 1 / 3, device=device), 3 if all_passes else 1, guided)
     total = sum((_pass_loss(done, geometry, truth, index == 0)
                  for index, done in enumerate(passes)), torch.zeros((), device=device))
     total = total + _descriptor_loss(rng, reference, targets, batch, labels, per, geometry)

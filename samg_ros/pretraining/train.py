@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
-import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +31,8 @@ from samg_ros.pretraining.dataset import (
 from samg_ros.pretraining.losses import batch_losses
 
 HELD_OUT_SCENES = 50
+FALLING_SHARE = 0.3
+"""Share of the steps, at the end, over which the learning rate falls."""
 PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
@@ -43,7 +44,7 @@ class MiniConfig:
         steps: optimiser steps.
         references: references a batch.
         targets: targets a reference.
-        learning_rate: peak, reached after `warmup` steps, then cosine to zero.
+        learning_rate: peak, reached after `warmup` steps; it falls over the last 30 %.
         weight_decay: of AdamW.
         warmup: steps.
         ema_decay: of the averaged weights, which are the ones written.
@@ -53,14 +54,14 @@ class MiniConfig:
         seed: of everything.
     """
 
-    steps: int = 2400
+    steps: int = 6000
     references: int = 8
     targets: int = 4
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.02
     warmup: int = 100
     ema_decay: float = 0.998
-    scenes: int = 2400
+    scenes: int = 3200
     backgrounds: int = 9000
     checkpoint_every: int = 200
     seed: int = 0
@@ -74,11 +75,13 @@ PRESETS = {
 
 
 def learning_rate(config: MiniConfig, step: int) -> float:
-    """Return the rate at a step: linear warm-up, then half a cosine."""
-    if step < config.warmup:
-        return config.learning_rate * (step + 1) / config.warmup
-    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    """Return the rate at a step: linear warm-up, constant, linear to zero at the end.
+
+    So a longer run is the shorter one but for its last part (arXiv 2405.18392).
+    """
+    rising = (step + 1) / config.warmup
+    falling = (config.steps - step) / (config.steps * FALLING_SHARE)
+    return config.learning_rate * min(1.0, rising, falling)
 
 
 class MiniTrainer:

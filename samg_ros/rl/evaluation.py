@@ -35,6 +35,9 @@ SETTINGS = ('train', 'video_hard')
 Progress = Callable[[str, int, int], None]
 """Called with a setting's name, episodes done and episodes in all."""
 
+RANDOM_SHARE = 4
+"""Episodes of the random policy for each one of the trained: it is cheap, and varies more."""
+
 _SEED_OFFSET = 100_000
 """Keeps the episodes of an evaluation apart from those of the training with the same seed."""
 
@@ -121,6 +124,7 @@ def evaluate_policy(
         width=camera_size,
         videos=videos,
         action_repeat=action_repeat,
+        truth=policy is not None,
     )
     low, high = env.action_spec
     rng = np.random.default_rng(seed + _SEED_OFFSET)
@@ -216,7 +220,7 @@ def evaluate_run(
         None,
         policy.task,
         settings[0],
-        episodes,
+        RANDOM_SHARE * episodes,
         seed,
         videos=videos,
         action_repeat=policy.config.action_repeat,
