@@ -27,7 +27,7 @@ from samg_ros.nodes.conversions import array_to_image, mask_to_image
 from samg_ros.nodes.diagnostics import OK, WARN, Diagnostics, Drops, Rate, Report
 from samg_ros.nodes.parameters import declare
 from samg_ros.nodes.signals import leave
-from samg_ros.sim.env import SimEnv, SimStep
+from samg_ros.sim.env import COMPOSITES, SimEnv, SimStep
 from samg_ros.sim.intrinsics import camera_matrix
 from samg_ros.sim.render import QUALITIES
 
@@ -108,6 +108,8 @@ class MujocoBridge(PlainNode):
             width=declare(self, 'width', 84, 'Pixels.', between=(8, 4096)),
             quality=declare(self, 'quality', 'fast', 'Render quality; paper is pixel-identical to '
                             "dm_control's.", choices=QUALITIES),
+            composite=declare(self, 'composite', 'segmentation', 'How a video is put behind the '
+                              "robot; chroma_key is DMC-GB's green screen.", choices=COMPOSITES),
             videos=videos or None, action_repeat=repeat or None)
 
     def _make_camera_info(self) -> CameraInfo:

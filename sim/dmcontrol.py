@@ -125,21 +125,35 @@ class SuiteSimulation:
         model = self.model
         body = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_MATERIAL, 'self')
         model.mat_rgba[body, :3] = colours.body
-        painted = mujoco.MjModel.from_xml_string(_TEXTURES.format(
-            floor1=_xml(colours.floor[0]), floor2=_xml(colours.floor[1]), sky=_xml(colours.sky)))
-        for texture in ('grid', 'skybox'):
-            _texture_data(model, texture)[:] = _texture_data(painted, texture)
+        first, second = colours.floor
+        self._paint('grid', _GRID, (first, second, (0.2, 0.3, 0.4)))
+        self._paint('skybox', _SKYBOX, (colours.sky, (0, 0, 0), (1, 1, 1)))
+
+    def paint_screen(self, colour: Colour, floor: bool) -> None:
+        """Paint the sky in one colour, with `floor` the floor too."""
+        self._paint('skybox', _SKYBOX, (colour,) * 3)
+        if floor:
+            self._paint('grid', _GRID, (colour,) * 3)
+
+    def _paint(self, texture: str, xml: str, colours: tuple[Colour, Colour, Colour]) -> None:
+        """Make a texture anew with other colours: first, second and of its marks."""
+        import mujoco
+        painted = mujoco.MjModel.from_xml_string(xml.format(*map(_xml, colours)))
+        _texture_data(self.model, texture)[:] = _texture_data(painted, texture)
 
     def close(self) -> None:
         self._env.close()
 
 
-_TEXTURES = """
+_GRID = """
 <mujoco><asset>
-  <texture name="grid" type="2d" builtin="checker" rgb1="{floor1}" rgb2="{floor2}"
-           width="300" height="300" mark="edge" markrgb=".2 .3 .4"/>
-  <texture name="skybox" type="skybox" builtin="gradient" rgb1="{sky}" rgb2="0 0 0"
-           width="800" height="800" mark="random" markrgb="1 1 1"/>
+  <texture name="grid" type="2d" builtin="checker" rgb1="{}" rgb2="{}" width="300" height="300"
+           mark="edge" markrgb="{}"/>
+</asset></mujoco>"""
+_SKYBOX = """
+<mujoco><asset>
+  <texture name="skybox" type="skybox" builtin="gradient" rgb1="{}" rgb2="{}" width="800"
+           height="800" mark="random" markrgb="{}"/>
 </asset></mujoco>"""
 """The suite's `common/materials.xml` and `common/skybox.xml` but for their colours."""
 

@@ -14,14 +14,18 @@ from typing import Any
 import numpy as np
 
 from samg_ros.errors import CommandError, ConfigError, VideoError
+from samg_ros.sim.chroma_key import SCREEN, is_screen
 from samg_ros.sim.colours import ColourList
-from samg_ros.sim.render import FIRST_PART, Renderer, SceneLabels, scene_labels
+from samg_ros.sim.render import FIRST_PART, FLOOR, Renderer, SceneLabels, scene_labels
 from samg_ros.sim.settings import composite, get_setting
 from samg_ros.sim.tasks import TaskSpec, get_task, load_simulation
 from samg_ros.sim.videos import Backgrounds, make_backgrounds
 
 FIRST, MID, LAST = 0, 1, 2
 """Step types, as in dm_env."""
+
+COMPOSITES = ('segmentation', 'chroma_key')
+"""Ways to put a video behind the robot."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +78,8 @@ class SimEnv:
             drawn ones.
         action_repeat: control steps per agent step; None takes the task's.
         camera_id: None takes the task's.
+        composite: how the settings with a video put it in: `segmentation`, exactly behind the
+            robot, or `chroma_key`, DMC-GB's green screen, see `chroma_key`.
         truth: false leaves out the true mask, and the time it takes. May be changed at any time.
 
     Raises:
@@ -87,13 +93,16 @@ class SimEnv:
                  height: int = 84, width: int = 84, quality: str = 'fast',
                  videos: str | Path | None = None, action_repeat: int | None = None,
                  camera_id: int | str | None = None, truth: bool = True,
-                 colours: str | Path | None = None) -> None:
+                 colours: str | Path | None = None, composite: str = 'segmentation') -> None:
         self.spec: TaskSpec = get_task(task)
         self.setting = get_setting(setting)
         self.action_repeat = self.spec.action_repeat if action_repeat is None else action_repeat
         if self.action_repeat < 1:
             raise ConfigError(f'action_repeat is {self.action_repeat}; it must be at least 1')
         self.height, self.width, self.quality, self.truth = height, width, quality, truth
+        if composite not in COMPOSITES:
+            raise ConfigError(f"composite '{composite}' is not one of {', '.join(COMPOSITES)}")
+        self._screen = self.setting.has_video and composite == 'chroma_key'
         self._camera_id = self.spec.camera_id if camera_id is None else camera_id
         self._backgrounds: Backgrounds | None = None
         if self.setting.has_video:
@@ -213,9 +222,11 @@ class SimEnv:
         if self._renderer is not None:
             self._renderer.close()
         model = self._simulation.model
+        if self._screen:
+            self._simulation.paint_screen(SCREEN, FLOOR in self.setting.replaced)
         self._renderer = Renderer(model, self._simulation.data, camera_id=self._camera_id,
                                   height=self.height, width=self.width, quality=self.quality,
-                                  multisample=not self.setting.has_video)
+                                  multisample=self._screen or not self.setting.has_video)
         self._labels: SceneLabels = scene_labels(model, self.spec)
         joints = np.flatnonzero(np.isin(model.jnt_type, (int(mujoco.mjtJoint.mjJNT_HINGE),
                                                          int(mujoco.mjtJoint.mjJNT_SLIDE))))
@@ -227,17 +238,20 @@ class SimEnv:
 
     def _observe(self, reward: float, discount: float, step_type: int) -> SimStep:
         assert self._renderer is not None
-        need_labels = self.truth or self._backgrounds is not None
-        frame, labels = self._renderer.render(self._labels if need_labels else None,
-                                              sky=self._backgrounds is None)
+        by_label = self._backgrounds is not None and not self._screen
+        frame, labels = self._renderer.render(self._labels if self.truth or by_label else None,
+                                              sky=not by_label)
         mask = parts = None
-        if labels is not None:
-            if self._backgrounds is not None:
-                composite(frame, labels, self.setting.replaced,
-                          self._backgrounds.frame(self._step_index))
-            if self.truth:
-                mask = labels >= FIRST_PART
-                parts = np.where(mask, labels - (FIRST_PART - 1), 0).astype(np.uint8)
+        if self._backgrounds is not None:
+            background = self._backgrounds.frame(self._step_index)
+            if self._screen:
+                np.copyto(frame, background, where=is_screen(frame)[:, :, None])
+            else:
+                assert labels is not None
+                composite(frame, labels, self.setting.replaced, background)
+        if labels is not None and self.truth:
+            mask = labels >= FIRST_PART
+            parts = np.where(mask, labels - (FIRST_PART - 1), 0).astype(np.uint8)
         data = self._simulation.data
         return SimStep(frame, mask, parts, reward, discount, step_type, self._step_index,
                        self._time_ns, self._joint_names, data.qpos[self._position_at],

@@ -40,6 +40,7 @@ class SamgEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         width: pixels of a camera frame.
         quality: `fast` or `paper`.
         videos: folder of videos; None for painted ones.
+        composite: `segmentation` or `chroma_key`, see `SimEnv`.
         action_repeat: None takes the task's.
         camera_id: None takes the task's.
         observation_spec: what the policy sees; None for raw frames.
@@ -57,14 +58,15 @@ class SamgEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
                  width: int = 84, quality: str = 'fast', videos: str | Path | None = None,
                  action_repeat: int | None = None, camera_id: int | str | None = None,
                  observation_spec: ObservationSpec | None = None, masker: Masks | None = None,
-                 render_mode: str | None = None) -> None:
+                 render_mode: str | None = None, composite: str = 'segmentation') -> None:
         if observation_spec is not None and observation_spec.source == 'masked' and masker is None:
             raise ConfigError("the observation spec has source 'masked' but no masker is given; "
                               "give a fitted Masker, or source 'truth' or 'raw'")
         if render_mode not in (None, 'rgb_array'):
             raise ConfigError(f"render_mode '{render_mode}' is not known; use 'rgb_array' or None")
         self.sim = SimEnv(task, setting, height=height, width=width, quality=quality,
-                          videos=videos, action_repeat=action_repeat, camera_id=camera_id)
+                          videos=videos, action_repeat=action_repeat, camera_id=camera_id,
+                          composite=composite)
         self.sim_step: SimStep | None = None
         self.render_mode = render_mode
         self.metadata = {'render_modes': ['rgb_array'],

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from samg_ros.errors import UnknownTaskError
-from samg_ros.sim.colours import Colours
+from samg_ros.sim.colours import Colour, Colours
 
 FAMILIES = ('dmcontrol',)
 """Modules of `samg_ros.sim`, each with a `TASKS` tuple and a `load(spec, seed)` function."""
@@ -98,6 +98,9 @@ class Simulation(Protocol):
 
     def recolour(self, colours: Colours) -> None:
         """Give robot, floor and sky other colours in `model`; the caller uploads textures."""
+
+    def paint_screen(self, colour: Colour, floor: bool) -> None:
+        """Give the sky, with `floor` the floor too, one plain colour in `model`; as above."""
 
     def close(self) -> None:
         """Free what the simulation holds."""

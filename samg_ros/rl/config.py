@@ -238,7 +238,7 @@ def _quick(task: str) -> TrainConfig:
         shift_pad=2,
         pixel_offset=0.0,
         convolutions=((16, 3, 2), (32, 3, 2), (32, 3, 1)),
-        hidden_dim=256,
+        hidden_dim=128,
         checkpoint_every=1_000,
     )
 

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DMC-GB's green screen against the rule, pixel by pixel."""
+
+import colorsys
+
+import numpy as np
+import pytest
+
+from samg_ros.errors import ConfigError
+from samg_ros.sim.chroma_key import is_screen
+from samg_ros.sim.env import SimEnv
+
+
+def plain_is_screen(frame: np.ndarray) -> np.ndarray:
+    """The rule of DESIGN 7, one pixel at a time."""
+    found = np.zeros(frame.shape[:2], bool)
+    for place in np.ndindex(*found.shape):
+        hue, saturation, value = colorsys.rgb_to_hsv(*(frame[place] / 255))
+        found[place] = (100 <= hue * 360 <= 185 and 80 <= saturation * 255 <= 255
+                        and 70 <= value * 255 <= 255)
+    return found
+
+
+def test_every_kind_of_colour_is_judged_by_the_rule() -> None:
+    levels = np.array([0, 1, 50, 51, 69, 70, 71, 128, 175, 204, 254, 255], np.uint8)
+    frame = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(36, 48, 3)
+    assert np.array_equal(is_screen(frame), plain_is_screen(frame))
+    noise = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
+    assert np.array_equal(is_screen(noise), plain_is_screen(noise))
+
+
+@pytest.mark.parametrize('task', ['walker_walk', 'cartpole_swingup', 'cheetah_run'])
+def test_the_setting_is_the_green_scene_with_the_rule_applied(task: str) -> None:
+    env = SimEnv(task, 'video_hard', seed=1, quality='paper', composite='chroma_key')
+    rng = np.random.default_rng(0)
+    low, high = env.action_spec
+    step = env.reset()
+    for index in range(17):
+        assert env._renderer is not None and env._backgrounds is not None
+        green = env._renderer.render()[0]
+        wanted = np.where(plain_is_screen(green)[..., None], env._backgrounds.frame(index), green)
+        assert np.array_equal(step.frame, wanted)
+        step = env.step(rng.uniform(low, high))
+    env.close()
+
+
+def test_only_the_sky_is_green_in_video_easy() -> None:
+    shown = {}
+    for setting in ('train', 'video_easy', 'video_hard'):
+        env = SimEnv('walker_walk', setting, seed=1, composite='chroma_key')
+        env.reset()
+        assert env._renderer is not None
+        shown[setting] = env._renderer.render()[0]
+        env.close()
+    screen = {name: plain_is_screen(frame).mean() for name, frame in shown.items()}
+    assert screen['train'] < 0.01
+    assert 0.1 < screen['video_easy'] < screen['video_hard'] - 0.1
+
+
+def test_another_way_to_composite_is_refused() -> None:
+    with pytest.raises(ConfigError, match="composite 'magic' is not one of segmentation, chroma"):
+        SimEnv('walker_walk', 'video_hard', composite='magic')
