@@ -30,6 +30,7 @@ SIMULATION = [
     # labmaze, which dm_control asks for, has no wheel for Python 3.13.
     'dm_control==1.0.50; python_version < "3.13"',
     'gymnasium>=1.0',
+    'gymnasium-robotics>=1.3',  # Adroit
 ]
 LEARNING = [
     'numpy>=1.21',
@@ -97,7 +98,5 @@ setup(
             'perception = samg_ros.nodes.executables:perception',
             'trainer = samg_ros.nodes.executables:trainer',
         ],
-        # gymnasium.make('samg_ros/...') finds the environments without an import of ours.
-        'gymnasium.envs': ['__root__ = samg_ros.sim.gym_registration:register_envs'],
     },
 )

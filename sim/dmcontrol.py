@@ -64,6 +64,8 @@ def _not_about_old_attributes(record: logging.LogRecord) -> bool:
 class SuiteSimulation:
     """A Control Suite environment as a `samg_ros.sim.tasks.Simulation`."""
 
+    success: bool | None = None
+
     def __init__(self, spec: TaskSpec, seed: int) -> None:
         prepare_gl()
         from dm_control import suite

@@ -53,6 +53,8 @@ class SimStep:
     """(J,) float64, radians or metres."""
     joint_velocities: np.ndarray
     """(J,) float64, per second."""
+    success: bool | None
+    """Whether the task is solved right now; None for tasks that only know rewards."""
 
     @property
     def first(self) -> bool:
@@ -255,4 +257,4 @@ class SimEnv:
         data = self._simulation.data
         return SimStep(frame, mask, parts, reward, discount, step_type, self._step_index,
                        self._time_ns, self._joint_names, data.qpos[self._position_at],
-                       data.qvel[self._velocity_at])
+                       data.qvel[self._velocity_at], self._simulation.success)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulation as Gymnasium environments, `samg_ros/<task>-v0`.
+"""The simulation as Gymnasium environments; importing this registers `samg_ros/<task>-v0`.
 
 Observations are raw camera frames, or exactly what a policy sees when an `ObservationSpec` is
 given; the true mask is always in `info['mask']`.
@@ -17,7 +17,7 @@ import numpy as np
 from samg_ros.errors import ConfigError
 from samg_ros.observation import ObservationSpec, Observer
 from samg_ros.sim.env import SimEnv, SimStep
-from samg_ros.sim.gym_registration import register_envs
+from samg_ros.sim.tasks import task_names
 
 Masks = Callable[[np.ndarray], np.ndarray]
 """(N, H, W, 3) uint8 frames to (N, H, W) bool masks: a fitted `masking.Masker`."""
@@ -30,7 +30,8 @@ class SamgEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
     spec, 'pixels' (3 * frame_stack, size, size) uint8 and 'proprioception' if the spec has joints.
     Action: (A,) float32 within the task's range.
     Info: 'mask' (H, W) bool, 'parts' (H, W) uint8, 'frame' (H, W, 3) uint8, 'step_type',
-    'step_index', 'discount', 'joint_positions', 'joint_velocities'.
+    'step_index', 'discount', 'joint_positions', 'joint_velocities', and 'success' bool in tasks
+    that know it.
     An episode that ends with discount 0 has terminated, any other was truncated.
 
     Args:
@@ -127,6 +128,8 @@ class SamgEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
                 'step_type': step.step_type, 'step_index': step.step_index,
                 'discount': step.discount, 'joint_positions': step.joint_positions,
                 'joint_velocities': step.joint_velocities}
+        if step.success is not None:
+            info['success'] = step.success
         if self._observer is None:
             return {'pixels': step.frame}, info
         spec = self._observer.spec
@@ -143,4 +146,5 @@ class SamgEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         return see(frame, joints), info
 
 
-register_envs()
+for _task in task_names():
+    gymnasium.register(id=f'samg_ros/{_task}-v0', entry_point=SamgEnv, kwargs={'task': _task})

@@ -71,13 +71,16 @@ def scene_labels(model: Any, spec: TaskSpec) -> SceneLabels:
     site = np.full(model.nsite, OTHER, dtype=np.uint8)
     for name in spec.floor_geoms:
         geom[[fnmatch.fnmatchcase(other, name) for other in geom_names]] = FLOOR
-    for label, part in enumerate(spec.parts, start=FIRST_PART):
-        inside = matches(part.bodies, body_names, 'body')
+    for label, geoms, bodies in (
+            (FLOOR, (), spec.floor_bodies),
+            *((label, part.geoms, part.bodies)
+              for label, part in enumerate(spec.parts, start=FIRST_PART))):
+        inside = matches(bodies, body_names, 'body')
         for body in range(1, model.nbody):  # parents come before their children
             inside[body] |= bool(model.body_parentid[body] and inside[model.body_parentid[body]])
         geom[inside[model.geom_bodyid]] = label
         site[inside[model.site_bodyid]] = label
-        geom[matches(part.geoms, geom_names, 'geom')] = label
+        geom[matches(geoms, geom_names, 'geom')] = label
     return SceneLabels(geom, site)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a task is, and the list of all of them.
 
-A task family (dm_control, and later Adroit and the arm) is one file that holds its task entries
+A task family (dm_control, Adroit) is one file that holds its task entries
 and knows how to build their simulations. This module knows only what every family has in common,
 so a new task is one entry in its family's file, and a new family is one file and its name in
 `FAMILIES`.
@@ -20,7 +20,7 @@ import numpy as np
 from samg_ros.errors import UnknownTaskError
 from samg_ros.sim.colours import Colour, Colours
 
-FAMILIES = ('dmcontrol',)
+FAMILIES = ('dmcontrol', 'adroit')
 """Modules of `samg_ros.sim`, each with a `TASKS` tuple and a `load(spec, seed)` function."""
 
 
@@ -53,6 +53,8 @@ class TaskSpec:
     """The object, as one part or several; label `i` of a part image is `parts[i - 1]`."""
     floor_geoms: tuple[str, ...] = ('floor', 'ground')
     """Geoms that `video_hard` replaces together with the sky."""
+    floor_bodies: tuple[str, ...] = ()
+    """Bodies that it replaces as well."""
     camera_id: int | str = 0
     """Camera of the model, by index or name."""
     action_repeat: int = 2
@@ -71,6 +73,9 @@ class Simulation(Protocol):
     `model` and `data` are plain `mujoco` objects. They may be replaced by `reset` (some tasks
     compile a new scene for each episode), so they must be read anew after it.
     """
+
+    success: bool | None
+    """Whether the task is solved in the present state; None where no such thing is defined."""
 
     @property
     def model(self) -> Any: ...

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROSDEP_KEYS = {
     'dm-control': None,
     'gymnasium': 'python3-gymnasium-pip',
+    'gymnasium-robotics': 'python3-gymnasium-robotics-pip',
     'jinja2': 'python3-jinja2',
     'matplotlib': 'python3-matplotlib',
     'mujoco': 'python3-mujoco-pip',

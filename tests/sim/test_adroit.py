@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adroit as gymnasium-robotics has it, in our settings."""
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import samg_ros.sim.gym_env  # noqa: F401  # registers
+from samg_ros.errors import ConfigError, SamgError
+from samg_ros.sim.env import SimEnv
+from samg_ros.sim.render import FLOOR
+from samg_ros.sim.tasks import get_task, task_names
+
+TASKS = [name for name in task_names() if name.startswith('adroit_')]
+
+
+def test_the_four_tasks_are_there() -> None:
+    assert TASKS == ['adroit_door', 'adroit_hammer', 'adroit_pen', 'adroit_relocate']
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_paper_frames_rewards_and_states_are_gymnasium_robotics_own(task: str) -> None:
+    env = SimEnv(task, seed=1, quality='paper', camera_id='vil_camera')
+    own = type(env.simulation._env)(render_mode='rgb_array', width=84, height=84,
+                                    camera_name='vil_camera')
+    step = env.reset()
+    own.reset(seed=1)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        assert np.array_equal(step.frame, own.render())
+        action = rng.uniform(-1, 1, own.action_space.shape).astype(np.float32)
+        step = env.step(action)
+        rewards = [own.step(action) for _ in range(env.action_repeat)]
+        assert step.reward == sum(float(np.squeeze(r[1])) for r in rewards)
+        assert step.success == bool(rewards[-1][4]['success'])
+        assert np.array_equal(env.data.qpos, own.data.qpos)
+    env.close()
+    own.close()
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_a_video_is_behind_hand_and_object_and_nowhere_else(task: str) -> None:
+    plain, video = SimEnv(task, seed=2), SimEnv(task, 'video_hard', seed=2)
+    before, after = plain.reset(), video.reset()
+    assert before.mask is not None and after.mask is not None
+    assert np.array_equal(before.mask, after.mask)
+    same = (before.frame == after.frame).all(axis=2)
+    assert same[after.mask].all()
+    assert same[~after.mask].mean() < 0.25  # relocate's target is no floor and stays
+    assert video._labels.geom[video.model.geom('ground').id] == FLOOR
+    plain.close()
+    video.close()
+
+
+def test_the_hand_has_24_joints_and_the_camera_is_named() -> None:
+    env = SimEnv('adroit_pen', seed=0)
+    assert sum(name[:2] in ('WR', 'FF', 'MF', 'RF', 'LF', 'TH') for name in env.joint_names) == 24
+    assert get_task('adroit_pen').camera_id == 'fixed'
+    env.close()
+
+
+def test_colours_change_hand_table_and_ground() -> None:
+    plain, coloured = SimEnv('adroit_pen', seed=2, camera_id='vil_camera'), \
+        SimEnv('adroit_pen', 'color_hard', seed=2, camera_id='vil_camera')
+    before, after = plain.reset(), coloured.reset()
+    assert before.parts is not None
+    for where in (before.parts == 1, before.parts == 0):
+        assert (before.frame[where] != after.frame[where]).any(axis=1).mean() > 0.3
+    assert np.array_equal(before.mask, after.mask)
+    plain.close()
+    coloured.close()
+
+
+def test_an_episode_ends_after_200_control_steps() -> None:
+    env = SimEnv('adroit_hammer', seed=0, truth=False, height=16, width=16, action_repeat=8)
+    step = env.reset()
+    count = 0
+    while not step.last:
+        step = env.step(np.zeros(26))
+        count += 1
+    assert count == 25 and step.discount == 1.0
+    env.close()
+
+
+def test_a_state_that_diverges_is_named_and_a_reset_goes_on() -> None:
+    env = SimEnv('adroit_door', seed=0)
+    env.reset()
+    env.data.qpos[0] = np.nan
+    with pytest.raises(SamgError, match="'adroit_door' diverged"):
+        env.step(np.zeros(28))
+    assert np.isfinite(env.reset().joint_positions).all()
+    env.close()
+
+
+def test_the_green_screen_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'adroit_pen' has no green screen"):
+        SimEnv('adroit_pen', 'video_hard', composite='chroma_key')
+
+
+def test_gymnasium_accepts_it() -> None:
+    env = gymnasium.make('samg_ros/adroit_relocate-v0', height=32, width=32)
+    check_env(env.unwrapped, skip_render_check=True)
+    _, info = env.reset(seed=0)
+    assert info['success'] is False
+    env.close()
