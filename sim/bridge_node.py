@@ -100,6 +100,8 @@ class MujocoBridge(PlainNode):
                          between=(0, 100))
         videos = declare(self, 'videos', '', 'Folder of background videos for the video settings; '
                          'empty for procedural ones.')
+        camera = declare(self, 'camera', '', "Camera of the model, by name or index; empty for the "
+                         "task's.")
         return SimEnv(
             task=declare(self, 'task', 'walker_walk', 'Task to simulate.'),
             setting=declare(self, 'setting', 'train', 'Visual setting.'),
@@ -110,11 +112,12 @@ class MujocoBridge(PlainNode):
                             "dm_control's.", choices=QUALITIES),
             composite=declare(self, 'composite', 'segmentation', 'How a video is put behind the '
                               "robot; chroma_key is DMC-GB's green screen.", choices=COMPOSITES),
-            videos=videos or None, action_repeat=repeat or None)
+            videos=videos or None, action_repeat=repeat or None,
+            camera_id=int(camera) if camera.isdigit() else camera or None)
 
     def _make_camera_info(self) -> CameraInfo:
         env = self._env
-        matrix = camera_matrix(env.model, env.spec.camera_id, env.height, env.width)
+        matrix = camera_matrix(env.model, env.camera_id, env.height, env.width)
         info = CameraInfo(height=env.height, width=env.width, distortion_model='plumb_bob')
         info.d = [0.0] * 5
         info.k = matrix.reshape(-1)

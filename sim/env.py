@@ -105,7 +105,7 @@ class SimEnv:
         if composite not in COMPOSITES:
             raise ConfigError(f"composite '{composite}' is not one of {', '.join(COMPOSITES)}")
         self._screen = self.setting.has_video and composite == 'chroma_key'
-        self._camera_id = self.spec.camera_id if camera_id is None else camera_id
+        self.camera_id = self.spec.camera_id if camera_id is None else camera_id
         self._backgrounds: Backgrounds | None = None
         if self.setting.has_video:
             self._backgrounds = make_backgrounds(videos, height, width, seed)
@@ -226,7 +226,7 @@ class SimEnv:
         model = self._simulation.model
         if self._screen:
             self._simulation.paint_screen(SCREEN, FLOOR in self.setting.replaced)
-        self._renderer = Renderer(model, self._simulation.data, camera_id=self._camera_id,
+        self._renderer = Renderer(model, self._simulation.data, camera_id=self.camera_id,
                                   height=self.height, width=self.width, quality=self.quality,
                                   multisample=self._screen or not self.setting.has_video)
         self._labels: SceneLabels = scene_labels(model, self.spec)
