@@ -147,4 +147,5 @@ class SamgEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
 
 
 for _task in task_names():
-    gymnasium.register(id=f'samg_ros/{_task}-v0', entry_point=SamgEnv, kwargs={'task': _task})
+    gymnasium.register(id=f'samg_ros/{_task}-v0', entry_point='samg_ros.sim.gym_env:SamgEnv',
+                       kwargs={'task': _task})
