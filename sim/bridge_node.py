@@ -9,6 +9,7 @@ wall clock as a camera and a robot do, whether or not anybody keeps up.
 from __future__ import annotations
 
 import time
+from dataclasses import fields
 from typing import Any, NoReturn
 
 import numpy as np
@@ -16,19 +17,20 @@ from builtin_interfaces.msg import Time
 from rclpy.clock import Clock as RclClock
 from rclpy.clock_type import ClockType
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image, JointState
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, Header
 from std_srvs.srv import SetBool, Trigger
 
 from samg_ros.errors import SamgError
 from samg_ros.nodes import command, qos, time_step
 from samg_ros.nodes.base import PlainNode, run_node
-from samg_ros.nodes.conversions import array_to_image, mask_to_image
+from samg_ros.nodes.camera_topics import CameraTopics
 from samg_ros.nodes.diagnostics import OK, WARN, Diagnostics, Drops, Rate, Report
 from samg_ros.nodes.parameters import declare
 from samg_ros.nodes.signals import leave
 from samg_ros.sim.env import COMPOSITES, SimEnv, SimStep
 from samg_ros.sim.intrinsics import camera_matrix
+from samg_ros.sim.nuisances import Nuisances
 from samg_ros.sim.render import QUALITIES
 
 MODES = ('lockstep', 'realtime')
@@ -65,8 +67,6 @@ class MujocoBridge(PlainNode):
         for name, limits in (('action_low', low), ('action_high', high)):
             self.declare_parameter(name, limits.tolist(), _limits_descriptor(name),
                                    ignore_override=True)
-        self._camera_info = self._make_camera_info()
-
         self.diagnostics = Diagnostics(self, self._env.spec.name)
         self.drops = Drops(self, 'commands')
         self.diagnostics.add('commands', self.drops.report)
@@ -102,6 +102,10 @@ class MujocoBridge(PlainNode):
                          'empty for procedural ones.')
         camera = declare(self, 'camera', '', "Camera of the model, by name or index; empty for the "
                          "task's.")
+        more = declare(self, 'more_cameras', [''], 'Further cameras of the model, by name or '
+                       'index; each publishes under its own name what the main one does under '
+                       'camera/.')
+        self._camera_names = [name for name in more if name]
         return SimEnv(
             task=declare(self, 'task', 'walker_walk', 'Task to simulate.'),
             setting=declare(self, 'setting', 'train', 'Visual setting.'),
@@ -113,25 +117,30 @@ class MujocoBridge(PlainNode):
             composite=declare(self, 'composite', 'segmentation', 'How a video is put behind the '
                               "robot; chroma_key is DMC-GB's green screen.", choices=COMPOSITES),
             videos=videos or None, action_repeat=repeat or None,
-            camera_id=int(camera) if camera.isdigit() else camera or None)
+            camera_id=_camera_id(camera) if camera else None,
+            more_cameras=[_camera_id(name) for name in self._camera_names],
+            nuisances={field.name: declare(
+                self, f'nuisances.{field.name}', 0.0, f'Strength of the nuisance {field.name}, see '
+                'docs/simulation.md.', between=(0.0, 1.0)) for field in fields(Nuisances)})
 
-    def _make_camera_info(self) -> CameraInfo:
+    def _make_camera(self, index: int, name: str, frame_id: str, jpeg_quality: int,
+                     ) -> CameraTopics:
         env = self._env
-        matrix = camera_matrix(env.model, env.camera_id, env.height, env.width)
-        info = CameraInfo(height=env.height, width=env.width, distortion_model='plumb_bob')
-        info.d = [0.0] * 5
-        info.k = matrix.reshape(-1)
-        info.r = np.eye(3).reshape(-1)
-        info.p = np.hstack([matrix, np.zeros((3, 1))]).reshape(-1)
-        return info
+        matrix = camera_matrix(env.model, env.camera_ids[index], env.height, env.width)
+        return CameraTopics(self, self.diagnostics, name, frame_id, matrix, env.height, env.width,
+                            jpeg_quality)
 
     def _make_topics(self) -> None:
         def publisher(message_type: Any, topic: str) -> Any:
             return qos.publisher(self, self.diagnostics, message_type, topic, qos.reliable())
 
-        self._image = publisher(Image, 'camera/image_raw')
-        self._info = publisher(CameraInfo, 'camera/camera_info')
-        self._truth = publisher(Image, 'camera/segmentation')
+        quality = declare(self, 'jpeg_quality', 90, 'Of the compressed images.', between=(1, 100))
+        # A camera that is called by its index needs a name that may stand in a topic.
+        names = [('camera', self._frame_id), *(
+            (name, f'{name}_optical') for name in (
+                f'camera_{name}' if name.isdigit() else name for name in self._camera_names))]
+        self._cameras = [self._make_camera(index, *name, quality)
+                         for index, name in enumerate(names)]
         self._joints = publisher(JointState, 'joint_states')
         self._time_step = publisher(Float64MultiArray, 'time_step')
         self._clock_topic = publisher(Clock, '/clock') if self.lockstep else None
@@ -184,7 +193,7 @@ class MujocoBridge(PlainNode):
     def _advance(self, action: np.ndarray) -> None:
         """Step, or begin the next episode after the last step, as dm_env does."""
         self._answered = True
-        self._env.truth = qos.is_wanted(self._truth)
+        self._env.truth = any(camera.truth_is_wanted for camera in self._cameras)
         try:
             step = self._env.reset() if self._step.last else self._env.step(action)
         except SamgError as error:
@@ -207,7 +216,7 @@ class MujocoBridge(PlainNode):
             stamp = Time(sec=sec, nanosec=nanosec)
         else:
             stamp = self.get_clock().now().to_msg()
-        self._header = Header(stamp=stamp, frame_id=self._frame_id)
+        self._stamp = stamp
         self._repeat_s = self._timeout_s if self._answered else _FIRST_REPEAT_S
         self._silent = False
         self._echoes_due, self._shown = max(0, self._shown - 1), 0
@@ -216,25 +225,21 @@ class MujocoBridge(PlainNode):
 
     def _publish(self) -> None:
         """Publish the present frame, the image last so that the rest is there when it comes."""
-        step, header = self._step, self._header
+        step, stamp = self._step, self._stamp
         self._shown += 1
         self._shown_at = time.monotonic()
         if self._clock_topic is not None and qos.is_wanted(self._clock_topic):
-            self._clock_topic.publish(Clock(clock=header.stamp))
+            self._clock_topic.publish(Clock(clock=stamp))
         self._time_step.publish(time_step.to_message(time_step.StepInfo(
-            stamp_sec=header.stamp.sec, stamp_nanosec=header.stamp.nanosec, time_ns=step.time_ns,
+            stamp_sec=stamp.sec, stamp_nanosec=stamp.nanosec, time_ns=step.time_ns,
             reward=step.reward, discount=step.discount, step_type=step.step_type,
             step_index=step.step_index, frame_index=self.frame_index)))
         if qos.is_wanted(self._joints):
             self._joints.publish(JointState(
-                header=Header(stamp=header.stamp), name=list(step.joint_names),
+                header=Header(stamp=stamp), name=list(step.joint_names),
                 position=step.joint_positions.tolist(), velocity=step.joint_velocities.tolist()))
-        if step.mask is not None and qos.is_wanted(self._truth):
-            self._truth.publish(mask_to_image(step.mask, header))
-        if qos.is_wanted(self._info):
-            self._camera_info.header = header
-            self._info.publish(self._camera_info)
-        self._image.publish(array_to_image(step.frame, header))
+        for topics, view in reversed([*zip(self._cameras, step.views, strict=True)]):
+            topics.publish(stamp, view.frame, view.mask)
 
     def _repeat_if_silent(self) -> None:
         """Publish the frame again: whoever answers may have started late or been restarted."""
@@ -278,6 +283,10 @@ class MujocoBridge(PlainNode):
         if self._silent:
             return Report(WARN, f'frame {self.frame_index} waits for a command', values)
         return Report(OK, 'running', values)
+
+
+def _camera_id(name: str) -> int | str:
+    return int(name) if name.isdigit() else name
 
 
 def _limits_descriptor(name: str) -> Any:

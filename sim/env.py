@@ -7,15 +7,18 @@ the same seed and actions give the same frames everywhere, bit for bit.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from samg_ros.errors import CommandError, ConfigError, VideoError
 from samg_ros.sim.chroma_key import SCREEN, is_screen
 from samg_ros.sim.colours import ColourList
+from samg_ros.sim.nuisances import Disturbance, Nuisances
 from samg_ros.sim.render import FIRST_PART, FLOOR, Renderer, SceneLabels, scene_labels
 from samg_ros.sim.settings import composite, get_setting
 from samg_ros.sim.tasks import TaskSpec, get_task, load_simulation
@@ -28,9 +31,8 @@ COMPOSITES = ('segmentation', 'chroma_key')
 """Ways to put a video behind the robot."""
 
 
-@dataclass(frozen=True, eq=False)
-class SimStep:
-    """What the environment shows after a reset or a step."""
+class View(NamedTuple):
+    """What one camera shows."""
 
     frame: np.ndarray
     """(H, W, 3) uint8 RGB."""
@@ -38,6 +40,14 @@ class SimStep:
     """(H, W) bool, true on the object; None when the environment keeps no truth."""
     parts: np.ndarray | None
     """(H, W) uint8, 0 for background and i for the task's i-th part; None as above."""
+
+
+@dataclass(frozen=True, eq=False)
+class SimStep:
+    """What the environment shows after a reset or a step."""
+
+    views: tuple[View, ...]
+    """What the cameras show, the task's own first."""
     reward: float
     """Summed over the action repeat; 0 at a reset."""
     discount: float
@@ -55,6 +65,21 @@ class SimStep:
     """(J,) float64, per second."""
     success: bool | None
     """Whether the task is solved right now; None for tasks that only know rewards."""
+
+    @property
+    def frame(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB of the first camera."""
+        return self.views[0].frame
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        """(H, W) bool of the first camera, see `View`."""
+        return self.views[0].mask
+
+    @property
+    def parts(self) -> np.ndarray | None:
+        """(H, W) uint8 of the first camera, see `View`."""
+        return self.views[0].parts
 
     @property
     def first(self) -> bool:
@@ -80,9 +105,12 @@ class SimEnv:
             drawn ones.
         action_repeat: control steps per agent step; None takes the task's.
         camera_id: None takes the task's.
+        more_cameras: further cameras to render at every step, each in `SimStep.views`.
+        nuisances: strengths of further disturbances, see `nuisances.Nuisances`; by name.
         composite: how the settings with a video put it in: `segmentation`, exactly behind the
             robot, or `chroma_key`, DMC-GB's green screen, see `chroma_key`.
         truth: false leaves out the true mask, and the time it takes. May be changed at any time.
+        control: what actions mean: `action`, the task's own, or `position`, joint positions.
 
     Raises:
         UnknownTaskError: if no task has that name.
@@ -95,8 +123,11 @@ class SimEnv:
                  height: int = 84, width: int = 84, quality: str = 'fast',
                  videos: str | Path | None = None, action_repeat: int | None = None,
                  camera_id: int | str | None = None, truth: bool = True,
-                 colours: str | Path | None = None, composite: str = 'segmentation') -> None:
-        self.spec: TaskSpec = get_task(task)
+                 colours: str | Path | None = None, composite: str = 'segmentation',
+                 more_cameras: Sequence[int | str] = (),
+                 nuisances: Nuisances | Mapping[str, float] | None = None,
+                 control: str = 'action') -> None:
+        self.spec: TaskSpec = get_task(task).controlled_by(control)
         self.setting = get_setting(setting)
         self.action_repeat = self.spec.action_repeat if action_repeat is None else action_repeat
         if self.action_repeat < 1:
@@ -105,7 +136,9 @@ class SimEnv:
         if composite not in COMPOSITES:
             raise ConfigError(f"composite '{composite}' is not one of {', '.join(COMPOSITES)}")
         self._screen = self.setting.has_video and composite == 'chroma_key'
-        self.camera_id = self.spec.camera_id if camera_id is None else camera_id
+        self.camera_ids = (self.spec.camera_id if camera_id is None else camera_id, *more_cameras)
+        strengths = Nuisances.of(nuisances)
+        self._disturbance = Disturbance(strengths, seed) if strengths else None
         self._backgrounds: Backgrounds | None = None
         if self.setting.has_video:
             self._backgrounds = make_backgrounds(videos, height, width, seed)
@@ -125,6 +158,11 @@ class SimEnv:
     def action_spec(self) -> tuple[np.ndarray, np.ndarray]:
         """Lowest and highest action, each (A,) float64."""
         return self._simulation.action_low.copy(), self._simulation.action_high.copy()
+
+    @property
+    def resting_action(self) -> np.ndarray:
+        """Action that asks for no movement in the present state, (A,) float64."""
+        return self._simulation.resting_action.copy()
 
     @property
     def control_period_ns(self) -> int:
@@ -159,6 +197,8 @@ class SimEnv:
                 self._backgrounds.seed(seed)
             if self._colours is not None:
                 self._colours.seed(seed)
+            if self._disturbance is not None:
+                self._disturbance.seed(seed)
         self._simulation.reset()
         if self._renderer is None or self._renderer.model is not self._simulation.model:
             self._make_renderer()
@@ -168,6 +208,8 @@ class SimEnv:
             self._renderer.upload_textures()
         if self._backgrounds is not None:
             self._backgrounds.next_video()
+        if self._disturbance is not None:
+            self._disturbance.next_episode()
         self._step_index = self._control_steps = 0
         self._running = True
         self._time_ns += self.control_period_ns
@@ -226,35 +268,56 @@ class SimEnv:
         model = self._simulation.model
         if self._screen:
             self._simulation.paint_screen(SCREEN, FLOOR in self.setting.replaced)
-        self._renderer = Renderer(model, self._simulation.data, camera_id=self.camera_id,
+        self._renderer = Renderer(model, self._simulation.data, camera_id=self.camera_ids[0],
+                                  more_cameras=self.camera_ids[1:],
                                   height=self.height, width=self.width, quality=self.quality,
                                   multisample=self._screen or not self.setting.has_video)
         self._labels: SceneLabels = scene_labels(model, self.spec)
         joints = np.flatnonzero(np.isin(model.jnt_type, (int(mujoco.mjtJoint.mjJNT_HINGE),
                                                          int(mujoco.mjtJoint.mjJNT_SLIDE))))
         self._joint_names = tuple(
-            mujoco.mj_id2name(model, mujoco.mjtObj.mjOBJ_JOINT, joint) or f'joint_{joint}'
+            _joint_name(mujoco.mj_id2name(model, mujoco.mjtObj.mjOBJ_JOINT, joint), joint)
             for joint in joints.tolist())
         self._position_at = model.jnt_qposadr[joints]
         self._velocity_at = model.jnt_dofadr[joints]
 
     def _observe(self, reward: float, discount: float, step_type: int) -> SimStep:
+        background = None if self._backgrounds is None else self._backgrounds.frame(
+            self._step_index)
+        views = tuple(self._view(camera, background) for camera in range(len(self.camera_ids)))
+        data = self._simulation.data
+        return SimStep(views, reward, discount, step_type, self._step_index,
+                       self._time_ns, self._joint_names, data.qpos[self._position_at],
+                       data.qvel[self._velocity_at], self._simulation.success)
+
+    def _view(self, camera: int, background: np.ndarray | None) -> View:
         assert self._renderer is not None
-        by_label = self._backgrounds is not None and not self._screen
-        frame, labels = self._renderer.render(self._labels if self.truth or by_label else None,
-                                              sky=not by_label)
-        mask = parts = None
-        if self._backgrounds is not None:
-            background = self._backgrounds.frame(self._step_index)
+        by_label = background is not None and not self._screen
+        disturbance, change_scene, textured = self._disturbance, None, False
+        if disturbance is not None:
+            textured = disturbance.textured
+            change_scene = functools.partial(
+                disturbance.change_scene, centre=self._simulation.data.subtree_com[0],
+                step=self._step_index)
+        wanted = self._labels if self.truth or by_label or textured else None
+        rendering = self._renderer.render(wanted, sky=not by_label, camera=camera,
+                                          change_scene=change_scene, surface=textured)
+        frame, labels = rendering.frame, rendering.labels
+        if background is not None:
             if self._screen:
                 np.copyto(frame, background, where=is_screen(frame)[:, :, None])
             else:
                 assert labels is not None
                 composite(frame, labels, self.setting.replaced, background)
-        if labels is not None and self.truth:
-            mask = labels >= FIRST_PART
-            parts = np.where(mask, labels - (FIRST_PART - 1), 0).astype(np.uint8)
-        data = self._simulation.data
-        return SimStep(frame, mask, parts, reward, discount, step_type, self._step_index,
-                       self._time_ns, self._joint_names, data.qpos[self._position_at],
-                       data.qvel[self._velocity_at], self._simulation.success)
+        if disturbance is not None:
+            disturbance.paint_body(rendering, self._renderer.scene)
+            frame = disturbance.change_picture(frame)
+        if labels is None or not self.truth:
+            return View(frame, None, None)
+        mask = labels >= FIRST_PART
+        return View(frame, mask, np.where(mask, labels - (FIRST_PART - 1), 0).astype(np.uint8))
+
+
+def _joint_name(name: str | None, joint: int) -> str:
+    """Return a joint's name as a robot description has it: without dm_control's scopes."""
+    return (name or '').rpartition('/')[2] or f'joint_{joint}'

@@ -7,7 +7,7 @@ given; the true mask is always in `info['mask']`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from samg_ros.errors import ConfigError
 from samg_ros.observation import ObservationSpec, Observer
 from samg_ros.sim.env import SimEnv, SimStep
+from samg_ros.sim.nuisances import Nuisances
 from samg_ros.sim.tasks import task_names
 
 Masks = Callable[[np.ndarray], np.ndarray]
@@ -29,7 +30,7 @@ class SamgEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
     Observation: a dict with 'pixels', the camera frame (H, W, 3) uint8; or, with an observation
     spec, 'pixels' (3 * frame_stack, size, size) uint8 and 'proprioception' if the spec has joints.
     Action: (A,) float32 within the task's range.
-    Info: 'mask' (H, W) bool, 'parts' (H, W) uint8, 'frame' (H, W, 3) uint8, 'step_type',
+    Info: 'mask' (H, W) bool, 'parts' (H, W) uint8, 'frame' (H, W, 3) uint8, 'views', 'step_type',
     'step_index', 'discount', 'joint_positions', 'joint_velocities', and 'success' bool in tasks
     that know it.
     An episode that ends with discount 0 has terminated, any other was truncated.
@@ -44,6 +45,9 @@ class SamgEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         composite: `segmentation` or `chroma_key`, see `SimEnv`.
         action_repeat: None takes the task's.
         camera_id: None takes the task's.
+        more_cameras: further cameras; info['views'] holds a `sim.env.View` of each, the main
+            camera's first.
+        nuisances: strengths of disturbances by name, see `sim.nuisances.Nuisances`.
         observation_spec: what the policy sees; None for raw frames.
         masker: a fitted masker, for a spec whose source is 'masked'.
         render_mode: None or 'rgb_array'.
@@ -59,7 +63,9 @@ class SamgEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
                  width: int = 84, quality: str = 'fast', videos: str | Path | None = None,
                  action_repeat: int | None = None, camera_id: int | str | None = None,
                  observation_spec: ObservationSpec | None = None, masker: Masks | None = None,
-                 render_mode: str | None = None, composite: str = 'segmentation') -> None:
+                 render_mode: str | None = None, composite: str = 'segmentation',
+                 more_cameras: Sequence[int | str] = (),
+                 nuisances: Nuisances | Mapping[str, float] | None = None) -> None:
         if observation_spec is not None and observation_spec.source == 'masked' and masker is None:
             raise ConfigError("the observation spec has source 'masked' but no masker is given; "
                               "give a fitted Masker, or source 'truth' or 'raw'")
@@ -67,7 +73,7 @@ class SamgEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
             raise ConfigError(f"render_mode '{render_mode}' is not known; use 'rgb_array' or None")
         self.sim = SimEnv(task, setting, height=height, width=width, quality=quality,
                           videos=videos, action_repeat=action_repeat, camera_id=camera_id,
-                          composite=composite)
+                          composite=composite, more_cameras=more_cameras, nuisances=nuisances)
         self.sim_step: SimStep | None = None
         self.render_mode = render_mode
         self.metadata = {'render_modes': ['rgb_array'],
@@ -125,6 +131,7 @@ class SamgEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
     def _observe(self, step: SimStep) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         self.sim_step = step
         info = {'mask': step.mask, 'parts': step.parts, 'frame': step.frame,
+                'views': step.views,
                 'step_type': step.step_type, 'step_index': step.step_index,
                 'discount': step.discount, 'joint_positions': step.joint_positions,
                 'joint_velocities': step.joint_velocities}

@@ -63,8 +63,8 @@ def render_reference(task: str, height: int = 84, width: int = 84, seed: int = 0
     assert step.mask is not None and step.parts is not None
     if not step.mask.any():
         raise EmptyMaskError(f"the object of '{task}' is not in view of camera "
-                             f'{env.spec.camera_id if camera_id is None else camera_id} in any of '
-                             f'{CANDIDATES} initial poses; give another camera or seed')
+                             f'{env.camera_ids[0]} in any of {CANDIDATES} initial poses; '
+                             'give another camera or seed')
     parts = [step.parts == part for part in range(1, count + 1)] if count > 1 else []
     return Reference(step.frame, step.mask, tuple(part for part in parts if part.any()),
                      np.asarray(points, dtype=np.float64).reshape(-1, 2),

@@ -12,8 +12,9 @@ from __future__ import annotations
 import atexit
 import fnmatch
 import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,6 +68,7 @@ def scene_labels(model: Any, spec: TaskSpec) -> SceneLabels:
 
     geom_names = names(mujoco.mjtObj.mjOBJ_GEOM, model.ngeom)
     body_names = names(mujoco.mjtObj.mjOBJ_BODY, model.nbody)
+    site_names = names(mujoco.mjtObj.mjOBJ_SITE, model.nsite)
     geom = np.full(model.ngeom, OTHER, dtype=np.uint8)
     site = np.full(model.nsite, OTHER, dtype=np.uint8)
     for name in spec.floor_geoms:
@@ -81,16 +83,52 @@ def scene_labels(model: Any, spec: TaskSpec) -> SceneLabels:
         geom[inside[model.geom_bodyid]] = label
         site[inside[model.site_bodyid]] = label
         geom[matches(geoms, geom_names, 'geom')] = label
+    for label, part in enumerate(spec.parts, start=FIRST_PART):
+        site[matches(part.sites, site_names, 'site')] = label
     return SceneLabels(geom, site)
 
 
+class Rendering(NamedTuple):
+    """One view of one state."""
+
+    frame: np.ndarray
+    """(H, W, 3) uint8 RGB."""
+    labels: np.ndarray | None = None
+    """(H, W) uint8; None without labels."""
+    geoms: np.ndarray | None = None
+    """(H, W) int32, which geom of `Renderer.scene` shows; None unless asked for."""
+    depth: np.ndarray | None = None
+    """(H, W) float32 as OpenGL has it, 0 near and 1 far; None unless asked for."""
+
+
+class Eye(NamedTuple):
+    """The camera of a scene; its right is forward x up."""
+
+    position: np.ndarray
+    """(3,) metres."""
+    forward: np.ndarray
+    """(3,)"""
+    up: np.ndarray
+    """(3,)"""
+    half_height: float
+    """Of the picture, in units of the distance."""
+
+
+def scene_eye(scene: Any) -> Eye:
+    """Return where a `mujoco.MjvScene` is seen from: the middle of its two stereo cameras."""
+    left, right = scene.camera
+    return Eye((np.array(left.pos, float) + right.pos) / 2, np.array(left.forward, float),
+               np.array(left.up, float), left.frustum_top / left.frustum_near)
+
+
 class Renderer:
-    """Renders one camera of one model; any thread may call it, one at a time.
+    """Renders cameras of one model; any thread may call it, one at a time.
 
     Args:
         model: `mujoco.MjModel`.
         data: `mujoco.MjData`.
         camera_id: camera of the model, by index or name; -1 is the free camera.
+        more_cameras: further ones.
         height: pixels.
         width: pixels.
         quality: `paper` or `fast`.
@@ -102,7 +140,8 @@ class Renderer:
     """
 
     def __init__(self, model: Any, data: Any, *, camera_id: int | str, height: int, width: int,
-                 quality: str = 'fast', multisample: bool = True) -> None:
+                 quality: str = 'fast', multisample: bool = True,
+                 more_cameras: Sequence[int | str] = ()) -> None:
         prepare_gl()
         import mujoco
 
@@ -111,47 +150,36 @@ class Renderer:
         if height < 1 or width < 1:
             raise ConfigError(f'a frame of {height} x {width} pixels cannot be rendered; '
                               'both must be at least 1')
-        if isinstance(camera_id, str):
-            index = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, camera_id)
-        else:
-            index = camera_id
-        if not -1 <= index < model.ncam or (isinstance(camera_id, str) and index < 0):
-            raise ConfigError(f"the model has no camera '{camera_id}'; it has {model.ncam}")
         self.model, self.data = model, data
         self._fast = quality == 'fast'
         self._multisample = multisample and not self._fast
         self._option = mujoco.MjvOption()
         self._option.flags[mujoco.mjtVisFlag.mjVIS_RANGEFINDER] = False  # as dm_control does
         self._perturb = mujoco.MjvPerturb()
-        self._camera = mujoco.MjvCamera()
-        if index == -1:
-            self._camera.type = mujoco.mjtCamera.mjCAMERA_FREE
-            mujoco.mjv_defaultFreeCamera(model, self._camera)
-        else:
-            self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
-            self._camera.fixedcamid = index
-        self._scene = mujoco.MjvScene(model, _MAX_SCENE_GEOMS)
+        self._cameras = [_camera(model, wanted) for wanted in (camera_id, *more_cameras)]
+        self.scene = mujoco.MjvScene(model, _MAX_SCENE_GEOMS)
         flags = mujoco.mjtRndFlag
         if self._fast:
-            self._scene.flags[flags.mjRND_SHADOW] = False
-            self._scene.flags[flags.mjRND_REFLECTION] = False
+            self.scene.flags[flags.mjRND_SHADOW] = False
+            self.scene.flags[flags.mjRND_REFLECTION] = False
         self._rect = mujoco.MjrRect(0, 0, width, height)
         self._rgb = np.empty((height, width, 3), dtype=np.uint8)
         self._contexts: tuple[Any, Any] | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
 
-    def render(self, labels: SceneLabels | None = None, *, sky: bool = True,
-               ) -> tuple[np.ndarray, np.ndarray | None]:
+    def render(self, labels: SceneLabels | None = None, *, sky: bool = True, camera: int = 0,
+               change_scene: Callable[[Any], None] | None = None, surface: bool = False,
+               ) -> Rendering:
         """Render the present state.
 
         Args:
             labels: what to paint in the label image; None leaves that pass out.
             sky: false leaves the sky black, which is quicker, for callers that replace it.
-
-        Returns:
-            Frame (H, W, 3) uint8 RGB, and label image (H, W) uint8 or None.
+            camera: 0 for `camera_id`, i for the i-th of `more_cameras`.
+            change_scene: called with the scene before it is drawn.
+            surface: give geoms and depth as well, which needs labels.
         """
-        return call_on_render_thread(self._render, labels, sky)
+        return call_on_render_thread(self._render, labels, sky, camera, change_scene, surface)
 
     def upload_textures(self) -> None:
         """Give the GPU the model's textures again, after they were changed."""
@@ -181,38 +209,49 @@ class Renderer:
         atexit.register(_close_at_exit, weakref.ref(self))  # runs before dm_control's own hook
         return contexts
 
-    def _render(self, labels: SceneLabels | None, sky: bool,
-                ) -> tuple[np.ndarray, np.ndarray | None]:
+    def _render(self, labels: SceneLabels | None, sky: bool, camera: int,
+                change_scene: Callable[[Any], None] | None, surface: bool) -> Rendering:
         import mujoco
         if self._contexts is None:
             self._contexts = self._make_contexts()
         gl, context = self._contexts
-        flags, scene = mujoco.mjtRndFlag, self._scene
-        mujoco.mjv_updateScene(self.model, self.data, self._option, self._perturb, self._camera,
-                               mujoco.mjtCatBit.mjCAT_ALL, scene)
+        flags, scene = mujoco.mjtRndFlag, self.scene
+        mujoco.mjv_updateScene(self.model, self.data, self._option, self._perturb,
+                               self._cameras[camera], mujoco.mjtCatBit.mjCAT_ALL, scene)
+        if change_scene is not None:
+            change_scene(scene)
         with gl.make_current():
             scene.flags[flags.mjRND_SKYBOX] = sky
             mujoco.mjr_render(self._rect, scene, context)
             mujoco.mjr_readPixels(self._rgb, None, self._rect, context)
             frame = self._rgb[::-1].copy()  # OpenGL's first row is the bottom one
             if labels is None:
-                return frame, None
+                return Rendering(frame)
             self._paint_labels(labels)
+            depth = np.empty(self._rgb.shape[:2], dtype=np.float32) if surface else None
             scene.flags[flags.mjRND_SEGMENT] = scene.flags[flags.mjRND_IDCOLOR] = True
             mujoco.mjr_render(self._rect, scene, context)
             scene.flags[flags.mjRND_SEGMENT] = scene.flags[flags.mjRND_IDCOLOR] = False
-            mujoco.mjr_readPixels(self._rgb, None, self._rect, context)
-        return frame, self._rgb[::-1, :, 0].copy()
+            mujoco.mjr_readPixels(self._rgb, depth, self._rect, context)
+        painted = self._rgb[::-1]
+        if depth is None:
+            return Rendering(frame, painted[:, :, 0].copy())
+        geoms = painted[:, :, 1] + painted[:, :, 2].astype(np.int32) * 256
+        return Rendering(frame, painted[:, :, 0].copy(), geoms, depth[::-1])
 
     def _paint_labels(self, labels: SceneLabels) -> None:
-        """Make each geom's segmentation id its label: MuJoCo then paints colour (id + 1, 0, 0)."""
+        """Make MuJoCo paint each geom's label in red, and which geom it is in green and blue.
+
+        It paints the segmentation id plus one, with red for its lowest byte.
+        """
         import mujoco
         kinds = {int(mujoco.mjtObj.mjOBJ_GEOM): labels.geom, int(mujoco.mjtObj.mjOBJ_SITE):
                  labels.site}
-        for i in range(self._scene.ngeom):
-            geom = self._scene.geoms[i]
+        for i in range(self.scene.ngeom):
+            geom = self.scene.geoms[i]
             table = kinds.get(geom.objtype)
-            geom.segid = int(OTHER if table is None else table[geom.objid]) - 1
+            label = int(OTHER if table is None else table[geom.objid])
+            geom.segid = label + 256 * i - 1
 
     def _upload_textures(self) -> None:
         import mujoco
@@ -221,6 +260,23 @@ class Renderer:
         with gl.make_current():
             for texture in range(self.model.ntex):
                 mujoco.mjr_uploadTexture(self.model, context, texture)
+
+
+def _camera(model: Any, camera_id: int | str) -> Any:
+    """Return the `mujoco.MjvCamera` of a camera of the model."""
+    import mujoco
+    index = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, camera_id) \
+        if isinstance(camera_id, str) else camera_id
+    if not -1 <= index < model.ncam or (isinstance(camera_id, str) and index < 0):
+        raise ConfigError(f"the model has no camera '{camera_id}'; it has {model.ncam}")
+    camera = mujoco.MjvCamera()
+    if index == -1:
+        camera.type = mujoco.mjtCamera.mjCAMERA_FREE
+        mujoco.mjv_defaultFreeCamera(model, camera)
+    else:
+        camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        camera.fixedcamid = index
+    return camera
 
 
 def _close_at_exit(renderer: weakref.ref[Renderer]) -> None:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from samg_ros.errors import EncodingError, InvalidInputError
 
 if TYPE_CHECKING:
-    from sensor_msgs.msg import Image
+    from sensor_msgs.msg import CompressedImage, Image
     from std_msgs.msg import Header
 
 Pixels = npt.NDArray[np.uint8]
@@ -113,6 +113,25 @@ def mask_to_image(mask: npt.NDArray[np.bool_], header: Header) -> Image:
         header: used as it is.
     """
     return array_to_image(mask.view(np.uint8) * np.uint8(255), header, 'mono8')
+
+
+def array_to_compressed(pixels: Pixels, header: Header, quality: int) -> CompressedImage:
+    """Return a JPEG message with these pixels, as image_transport's compressed topics carry it.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        header: used as it is.
+        quality: of the JPEG, 1 to 100.
+    """
+    import cv2
+    from sensor_msgs.msg import CompressedImage
+
+    _, encoded = cv2.imencode('.jpg', pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    message = CompressedImage(header=header, format='rgb8; jpeg compressed bgr8')
+    data = array.array('B')
+    data.frombytes(encoded.data.cast('B'))
+    message.data = data
+    return message
 
 
 def image_to_mask(message: Image) -> npt.NDArray[np.bool_]:

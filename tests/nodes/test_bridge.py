@@ -2,10 +2,11 @@
 import math
 import time
 
+import cv2
 import numpy as np
 import pytest
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image, JointState
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
@@ -15,6 +16,7 @@ from samg_ros.nodes.conversions import image_to_mask, image_to_rgb
 from samg_ros.nodes.pairing import stamp_of
 from samg_ros.sim.bridge_node import MujocoBridge
 from samg_ros.sim.env import SimEnv
+from samg_ros.sim.intrinsics import camera_matrix
 
 TASK = 'cartpole_swingup'
 
@@ -60,13 +62,53 @@ def test_lockstep_steps_once_per_command_and_then_waits(graph):
     assert driver.frames()[1].step_type == time_step.MID
 
 
+def test_every_camera_publishes_its_own_pictures_under_its_name(graph):
+    topics = ('side', 'camera_0')
+    images, infos, truths = ({name: graph.listen(kind, f'{name}/{topic}') for name in topics}
+                             for kind, topic in ((Image, 'image_raw'), (CameraInfo, 'camera_info'),
+                                                 (Image, 'segmentation')))
+    driver = Driver(graph, task='walker_walk', more_cameras=['side', '0'], seed=5)
+    driver.graph.until(lambda: driver.bridge._cameras[1].truth_is_wanted
+                       and driver.bridge._cameras[2].truth_is_wanted)
+    driver.send(np.zeros(6), 0)
+    stamp = driver.wait_for_frame(1) or driver.infos[-1].stamp
+    graph.until(lambda: all(heard and stamp_of(heard[-1]) == stamp for kind in (
+        images, infos, truths) for heard in kind.values()))
+    env = SimEnv('walker_walk', seed=5, more_cameras=('side', 0))
+    env.reset()
+    views = env.step(np.zeros(6)).views
+    for name, view in zip(topics, views[1:], strict=True):
+        assert np.array_equal(image_to_rgb(images[name][-1]), view.frame)
+        assert np.array_equal(image_to_mask(truths[name][-1]), view.mask)
+        assert images[name][-1].header.frame_id == f'{name}_optical'
+    assert infos['side'][-1].k[0] == camera_matrix(env.model, 'side', 84, 84)[0, 0]
+    env.close()
+
+
+def test_jpegs_are_sent_to_those_who_listen(graph):
+    jpegs = graph.listen(CompressedImage, 'camera/image_raw/compressed')
+    driver = Driver(graph)
+    graph.until(lambda: jpegs or driver.send([0.1], driver.infos[-1].frame_index))
+    assert jpegs[-1].format == 'rgb8; jpeg compressed bgr8'
+    raw = next(image for image in driver.images if stamp_of(image) == stamp_of(jpegs[-1]))
+    decoded = cv2.imdecode(np.frombuffer(jpegs[-1].data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+    assert np.abs(decoded.astype(int) - image_to_rgb(raw)).mean() < 5
+
+
+def test_nuisances_are_parameters(graph):
+    driver = Driver(graph, seed=2, **{'nuisances.light': 1.0, 'nuisances.sensor_noise': 0.1})
+    env = SimEnv(TASK, seed=2, nuisances={'light': 1, 'sensor_noise': 0.1})
+    assert np.array_equal(image_to_rgb(driver.images[0]), env.reset().frame)
+    env.close()
+
+
 def test_every_message_of_a_frame_has_its_stamp_and_the_clock_shows_it(graph):
     truths = graph.listen(Image, 'camera/segmentation')
     infos = graph.listen(CameraInfo, 'camera/camera_info')
     joints = graph.listen(JointState, 'joint_states')
     clocks = graph.listen(Clock, '/clock')
     driver = Driver(graph)
-    graph.until(lambda: driver.bridge._truth.get_subscription_count())
+    graph.until(lambda: driver.bridge._cameras[0].truth_is_wanted)
     for index in range(5):
         driver.wait_for_frame(index)
         driver.send([0.1], index)
@@ -228,7 +270,7 @@ def test_lockstep_over_ros_equals_the_environment_bit_for_bit(graph):
     actions = np.random.default_rng(3).uniform(-1, 1, (100, 1))
     driver = Driver(graph, setting='video_hard', seed=5, action_repeat=15)
     truths = graph.listen(Image, 'camera/segmentation')
-    graph.until(lambda: driver.bridge._truth.get_subscription_count())
+    graph.until(lambda: driver.bridge._cameras[0].truth_is_wanted)
     for index, action in enumerate(actions):
         driver.send(action, index)
         driver.wait_for_frame(index + 1)

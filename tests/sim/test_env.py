@@ -16,8 +16,11 @@ def rollout(env: SimEnv, steps: int = 6, seed: int = 7) -> list[SimStep]:
 
 
 def equal(one: SimStep, other: SimStep, but: tuple[str, ...] = ()) -> bool:
-    return all(np.array_equal(getattr(one, field.name), getattr(other, field.name))
-               for field in dataclasses.fields(SimStep) if field.name not in but)
+    names = {field.name for field in dataclasses.fields(SimStep)} - {'views', *but}
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names) and all(
+        np.array_equal(image, image_of_other)
+        for view, view_of_other in zip(one.views, other.views, strict=True)
+        for image, image_of_other in zip(view, view_of_other, strict=True))
 
 
 @pytest.mark.parametrize('setting', SETTINGS)
@@ -157,3 +160,18 @@ def test_wrong_names_are_told_before_anything_is_built() -> None:
         SimEnv('walker_walk', 'video_hrad')
     with pytest.raises(ConfigError, match='action_repeat is 0'):
         SimEnv('walker_walk', action_repeat=0)
+
+
+def test_further_cameras_show_the_same_moment_as_environments_of_their_own() -> None:
+    both = SimEnv('quadruped_walk', 'video_hard', seed=3, more_cameras=(0, 'y'))
+    assert both.camera_ids == (2, 0, 'y')
+    for camera, shown in enumerate(rollout(both, 3)[-1].views):
+        one = SimEnv('quadruped_walk', 'video_hard', seed=3, camera_id=both.camera_ids[camera])
+        assert all(map(np.array_equal, shown, rollout(one, 3)[-1].views[0]))
+        one.close()
+    both.close()
+
+
+def test_an_unknown_further_camera_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="no camera 'nose'"):
+        SimEnv('walker_walk', more_cameras=('nose',))

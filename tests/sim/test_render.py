@@ -74,7 +74,7 @@ def test_the_object_of_cartpole_is_cart_and_pole_but_not_the_rail() -> None:
 def test_in_fast_quality_every_pixel_of_the_object_shows_the_object() -> None:
     spec, simulation = start('walker_walk')
     ours = renderer(spec, simulation)
-    frame, labels = ours.render(scene_labels(simulation.model, spec), sky=False)
+    frame, labels, *_ = ours.render(scene_labels(simulation.model, spec), sky=False)
     assert labels is not None
     assert np.array_equal(frame.any(axis=2), labels != SKY)
     ours.close()
