@@ -59,6 +59,10 @@ class AdroitSimulation:
         return self._env.action_space.high.astype(np.float64)
 
     @property
+    def resting_action(self) -> np.ndarray:
+        return (self.action_low + self.action_high) / 2
+
+    @property
     def control_timestep_ns(self) -> int:
         return round(self._env.dt * 1e9)
 

@@ -16,6 +16,7 @@ from samg_ros.errors import SamgError
 from samg_ros.sim.colours import Colour, Colours
 from samg_ros.sim.gl import prepare_gl
 from samg_ros.sim.tasks import Part, TaskSpec
+from samg_ros.sim.textures import repaint
 
 _WALKER_POINTS = ((40.0, 24.0), (23.0, 68.0), (68.0, 57.0))
 
@@ -103,6 +104,10 @@ class SuiteSimulation:
         return self._high
 
     @property
+    def resting_action(self) -> np.ndarray:
+        return (self._low + self._high) / 2
+
+    @property
     def control_timestep_ns(self) -> int:
         return round(self._env.control_timestep() * 1e9)
 
@@ -128,20 +133,14 @@ class SuiteSimulation:
         body = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_MATERIAL, 'self')
         model.mat_rgba[body, :3] = colours.body
         first, second = colours.floor
-        self._paint('grid', _GRID, (first, second, (0.2, 0.3, 0.4)))
-        self._paint('skybox', _SKYBOX, (colours.sky, (0, 0, 0), (1, 1, 1)))
+        repaint(model, 'grid', _GRID, first, second, (0.2, 0.3, 0.4))
+        repaint(model, 'skybox', _SKYBOX, colours.sky, (0, 0, 0), (1, 1, 1))
 
     def paint_screen(self, colour: Colour, floor: bool) -> None:
         """Paint the sky in one colour, with `floor` the floor too."""
-        self._paint('skybox', _SKYBOX, (colour,) * 3)
+        repaint(self.model, 'skybox', _SKYBOX, *(colour,) * 3)
         if floor:
-            self._paint('grid', _GRID, (colour,) * 3)
-
-    def _paint(self, texture: str, xml: str, colours: tuple[Colour, Colour, Colour]) -> None:
-        """Make a texture anew with other colours: first, second and of its marks."""
-        import mujoco
-        painted = mujoco.MjModel.from_xml_string(xml.format(*map(_xml, colours)))
-        _texture_data(self.model, texture)[:] = _texture_data(painted, texture)
+            repaint(self.model, 'grid', _GRID, *(colour,) * 3)
 
     def close(self) -> None:
         self._env.close()
@@ -158,20 +157,6 @@ _SKYBOX = """
            height="800" mark="random" markrgb="{}"/>
 </asset></mujoco>"""
 """The suite's `common/materials.xml` and `common/skybox.xml` but for their colours."""
-
-
-def _xml(colour: Colour) -> str:
-    return ' '.join(map(str, colour))
-
-
-def _texture_data(model: Any, name: str) -> np.ndarray:
-    """Return the bytes of a texture of a `mujoco.MjModel`, as a view."""
-    import mujoco
-    texture = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_TEXTURE, name)
-    size = model.tex_height[texture] * model.tex_width[texture] * model.tex_nchannel[texture]
-    start = model.tex_adr[texture]
-    view: np.ndarray = model.tex_data[start:start + size]
-    return view
 
 
 def load(spec: TaskSpec, seed: int) -> SuiteSimulation:

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a task is, and the list of all of them.
 
-A task family (dm_control, Adroit) is one file that holds its task entries
-and knows how to build their simulations. This module knows only what every family has in common,
-so a new task is one entry in its family's file, and a new family is one file and its name in
-`FAMILIES`.
+A task family (dm_control, Adroit, the arm) is one file that holds its task entries and knows how to
+build their simulations. This module knows only what every family has in common, so a new task is
+one entry in its family's file, and a new family is one file and its name in `FAMILIES`.
 """
 
 from __future__ import annotations
@@ -12,21 +11,25 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from samg_ros.errors import UnknownTaskError
+from samg_ros.errors import ConfigError, UnknownTaskError
 from samg_ros.sim.colours import Colour, Colours
 
-FAMILIES = ('dmcontrol', 'adroit')
+FAMILIES = ('dmcontrol', 'adroit', 'arm')
 """Modules of `samg_ros.sim`, each with a `TASKS` tuple and a `load(spec, seed)` function."""
+
+COMMAND_TOPICS = {'action': 'command', 'position': 'forward_position_controller/commands'}
+"""What a command may mean, and the topic that it comes on: the task's own action, or joint
+positions as for ros2_control's forward_command_controller."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that a policy must see: a group of the model's bodies, geoms or both.
+    """One thing that a policy must see: a group of the model's bodies, geoms and sites.
 
     Names are those of the MuJoCo model, with shell wildcards (`*_foot`). A body stands for the
     geoms and sites attached to it and to every body below it.
@@ -35,6 +38,7 @@ class Part:
     name: str
     bodies: tuple[str, ...] = ()
     geoms: tuple[str, ...] = ()
+    sites: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,26 @@ class TaskSpec:
     """Body whose z axis points up in the pose that people draw; references show that pose."""
     points: tuple[tuple[float, float], ...] = field(default=())
     """Clicked points of the public reference, (x, y) in pixels of an 84 x 84 frame."""
+    controls: tuple[str, ...] = ('action',)
+    """What its commands may mean, of `COMMAND_TOPICS`."""
+    control: str = 'action'
+    """What they mean."""
+
+    @property
+    def command_topic(self) -> str:
+        """Topic that commands come on."""
+        return COMMAND_TOPICS[self.control]
+
+    def controlled_by(self, control: str) -> TaskSpec:
+        """Return the same task with commands of another meaning.
+
+        Raises:
+            ConfigError: if the task does not know them.
+        """
+        if control not in self.controls:
+            raise ConfigError(f"task '{self.name}' has no control '{control}'; "
+                              f'it has {", ".join(self.controls)}')
+        return replace(self, control=control)
 
 
 class Simulation(Protocol):
@@ -88,6 +112,10 @@ class Simulation(Protocol):
 
     @property
     def action_high(self) -> np.ndarray: ...
+
+    @property
+    def resting_action(self) -> np.ndarray:
+        """The action that asks for no movement in the present state."""
 
     @property
     def control_timestep_ns(self) -> int: ...
