@@ -32,6 +32,7 @@ from samg_ros.sim.env import COMPOSITES, SimEnv, SimStep
 from samg_ros.sim.intrinsics import camera_matrix
 from samg_ros.sim.nuisances import Nuisances
 from samg_ros.sim.render import QUALITIES
+from samg_ros.sim.tasks import COMMAND_TOPICS
 
 MODES = ('lockstep', 'realtime')
 _FIRST_REPEAT_S = 0.2
@@ -63,7 +64,6 @@ class MujocoBridge(PlainNode):
         self._env = self._make_env()
         low, high = self._env.action_spec
         self._action_size = len(low)
-        self._resting = (low + high) / 2
         for name, limits in (('action_low', low), ('action_high', high)):
             self.declare_parameter(name, limits.tolist(), _limits_descriptor(name),
                                    ignore_override=True)
@@ -77,7 +77,6 @@ class MujocoBridge(PlainNode):
         self._paused = False
         self._held: command.Command | None = None
         self._shown = self._echoes_due = self._echoes = 0
-        self._latest = self._resting
         self.frame_index = -1
         self._repeats = 0
         self._answered = not self.lockstep
@@ -116,6 +115,9 @@ class MujocoBridge(PlainNode):
                             "dm_control's.", choices=QUALITIES),
             composite=declare(self, 'composite', 'segmentation', 'How a video is put behind the '
                               "robot; chroma_key is DMC-GB's green screen.", choices=COMPOSITES),
+            control=declare(self, 'control', 'action', "What a command is: action, the task's own, "
+                            'or position, joint positions on forward_position_controller/commands.',
+                            choices=tuple(COMMAND_TOPICS)),
             videos=videos or None, action_repeat=repeat or None,
             camera_id=_camera_id(camera) if camera else None,
             more_cameras=[_camera_id(name) for name in self._camera_names],
@@ -144,8 +146,8 @@ class MujocoBridge(PlainNode):
         self._joints = publisher(JointState, 'joint_states')
         self._time_step = publisher(Float64MultiArray, 'time_step')
         self._clock_topic = publisher(Clock, '/clock') if self.lockstep else None
-        qos.subscription(self, self.diagnostics, Float64MultiArray, 'command', self._on_command,
-                         qos.reliable())
+        qos.subscription(self, self.diagnostics, Float64MultiArray,
+                         self._env.spec.command_topic, self._on_command, qos.reliable())
         self.create_service(Trigger, '~/reset', self._on_reset)
         self.create_service(SetBool, '~/set_paused', self._on_set_paused)
 
@@ -210,6 +212,8 @@ class MujocoBridge(PlainNode):
 
     def _publish_new(self, step: SimStep) -> None:
         self._step = step
+        if step.first:
+            self._latest = self._env.resting_action  # nobody has asked for anything yet
         self.frame_index += 1
         if self.lockstep:
             sec, nanosec = divmod(step.time_ns, 10**9)
