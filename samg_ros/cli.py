@@ -52,6 +52,7 @@ VERBS = {
     'run': 'Start a ROS graph in this process: simulator, perception, learning',
     'train': 'Train without ROS, with the same code underneath',
     'eval': 'Measure masks or policies: tables, plots, a report',
+    'bench': 'Measure speed: tables',
     'reference': 'Make or look at the image and mask that say what matters',
 }
 
@@ -62,6 +63,8 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ('train', 'mini'): Command('samg_ros.pretraining.train', 'train the embedded mask model'),
     ('eval', 'masks'): Command('samg_ros.evaluation.masks',
                                "compare masks with the simulator's segmentation"),
+    ('bench', 'sim'): Command('samg_ros.sim.bench',
+                              "time the simulator beside dm_control's pixels wrapper"),
     ('reference', 'render'): Command('samg_ros.sim.reference',
                                      'make a reference from the simulator', 'render'),
     ('reference', 'show'): Command('samg_ros.sim.reference', 'describe a reference', 'show'),
