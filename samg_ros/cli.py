@@ -61,7 +61,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
                                   'train in simulation over ROS 2 topics, in one process'),
     ('train', 'policy'): Command('samg_ros.rl.train', 'train a policy on masked frames'),
     ('train', 'mini'): Command('samg_ros.pretraining.train', 'train the embedded mask model'),
-    ('eval', 'masks'): Command('samg_ros.evaluation.masks',
+    ('eval', 'masks'): Command('samg_ros.evaluation.masks_command',
                                "compare masks with the simulator's segmentation"),
     ('bench', 'sim'): Command('samg_ros.sim.bench',
                               "time the simulator beside dm_control's pixels wrapper"),

@@ -62,6 +62,10 @@ class ConfigError(SamgError, ValueError):
     """A setting in a configuration or on the command line is not usable."""
 
 
+class ReportError(SamgError):
+    """A report cannot be written."""
+
+
 class MissingDependencyError(SamgError):
     """Something that must be installed on this machine is not."""
 

@@ -8,7 +8,7 @@ the same seed and actions give the same frames everywhere, bit for bit.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from samg_ros.errors import CommandError, ConfigError, VideoError
 from samg_ros.sim.chroma_key import SCREEN, is_screen
 from samg_ros.sim.colours import ColourList
 from samg_ros.sim.nuisances import Disturbance, Nuisances
-from samg_ros.sim.render import FIRST_PART, FLOOR, Renderer, SceneLabels, scene_labels
+from samg_ros.sim.render import FIRST_PART, FLOOR, HIDDEN_GROUP, Renderer, SceneLabels, scene_labels
 from samg_ros.sim.settings import composite, get_setting
 from samg_ros.sim.tasks import TaskSpec, get_task, load_simulation
 from samg_ros.sim.videos import Backgrounds, make_backgrounds
@@ -111,6 +111,7 @@ class SimEnv:
             robot, or `chroma_key`, DMC-GB's green screen, see `chroma_key`.
         truth: false leaves out the true mask, and the time it takes. May be changed at any time.
         control: what actions mean: `action`, the task's own, or `position`, joint positions.
+        hide_object: true takes the object out of all pictures, not out of the physics.
 
     Raises:
         UnknownTaskError: if no task has that name.
@@ -126,7 +127,7 @@ class SimEnv:
                  colours: str | Path | None = None, composite: str = 'segmentation',
                  more_cameras: Sequence[int | str] = (),
                  nuisances: Nuisances | Mapping[str, float] | None = None,
-                 control: str = 'action') -> None:
+                 control: str = 'action', hide_object: bool = False) -> None:
         self.spec: TaskSpec = get_task(task).controlled_by(control)
         self.setting = get_setting(setting)
         self.action_repeat = self.spec.action_repeat if action_repeat is None else action_repeat
@@ -137,6 +138,7 @@ class SimEnv:
             raise ConfigError(f"composite '{composite}' is not one of {', '.join(COMPOSITES)}")
         self._screen = self.setting.has_video and composite == 'chroma_key'
         self.camera_ids = (self.spec.camera_id if camera_id is None else camera_id, *more_cameras)
+        self._hide_object = hide_object
         strengths = Nuisances.of(nuisances)
         self._disturbance = Disturbance(strengths, seed) if strengths else None
         self._backgrounds: Backgrounds | None = None
@@ -253,6 +255,21 @@ class SimEnv:
         self._running = not over
         return self._observe(reward, discount, LAST if over else MID)
 
+    def bodies(self) -> np.ndarray:
+        """Return (H, W) uint8, the index of the body that the first camera shows; 0 is the world.
+
+        Left and right ones that differ in nothing but their name's `left` and `right` are one.
+        """
+        assert self._renderer is not None
+        model = self._simulation.model
+        names = [model.body(index).name.replace('left', '').replace('right', '')
+                 for index in range(model.nbody)]
+        twin = np.array([names.index(name) for name in names], dtype=np.uint8)
+        painted = SceneLabels(twin[model.geom_bodyid], twin[model.site_bodyid])
+        shown = self._renderer.render(painted, change_scene=self._change_scene()).labels
+        assert shown is not None
+        return shown
+
     def close(self) -> None:
         """Free the simulation and its OpenGL context."""
         if self._renderer is not None:
@@ -273,6 +290,9 @@ class SimEnv:
                                   height=self.height, width=self.width, quality=self.quality,
                                   multisample=self._screen or not self.setting.has_video)
         self._labels: SceneLabels = scene_labels(model, self.spec)
+        if self._hide_object:
+            model.geom_group[self._labels.geom >= FIRST_PART] = HIDDEN_GROUP
+            model.site_group[self._labels.site >= FIRST_PART] = HIDDEN_GROUP
         joints = np.flatnonzero(np.isin(model.jnt_type, (int(mujoco.mjtJoint.mjJNT_HINGE),
                                                          int(mujoco.mjtJoint.mjJNT_SLIDE))))
         self._joint_names = tuple(
@@ -290,18 +310,21 @@ class SimEnv:
                        self._time_ns, self._joint_names, data.qpos[self._position_at],
                        data.qvel[self._velocity_at], self._simulation.success)
 
+    def _change_scene(self) -> Callable[[Any], None] | None:
+        if self._disturbance is None:
+            return None
+        return functools.partial(self._disturbance.change_scene, step=self._step_index,
+                                 centre=self._simulation.data.subtree_com[0])
+
     def _view(self, camera: int, background: np.ndarray | None) -> View:
         assert self._renderer is not None
         by_label = background is not None and not self._screen
-        disturbance, change_scene, textured = self._disturbance, None, False
-        if disturbance is not None:
-            textured = disturbance.textured
-            change_scene = functools.partial(
-                disturbance.change_scene, centre=self._simulation.data.subtree_com[0],
-                step=self._step_index)
+        disturbance = self._disturbance
+        textured = disturbance is not None and disturbance.textured
         wanted = self._labels if self.truth or by_label or textured else None
         rendering = self._renderer.render(wanted, sky=not by_label, camera=camera,
-                                          change_scene=change_scene, surface=textured)
+                                          change_scene=self._change_scene(),
+                                          surface=textured)
         frame, labels = rendering.frame, rendering.labels
         if background is not None:
             if self._screen:

@@ -79,6 +79,20 @@ class Nuisances:
         return any(getattr(self, field.name) for field in fields(self))
 
 
+def parse_nuisance(text: str) -> tuple[str, float]:
+    """Read `kind=strength` from a command line.
+
+    Raises:
+        ConfigError: if that is not what the text is.
+    """
+    name, _, strength = text.partition('=')
+    try:
+        return name, float(strength)
+    except ValueError:
+        raise ConfigError(f"nuisance '{text}' cannot be read; write KIND=STRENGTH, such as "
+                          'light=0.5') from None
+
+
 class Disturbance:
     """The nuisances of one environment; `next_episode` comes before everything else.
 

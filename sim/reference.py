@@ -17,6 +17,7 @@ import numpy as np
 from samg_ros.errors import ConfigError, EmptyMaskError, SamgError
 from samg_ros.sim.env import SimEnv, SimStep
 from samg_ros.sim.render import QUALITIES
+from samg_ros.sim.tasks import get_task
 
 if TYPE_CHECKING:
     from samg_ros.masking.reference import Reference
@@ -28,10 +29,9 @@ OVERLAY_COLOUR = (255, 40, 160)
 MIN_SHOWN_HEIGHT = 336
 
 
-def render_reference(task: str, height: int = 84, width: int = 84, seed: int = 0,
-                     quality: str = 'fast', points: Sequence[Sequence[float]] = (),
-                     camera_id: int | str | None = None) -> Reference:
-    """Return a reference of a task: its first frame with the object best seen.
+def best_view(task: str, height: int = 84, width: int = 84, seed: int = 0, quality: str = 'fast',
+              camera_id: int | str | None = None) -> tuple[SimStep, np.ndarray]:
+    """Return a task's first frame with the object best seen, and its bodies.
 
     Of some initial poses, it takes the one whose object stands upright (where the task says what
     that means), has every part in view, touches the border least and shows most.
@@ -42,33 +42,90 @@ def render_reference(task: str, height: int = 84, width: int = 84, seed: int = 0
         width: pixels.
         seed: of the initial poses.
         quality: `fast` or `paper`.
+        camera_id: None takes the task's.
+
+    Returns:
+        The step, and (H, W) uint8 of `SimEnv.bodies`.
+
+    Raises:
+        UnknownTaskError: if no task has that name.
+        EmptyMaskError: if the object is never in view.
+    """
+    env = SimEnv(task, seed=seed, height=height, width=width, quality=quality,
+                 camera_id=camera_id)
+    try:
+        count = len(env.spec.parts)
+        candidates = []
+        for _ in range(CANDIDATES):
+            step = env.reset()
+            candidates.append((_fitness(step, _is_upright(env), count), step, env.bodies()))
+        _, step, bodies = max(candidates, key=lambda candidate: candidate[0])
+    finally:
+        env.close()
+    if step.mask is None or not step.mask.any():
+        raise EmptyMaskError(f"the object of '{task}' is not in view of camera "
+                             f'{env.camera_ids[0]} in any of {CANDIDATES} initial poses; '
+                             'give another camera or seed')
+    return step, bodies
+
+
+def render_reference(task: str, height: int = 84, width: int = 84, seed: int = 0,
+                     quality: str = 'fast', points: Sequence[Sequence[float]] = (),
+                     camera_id: int | str | None = None, clicks: int = 0) -> Reference:
+    """Return a reference of a task, from its `best_view`.
+
+    Args:
+        task: as for `best_view`, with the next four.
+        height: pixels.
+        width: pixels.
+        seed: of the initial poses.
+        quality: `fast` or `paper`.
         points: clicked points [x, y] in pixels, to go into the reference.
         camera_id: None takes the task's.
+        clicks: so many further points, see `choose_points`.
 
     Raises:
         UnknownTaskError: if no task has that name.
         EmptyMaskError: if the object is never in view.
         InvalidInputError: if a point lies outside the image.
+        ConfigError: if there are fewer bodies in view than clicks.
     """
     from samg_ros.masking.reference import Reference
 
-    env = SimEnv(task, seed=seed, height=height, width=width, quality=quality,
-                 camera_id=camera_id)
-    try:
-        count = len(env.spec.parts)
-        candidates = [(env.reset(), _is_upright(env)) for _ in range(CANDIDATES)]
-        step, _ = max(candidates, key=lambda shown: _fitness(shown[0], shown[1], count))
-    finally:
-        env.close()
+    step, bodies = best_view(task, height, width, seed, quality, camera_id)
     assert step.mask is not None and step.parts is not None
-    if not step.mask.any():
-        raise EmptyMaskError(f"the object of '{task}' is not in view of camera "
-                             f'{env.camera_ids[0]} in any of {CANDIDATES} initial poses; '
-                             'give another camera or seed')
-    parts = [step.parts == part for part in range(1, count + 1)] if count > 1 else []
-    return Reference(step.frame, step.mask, tuple(part for part in parts if part.any()),
-                     np.asarray(points, dtype=np.float64).reshape(-1, 2),
+    clicked = np.concatenate([np.asarray(points, dtype=np.float64).reshape(-1, 2),
+                              choose_points(bodies, step.mask, clicks)])
+    labels = get_task(task).parts
+    parts = [step.parts == label for label in range(1, len(labels) + 1)] if len(labels) > 1 else []
+    return Reference(step.frame, step.mask, tuple(part for part in parts if part.any()), clicked,
                      f'{task} rendered at {width} x {height}, quality {quality}, seed {seed}')
+
+
+def choose_points(bodies: np.ndarray, mask: np.ndarray, count: int) -> np.ndarray:
+    """Return the points that a person would click: in the middle of the largest bodies in view.
+
+    Args:
+        bodies: (H, W) uint8 of `SimEnv.bodies`.
+        mask: (H, W) bool, the object.
+        count: of points.
+
+    Returns:
+        (count, 2) float64 [x, y] in pixels.
+
+    Raises:
+        ConfigError: if there are fewer bodies in view.
+    """
+    found, sizes = np.unique(bodies[mask], return_counts=True)
+    if count > len(found):
+        raise ConfigError(f'{count} points cannot be put on {len(found)} bodies in view; '
+                          f'ask for at most {len(found)}')
+    points = np.empty((count, 2))
+    for index, body in enumerate(found[np.argsort(-sizes, kind='stable')][:count]):
+        inside = np.pad((bodies == body) & mask, 1).astype(np.uint8)
+        depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)[1:-1, 1:-1]
+        points[index] = np.unravel_index(depth.argmax(), depth.shape)[::-1]
+    return points
 
 
 def _is_upright(env: SimEnv) -> bool:
@@ -145,6 +202,8 @@ def render_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--quality', choices=QUALITIES, default='fast', help='render quality')
     parser.add_argument('--points', type=parse_points, default=[], metavar="'X,Y X,Y'",
                         help='clicked points to store, in pixels')
+    parser.add_argument('--clicks', type=int, default=0, metavar='N',
+                        help='store N more points, in the middle of the largest bodies (0)')
     parser.add_argument('--camera', default=None, help="camera index or name (the task's)")
     parser.add_argument('--seed', type=int, default=0, help='of the pose (0)')
 
@@ -153,7 +212,7 @@ def run_render(args: argparse.Namespace) -> None:
     """Run `samg reference render`."""
     camera = int(args.camera) if args.camera and args.camera.lstrip('-').isdigit() else args.camera
     reference = render_reference(args.task, args.size, args.size, args.seed, args.quality,
-                                 args.points, camera)
+                                 args.points, camera, args.clicks)
     reference.save(args.out)
     _write_image(args.out / 'overlay.png', draw_reference(reference))
     print(describe_reference(reference))

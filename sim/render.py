@@ -33,6 +33,9 @@ QUALITIES = ('fast', 'paper')
 SKY, FLOOR, OTHER, FIRST_PART = 0, 1, 2, 3
 """Values of a label image; part i of a task is `FIRST_PART + i - 1`."""
 
+HIDDEN_GROUP = 5
+"""MuJoCo draws groups 0 to 2 unless told otherwise, so never this one."""
+
 _MAX_SCENE_GEOMS = 2000
 
 
@@ -96,7 +99,7 @@ class Rendering(NamedTuple):
     labels: np.ndarray | None = None
     """(H, W) uint8; None without labels."""
     geoms: np.ndarray | None = None
-    """(H, W) int32, which geom of `Renderer.scene` shows; None unless asked for."""
+    """(H, W) int32, which geom of `Renderer.scene` shows, -1 for none; None unless asked for."""
     depth: np.ndarray | None = None
     """(H, W) float32 as OpenGL has it, 0 near and 1 far; None unless asked for."""
 
@@ -236,7 +239,7 @@ class Renderer:
         painted = self._rgb[::-1]
         if depth is None:
             return Rendering(frame, painted[:, :, 0].copy())
-        geoms = painted[:, :, 1] + painted[:, :, 2].astype(np.int32) * 256
+        geoms = painted[:, :, 1] + painted[:, :, 2].astype(np.int32) * 256 - 1
         return Rendering(frame, painted[:, :, 0].copy(), geoms, depth[::-1])
 
     def _paint_labels(self, labels: SceneLabels) -> None:
@@ -251,7 +254,7 @@ class Renderer:
             geom = self.scene.geoms[i]
             table = kinds.get(geom.objtype)
             label = int(OTHER if table is None else table[geom.objid])
-            geom.segid = label + 256 * i - 1
+            geom.segid = label + 256 * (i + 1) - 1
 
     def _upload_textures(self) -> None:
         import mujoco

@@ -119,6 +119,29 @@ def iou_plot(results: Mapping[str, EpisodeResults]) -> Plot | None:
     return _plot(draw, (3.2, 3.2))
 
 
+def iou_by_setting(groups: Mapping[tuple[str, str], NDArray[np.float64]]) -> Plot:
+    """Plot the mask IoU of frames as boxes, one a task and setting.
+
+    Args:
+        groups: (N,) values by task and setting.
+    """
+    settings = list(dict.fromkeys(setting for _, setting in groups))
+
+    def draw(axes: 'Axes') -> None:
+        for place, ((_, setting), values) in enumerate(groups.items()):
+            colour = _COLOURS[settings.index(setting) % len(_COLOURS)]
+            low, left, middle, right, high = np.percentile(values, (5, 25, 50, 75, 95))
+            axes.plot([low, high], [place, place], color=colour, linewidth=1.5)
+            axes.barh(place, right - left, left=left, height=0.6, color=colour)
+            axes.plot([middle, middle], [place - 0.3, place + 0.3], color='white', linewidth=2)
+        axes.set_yticks(range(len(groups)), [f'{task}, {setting}' for task, setting in groups])
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1)
+        axes.set_xlabel('mask IoU')
+
+    return _plot(draw, (6.4, 0.7 + 0.26 * len(groups)))
+
+
 def enlarged(picture: NDArray[Any]) -> str:
     """Return a frame or mask as a PNG data URI, enlarged without smoothing.
 

@@ -1,23 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One page that shows what a run learned: report.html, with everything in it.
+"""One page that shows what a run learned: report.html, with everything in it."""
 
-The page is opened from wherever it was copied to, often on another machine, so pictures, curves
-and videos are inside the file and nothing is loaded from anywhere.
-"""
-
-import datetime
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from samg_ros import __version__
-from samg_ros.errors import CheckpointError
 from samg_ros.evaluation import pictures
 from samg_ros.evaluation.episodes import EpisodeResults, flatten
+from samg_ros.evaluation.page import write_page
 
 REPORT_NAME = 'report.html'
 """Name of the page in a run folder."""
@@ -51,13 +43,12 @@ def write_report(
         Path of the page.
 
     Raises:
-        CheckpointError: if the page cannot be written.
+        ReportError: if the page cannot be written.
     """
-    path = Path(run_dir) / REPORT_NAME
-    page = _environment().get_template('report.html.j2').render(
+    return write_page(
+        Path(run_dir) / REPORT_NAME,
+        'report.html.j2',
         task=config['task'],
-        version=__version__,
-        date=f'{datetime.datetime.now():%Y-%m-%d %H:%M}',
         tiles=_tiles(results, random, counters),
         curve=pictures.learning_curve(curve, results, random) if curve else None,
         returns=pictures.return_bars(results, random),
@@ -66,24 +57,6 @@ def write_report(
         settings=[_setting(result) for result in results.values()],
         facts=_facts(config, counters, facts or {}),
         source=_SOURCES[config['observation']['source']],
-    )
-    temporary = path.with_suffix('.part')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(page, encoding='utf-8')
-        os.replace(temporary, path)
-    except OSError as error:
-        raise CheckpointError(f'cannot write {path}: {error.strerror}') from error
-    return path.resolve()
-
-
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader('samg_ros.evaluation', 'templates'),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
     )
 
 

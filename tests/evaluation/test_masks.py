@@ -2,72 +2,116 @@
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from samg_ros import cli
-from samg_ros.errors import ConfigError, UnknownTaskError
-from samg_ros.evaluation.masks import (
-    collect_frames,
-    evaluate_masks,
-    find_reference,
-    table,
-    write_worst,
-)
+from samg_ros.errors import ConfigError
+from samg_ros.evaluation.masks import evaluate_masks, table
+from samg_ros.evaluation.masks_command import find_reference
+from samg_ros.evaluation.metrics import mask_iou
+from samg_ros.evaluation.rollouts import Rollouts, collect_frames
 from samg_ros.masking import Masker, MaskerSettings
+from samg_ros.sim.reference import best_view, choose_points, render_reference
+
+SMALL = Rollouts('walker_walk', 'video_hard', 32, seed=1, size=48)
+
+
+def quick_masker(task: str, **options: int) -> Masker:
+    settings = MaskerSettings(fit_weights=False)
+    return Masker.load('mini', settings).fit(render_reference(task, **options))
 
 
 def test_frames_are_varied_and_repeat_with_the_seed() -> None:
-    frames, truths = collect_frames('walker_walk', 'video_hard', 32, seed=1, size=48)
-    again, _ = collect_frames('walker_walk', 'video_hard', 32, seed=1, size=48)
-    assert frames.shape == (32, 48, 48, 3) and truths.shape == (32, 48, 48)
-    assert np.array_equal(frames, again)
-    assert truths.any(axis=(1, 2)).all()
-    assert len(np.unique(truths.reshape(32, -1), axis=0)) == 32
-    backgrounds = frames[[0, 15, 30], 0, 0]
-    assert len(np.unique(backgrounds, axis=0)) == 3
+    frames, again = collect_frames(SMALL), collect_frames(SMALL)
+    assert frames.images.shape == (32, 48, 48, 3) and frames.truths.shape == (32, 48, 48)
+    assert np.array_equal(frames.images, again.images)
+    assert frames.truths.any(axis=(1, 2)).all()
+    assert len(np.unique(frames.truths.reshape(32, -1), axis=0)) == 32
+    assert frames.episodes.tolist() == [0] * 15 + [1] * 15 + [2] * 2
+    assert len(np.unique(frames.images[[0, 15, 30], 0, 0], axis=0)) == 3
 
 
-def test_a_masker_is_scored_against_the_truth(tmp_path: Path) -> None:
-    masker = Masker.load('mini', MaskerSettings(fit_weights=False))
-    result = evaluate_masks(masker, task='cheetah_run', setting='train', frames=12)
-    _, truths = collect_frames('cheetah_run', 'train', 12)
+def test_bodies_are_known_where_the_object_is() -> None:
+    frames = collect_frames(Rollouts('walker_walk', count=3))
+    assert np.array_equal(frames.bodies > 0, frames.truths)
+    assert len(np.unique(frames.bodies)) == 5  # world, torso, thigh, leg, foot
+
+
+def test_a_hidden_object_is_not_in_the_frames() -> None:
+    hidden = collect_frames(Rollouts('walker_walk', count=3, hide_object=True))
+    shown = collect_frames(Rollouts('walker_walk', count=3))
+    assert not hidden.truths.any() and shown.truths.any(axis=(1, 2)).all()
+    beside = ~shown.truths
+    assert np.array_equal(hidden.images[beside], shown.images[beside])
+    assert not np.array_equal(hidden.images, shown.images)
+
+
+def test_a_masker_is_scored_against_the_truth() -> None:
+    frames = collect_frames(Rollouts('cheetah_run', count=12))
+    masker = quick_masker('cheetah_run')
+    result = evaluate_masks(masker, frames)
     row = result.summary()
     assert row['frames'] == len(result.iou) == 12
     assert 0 < row['iou_p5'] <= row['iou_median'] <= 1
     assert row['share_under_half'] == pytest.approx((result.iou < 0.5).mean(), abs=1e-4)
     assert 0 <= row['prompts_on_object'] <= 1 and row['frame_ms'] > 0
+    assert row['clicks_on_body'] is None
+    masks = masker(frames.images)
+    assert row['false_area_mean'] == pytest.approx((masks & ~frames.truths).mean(), abs=1e-3)
+    assert row['steadiness'] == pytest.approx(
+        mask_iou(masks[1:], masks[:-1]).mean()
+        - mask_iou(frames.truths[1:], frames.truths[:-1]).mean(), abs=0.02)
     assert [worst.iou for worst in result.worst] == sorted(result.iou)[:8]
-    for worst in result.worst:
-        assert np.array_equal(worst.truth, truths[worst.index])
-        both, either = (worst.mask & worst.truth).sum(), (worst.mask | worst.truth).sum()
-        assert worst.iou == pytest.approx(both / either)
+    for moment in (*result.worst, *result.typical):
+        assert np.array_equal(moment.truth, frames.truths[moment.index])
+        both, either = (moment.mask & moment.truth).sum(), (moment.mask | moment.truth).sum()
+        assert moment.iou == pytest.approx(both / either)
     assert f'{row["iou_mean"]:.3f}' in table([result]).splitlines()[1]
-    (path,) = write_worst([result], tmp_path)
-    assert cv2.imread(str(path)).shape == (4 * 168, 8 * 168, 3)
+
+
+def test_clicks_are_put_on_different_bodies_and_followed() -> None:
+    step, bodies = best_view('walker_walk')
+    assert step.mask is not None
+    points = choose_points(bodies, step.mask, 3).astype(int)
+    clicked = [int(bodies[y, x]) for x, y in points]
+    assert len(set(clicked)) == 3 and 0 not in clicked
+    frames = collect_frames(Rollouts('walker_walk', count=4))
+    result = evaluate_masks(quick_masker('walker_walk', clicks=3), frames, clicked)
+    assert result.clicks_on_body in [share / 12 for share in range(13)]
+    assert result.clicks_on_body > 0.5
+    never = evaluate_masks(quick_masker('walker_walk', clicks=3), frames, [99] * 3)
+    assert never.clicks_on_body == 0
+    with pytest.raises(ConfigError, match='ask for at most 4'):
+        choose_points(bodies, step.mask, 9)
 
 
 def test_the_command_prints_a_table_and_writes_the_same_figures(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(['eval', 'masks', '--task', 'cartpole_swingup', '--setting',
                      'train,video_easy', '--frames', '6', '--json', str(tmp_path / 'a.json'),
+                     '--nuisance', 'light=0.3', '--clicks', '2', '--passes', '2',
                      '--out', str(tmp_path / 'out')]) == 0
     lines = capsys.readouterr().out.splitlines()
     figures = json.loads((tmp_path / 'a.json').read_text())
     assert [(row['task'], row['setting']) for row in figures] == [
         ('cartpole_swingup', 'train'), ('cartpole_swingup', 'video_easy')]
+    assert figures[0]['rollouts']['nuisances'] == {'light': 0.3}
     for line, row in zip(lines[1:3], figures, strict=True):
-        assert f'{row["iou_mean"]:.3f}' in line
-    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
-        'masks.json', 'worst_cartpole_swingup_train.png', 'worst_cartpole_swingup_video_easy.png']
+        assert f'{row["iou_mean"]:.3f}' in line and f'{row["clicks_on_body"]:.1%}' in line
+    page = (tmp_path / 'out' / 'masks.html').read_text()
+    assert lines[3] == str(tmp_path / 'out' / 'masks.html')
+    assert json.loads((tmp_path / 'out' / 'masks.json').read_text()) == figures
+    assert page.count('<img src="data:image/png') == 2 * 2 * 3 * 6
+    assert all(f'{row["iou_mean"]:.3f}' in page for row in figures)
+    assert 'http' not in page.replace('http://www.w3.org', '')
 
 
-def test_wrong_names_are_told_before_the_model_is_loaded() -> None:
-    with pytest.raises(UnknownTaskError):
-        evaluate_masks('no such model', task='walker_fly')
-    with pytest.raises(ConfigError, match='0 frames cannot be evaluated'):
-        evaluate_masks('no such model', frames=0)
+@pytest.mark.parametrize(('wrong', 'message'), [
+    ({'count': 0}, 'count of frames is 0'), ({'every': 0}, 'every of frames is 0')])
+def test_wrong_numbers_are_told(wrong: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        collect_frames(Rollouts(**wrong))
 
 
 @pytest.mark.parametrize(('options', 'message'), [
@@ -75,6 +119,8 @@ def test_wrong_names_are_told_before_the_model_is_loaded() -> None:
     (['--setting', 'fog'], "no visual setting is called 'fog'"),
     (['--reference', '/none'], 'no such file or folder'),
     (['--setting', 'video_hard', '--videos', '/none'], "no folder of videos at '/none'"),
+    (['--nuisance', 'fog=1'], "no nuisance is called 'fog'"),
+    (['--clicks', '1', '--reference', '/none'], '--clicks needs a rendered reference'),
 ])
 def test_a_wrong_argument_is_one_line_and_status_2(
         options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

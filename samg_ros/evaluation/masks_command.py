@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`samg eval masks`: tasks x settings, a table, and a page with the worst frames."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from samg_ros.errors import ConfigError
+from samg_ros.evaluation.mask_report import write_mask_report
+from samg_ros.evaluation.masks import evaluate_masks, table
+from samg_ros.evaluation.rollouts import Rollouts, collect_frames
+from samg_ros.sim.nuisances import Nuisances, parse_nuisance
+from samg_ros.sim.reference import best_view, choose_points, parse_points, render_reference
+from samg_ros.sim.render import QUALITIES
+from samg_ros.sim.settings import get_setting
+from samg_ros.sim.tasks import get_task
+
+if TYPE_CHECKING:
+    from samg_ros.masking import Reference
+
+
+def find_reference(path: str | Path | None, task: str) -> Path | None:
+    """Return the reference of a task.
+
+    Args:
+        path: a reference; or a folder of them, by task name or as public `<domain>_0.png`; or
+            None.
+        task: whose reference is wanted from a folder of them.
+    """
+    if path is None:
+        return None
+    path = Path(path)
+    for candidate in (path / task, path / f'{get_task(task).domain}_0.png'):
+        if not (path / 'image.png').exists() and candidate.exists():
+            return candidate
+    return path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `samg eval masks`."""
+    def names(text: str) -> list[str]:
+        return [name for name in text.split(',') if name]
+
+    parser.add_argument('--task', type=names, action='extend', metavar='NAME[,NAME]',
+                        help='tasks (walker_walk)')
+    parser.add_argument('--setting', type=names, action='extend', metavar='NAME[,NAME]',
+                        help='visual settings (train,video_hard)')
+    parser.add_argument('--videos', default=None, metavar='DIR',
+                        help='folder of videos for the video settings (painted ones)')
+    parser.add_argument('--nuisance', type=parse_nuisance, action='append', default=[],
+                        metavar='KIND=STRENGTH', help='such as light=0.5; may be repeated')
+    parser.add_argument('--hide-object', action='store_true',
+                        help='take the object out of the frames: every mask should be empty')
+    parser.add_argument('--reference', default=None, metavar='PATH',
+                        help='reference, or a folder of them by task (rendered)')
+    parser.add_argument('--points', type=parse_points, default=None, metavar="'X,Y X,Y'",
+                        help="clicked points in the reference's pixels")
+    parser.add_argument('--clicks', type=int, default=0, metavar='N',
+                        help='click the N largest bodies of a rendered reference (0)')
+    parser.add_argument('--model', default='mini', help='mask model (mini)')
+    parser.add_argument('--weights', default=None, metavar='FILE', help='its weights')
+    parser.add_argument('--passes', type=int, choices=(1, 2, 3), default=None,
+                        help="decoder passes (the model's)")
+    parser.add_argument('--frames', type=int, default=300, help='per task and setting (300)')
+    parser.add_argument('--every', type=int, default=4, metavar='STEPS',
+                        help='agent steps from frame to frame (4); 1 to see flicker')
+    parser.add_argument('--size', type=int, default=84, help='side of a frame in pixels (84)')
+    parser.add_argument('--quality', choices=QUALITIES, default='fast', help='render quality')
+    parser.add_argument('--seed', type=int, default=0, help='of poses, actions and videos (0)')
+    parser.add_argument('--json', type=Path, default=None, metavar='FILE',
+                        help='write the figures there too')
+    parser.add_argument('--out', type=Path, default=None, metavar='DIR',
+                        help='write the page masks.html and masks.json there')
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run `samg eval masks`."""
+    from samg_ros.masking import Masker, MaskerSettings
+
+    tasks = [get_task(name).name for name in args.task or ['walker_walk']]
+    settings = [get_setting(name).name for name in args.setting or ['train', 'video_hard']]
+    nuisances = dict(args.nuisance)
+    Nuisances.of(nuisances)
+    masker = Masker.load(args.model, MaskerSettings(passes=args.passes), weights=args.weights)
+    results = []
+    for task in tasks:
+        reference, clicked = _reference(args, task)
+        masker.fit(reference)
+        for setting in settings:
+            frames = collect_frames(Rollouts(
+                task, setting, args.frames, args.every, args.seed, args.size, args.quality,
+                args.videos, nuisances or None, args.hide_object))
+            results.append(evaluate_masks(masker, frames, clicked, progress=True))
+    print(table(results))
+    figures = json.dumps([result.summary() for result in results], indent=2) + '\n'
+    for path in filter(None, (args.json, args.out and args.out / 'masks.json')):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(figures)
+    if args.out is not None:
+        print(write_mask_report(args.out, results, {
+            'Command': shlex.join(['samg', *sys.argv[1:]]), 'Model': args.model,
+            'Weights': args.weights or "the package's own",
+            'Reference': args.reference or 'rendered in train'}))
+
+
+def _reference(args: argparse.Namespace, task: str) -> tuple[Reference, list[int]]:
+    """Return a task's reference, and the bodies of its clicked points where they are known."""
+    from samg_ros.masking import Reference
+
+    path = find_reference(args.reference, task)
+    if path is not None:
+        if args.clicks:
+            raise ConfigError('--clicks needs a rendered reference; leave out --reference, or give '
+                              'points by --points')
+        reference = Reference.load(path)
+        return (reference if args.points is None else reference.with_points(args.points)), []
+    points, clicked = args.points or [], []
+    if args.clicks:
+        step, bodies = best_view(task, args.size, args.size, quality=args.quality)
+        assert step.mask is not None
+        points = choose_points(bodies, step.mask, args.clicks).tolist()
+        clicked = [int(bodies[int(y), int(x)]) for x, y in points]
+    return render_reference(task, args.size, args.size, quality=args.quality,
+                            points=points), clicked

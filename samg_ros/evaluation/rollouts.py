@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames with known truth to score a masker on: seeded random rollouts with many resets.
+
+Upright, falling and fallen poses and many backgrounds are among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from samg_ros.errors import ConfigError
+from samg_ros.sim.env import SimEnv
+from samg_ros.sim.settings import get_setting
+
+FRAMES_PER_EPISODE = 15
+HOLD_STEPS = 6
+"""Agent steps for which a random action is held: noise at every step would barely move a robot."""
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Which frames are taken.
+
+    Attributes:
+        task: see `sim.tasks`.
+        setting: see `sim.settings`.
+        count: how many frames; every 15 come from a new episode, with its own pose and video.
+        every: agent steps from one frame to the next.
+        seed: of poses, actions and videos.
+        size: side of a frame in pixels.
+        quality: `fast` or `paper`.
+        videos: folder of videos for the settings that show one; None for painted ones.
+        nuisances: strengths by name, see `sim.nuisances`.
+        hide_object: take the object out of the pictures.
+    """
+
+    task: str = 'walker_walk'
+    setting: str = 'train'
+    count: int = 300
+    every: int = 4
+    seed: int = 0
+    size: int = 84
+    quality: str = 'fast'
+    videos: str | Path | None = None
+    nuisances: Mapping[str, float] | None = None
+    hide_object: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Frames of rollouts and what is true of them."""
+
+    rollouts: Rollouts
+    images: np.ndarray
+    """(N, H, W, 3) uint8 RGB."""
+    truths: np.ndarray
+    """(N, H, W) bool."""
+    bodies: np.ndarray
+    """(N, H, W) uint8, see `SimEnv.bodies`."""
+    episodes: np.ndarray
+    """(N,) int, in which episode each was taken."""
+
+
+def collect_frames(rollouts: Rollouts) -> Frames:
+    """Run the rollouts.
+
+    Raises:
+        ConfigError: if a number is not usable.
+        SamgError: whatever the simulation raises.
+    """
+    wanted = rollouts
+    for name in ('count', 'every'):
+        if getattr(wanted, name) < 1:
+            raise ConfigError(f'{name} of frames is {getattr(wanted, name)}; give at least 1')
+    videos = wanted.videos if get_setting(wanted.setting).has_video else None
+    env = SimEnv(wanted.task, wanted.setting, wanted.seed, wanted.size, wanted.size,
+                 wanted.quality, videos, nuisances=wanted.nuisances,
+                 hide_object=wanted.hide_object)
+    shape = (wanted.count, wanted.size, wanted.size)
+    images = np.empty((*shape, 3), dtype=np.uint8)
+    truths, bodies = np.empty(shape, dtype=bool), np.empty(shape, dtype=np.uint8)
+    rng = np.random.default_rng(wanted.seed)
+    try:
+        low, high = env.action_spec
+        for index in range(wanted.count):
+            if index % FRAMES_PER_EPISODE == 0:
+                step, taken, action = env.reset(), 0, low
+            else:
+                for _ in range(wanted.every):
+                    if taken % HOLD_STEPS == 0:
+                        action = rng.uniform(low, high)
+                    step, taken = env.step(action), taken + 1
+            assert step.mask is not None
+            images[index], truths[index], bodies[index] = step.frame, step.mask, env.bodies()
+    finally:
+        env.close()
+    return Frames(wanted, images, truths, bodies, np.arange(wanted.count) // FRAMES_PER_EPISODE)
