@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -34,17 +35,36 @@ def _read(path: Path) -> dict[str, Tensor]:
     except (RuntimeError, OSError, EOFError, ValueError, UnpicklingError) as error:
         raise WeightsError(f'weights {path}: not a readable file of tensors alone '
                            f'({first_line(error)}); fetch it again') from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if isinstance(state, dict) and isinstance(state.get('state_dict'), dict):
+        state = state['state_dict']  # what a training run saved, with more beside it
+    if not isinstance(state, dict) or not all(
+            isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
         raise WeightsError(f'weights {path}: holds no table of tensors; use an official file')
     return state
 
 
-def load_strict(model: nn.Module, path: Path) -> None:
+def weight_file(name: str, weights: str | Path | None) -> Path:
+    """Return the path of a model's weight file.
+
+    Raises:
+        WeightsError: if none was given.
+    """
+    if weights is None:
+        raise WeightsError(f'model {name}: needs a weight file; download the official one and '
+                           f'give it as weights, {name}=/path/to/file.pth')
+    return Path(weights)
+
+
+def load_strict(model: nn.Module, path: Path, official_name: Callable[[str], str] = str,
+                unused: tuple[str, ...] = ()) -> None:
     """Fill a model from a file.
 
     Args:
         model: whose parameters and buffers are overwritten.
-        path: .safetensors, or .pth of tensors alone, with exactly the model's keys and shapes.
+        path: .safetensors, or .pth or .pt of tensors alone, with exactly the model's keys and
+            shapes.
+        official_name: from the model's own keys to the file's; messages speak of the latter.
+        unused: beginnings of keys that belong in the file but that the model has no use for.
 
     Raises:
         WeightsError: if the file is missing, unreadable or does not fit; it names the keys.
@@ -52,8 +72,8 @@ def load_strict(model: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise WeightsError(f'weights {path}: no such file; give a file, or train one with '
                            '`samg train mini`')
-    state = _read(path)
-    wanted = model.state_dict()
+    state = {key: value for key, value in _read(path).items() if not key.startswith(unused)}
+    wanted = {official_name(key): value for key, value in model.state_dict().items()}
     faults = []
     if missing := [key for key in wanted if key not in state]:
         faults.append(f'missing {listed_keys(missing)}')
@@ -66,4 +86,5 @@ def load_strict(model: nn.Module, path: Path) -> None:
         raise WeightsError(f'weights {path} do not fit {type(model).__name__}: '
                            f'{"; ".join(faults)}; use a file made for this architecture')
     with torch.no_grad():
-        model.load_state_dict({key: value.to(wanted[key].dtype) for key, value in state.items()})
+        for key, value in wanted.items():
+            value.copy_(state[key])
