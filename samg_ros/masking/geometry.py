@@ -27,7 +27,7 @@ class Geometry:
     """How frames of one size lie in a model's square input.
 
     The frame's longer side is scaled to `image_size`; the rest is padding at the bottom or right
-    (segment_anything's ResizeLongestSide).
+    (segment_anything's ResizeLongestSide). A model that stretches frames has no padding.
 
     Attributes:
         height: rows of a frame.
@@ -36,6 +36,7 @@ class Geometry:
         mask_size: side of the model's low-resolution logits, padding included.
         grid_size: side of the feature maps.
         device: where the matrices live.
+        stretched: whether both sides are scaled to `image_size` (SAM 2).
     """
 
     height: int
@@ -44,10 +45,13 @@ class Geometry:
     mask_size: int
     grid_size: int
     device: torch.device
+    stretched: bool = False
 
     @property
     def input_size(self) -> tuple[int, int]:
         """(rows, columns) of the scaled frame in the model's input."""
+        if self.stretched:
+            return self.image_size, self.image_size
         scale = self.image_size / max(self.height, self.width)
         return int(self.height * scale + 0.5), int(self.width * scale + 0.5)
 

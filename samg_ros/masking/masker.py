@@ -120,7 +120,7 @@ class Masker:
     def _geometry(self, height: int, width: int) -> Geometry:
         model = self._model
         return Geometry(height, width, model.image_size, model.mask_size, model.grid_size,
-                        self.device)
+                        self.device, model.stretched)
 
     @property
     def _guided(self) -> bool:

@@ -37,20 +37,21 @@ def sam(sam_file):
 @pytest.mark.slow
 def test_sam_agrees_with_segment_anything(sam):
     frame = np.random.default_rng(0).integers(0, 256, (60, 84, 3), dtype=np.uint8)
-    predictor = segment_anything.SamPredictor(sam.sam)
+    predictor = segment_anything.SamPredictor(segment_anything.modeling.Sam(
+        sam.image_encoder, sam.prompt_encoder, sam.mask_decoder))
     points, labels = np.array([[20, 30], [70, 10]]), np.array([1, 0])
     box, low = np.array([5, 6, 60, 50]), np.random.default_rng(1).normal(size=(1, 256, 256))
     with torch.no_grad():
         predictor.set_image(frame)
         _, iou, logits = predictor.predict(points, labels, box, low.astype(np.float32), True)
-        embedding = sam.embed(torch.from_numpy(frame)[None])
+        (embedding,) = sam.embed(torch.from_numpy(frame)[None])
     # The picture is resized by another library: whole grey values may differ by one.
     error = (embedding - predictor.features).norm() / predictor.features.norm()
     assert error < 2e-2
     scale = torch.tensor([1024 / 84, 731 / 60])  # the shorter side is rounded to whole pixels
     with torch.no_grad():
         ours, our_iou = sam.decode(
-            predictor.features, torch.from_numpy(points)[None] * scale,
+            (predictor.features,), torch.from_numpy(points)[None] * scale,
             torch.from_numpy(labels)[None], torch.from_numpy(box)[None] * scale.repeat(2),
             torch.from_numpy(low).float())
     np.testing.assert_allclose(ours[0].numpy(), logits, rtol=1e-4, atol=1e-4)
@@ -59,13 +60,13 @@ def test_sam_agrees_with_segment_anything(sam):
 
 def test_sam_decodes_a_batch_as_one_by_one(sam):
     torch.manual_seed(1)
-    embedding = torch.randn(2, 256, 64, 64)
+    embedding = (torch.randn(2, 256, 64, 64),)
     points, labels = torch.rand(2, 3, 2) * 1024, torch.tensor([[1, 0, 1], [1, 0, 0]])
     boxes, masks = torch.tensor([[10., 10, 900, 500]] * 2), torch.randn(2, 256, 256)
     with torch.no_grad():
         together, _ = sam.decode(embedding, points, labels, boxes, masks)
         for i in range(2):
-            alone, _ = sam.decode(embedding[i:i + 1], points[i:i + 1], labels[i:i + 1],
+            alone, _ = sam.decode((embedding[0][i:i + 1],), points[i:i + 1], labels[i:i + 1],
                                   boxes[i:i + 1], masks[i:i + 1])
             torch.testing.assert_close(together[i:i + 1], alone, rtol=1e-4, atol=1e-4)
 
@@ -120,7 +121,7 @@ def test_a_pickle_with_code_in_it_is_not_run(tmp_path):
 
 
 def test_weights_of_another_size_name_the_keys(tmp_path):
-    state = SegmentAnything('vit_b').sam.state_dict()
+    state = SegmentAnything('vit_b').state_dict()
     del state['mask_decoder.iou_token.weight']
     state['mask_decoder.mask_tokens.weight'] = torch.zeros(2, 2)
     torch.save(state, tmp_path / 'w.pth')

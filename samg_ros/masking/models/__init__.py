@@ -8,18 +8,34 @@ from functools import partial
 from pathlib import Path
 
 from samg_ros.errors import UnknownModelError
+from samg_ros.masking.models import (
+    dinov2,
+    dinov3,
+    edgetam,
+    efficientvit_sam,
+    hf_sam,
+    mobile_sam,
+    sam,
+    sam2,
+)
 from samg_ros.masking.models.base import FeatureEncoder, ModelPair, Segmenter, VisionModel
-from samg_ros.masking.models.dinov2 import HUB_IDS, load_dinov2
 from samg_ros.masking.models.mini import load_mini
-from samg_ros.masking.models.sam import ARCHITECTURES, load_sam
 
 Weights = str | Path | Mapping[str, str | Path] | None
 
 WHOLE: dict[str, Callable[[str | Path | None], VisionModel]] = {'mini': load_mini}
 ENCODERS: dict[str, Callable[[str | Path | None], FeatureEncoder]] = {
-    name: partial(load_dinov2, name) for name in HUB_IDS}
+    name: partial(load, name) for load, names in (
+        (dinov2.load_dinov2, dinov2.HUB_IDS),
+        (dinov3.load_dinov3, dinov3.HUB_IDS)) for name in names}
 SEGMENTERS: dict[str, Callable[[str | Path | None], Segmenter]] = {
-    name: partial(load_sam, name) for name in ARCHITECTURES}
+    name: partial(load, name) for load, names in (
+        (sam.load_sam, sam.ARCHITECTURES),
+        (efficientvit_sam.load_efficientvit_sam, efficientvit_sam.ARCHITECTURES),
+        (mobile_sam.load_mobile_sam, mobile_sam.NAMES),
+        (hf_sam.load_hf_sam, hf_sam.HUB_IDS),
+        (sam2.load_sam2, sam2.HUB_IDS),
+        (edgetam.load_edgetam, edgetam.HUB_IDS)) for name in names}
 
 
 def load_model(name: str, weights: Weights = None) -> VisionModel:

@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of values in 0 .. 255
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
 
 @dataclass(frozen=True)
 class FeatureMap:
@@ -22,7 +25,7 @@ class FeatureMap:
     Attributes:
         maps: (N, C, g, g) float, not normalised.
         padded: whether the grid covers the padded square of the model's input (SAM) or the frame
-            itself, stretched to a square (DINO).
+            itself, stretched to a square (DINO, SAM 2).
     """
 
     maps: Tensor
@@ -54,6 +57,8 @@ class VisionModel(nn.Module, ABC):
         image_size: side of the square input in pixels; prompts are in its coordinates.
         mask_size: side of the low-resolution logits.
         grid_size: side of both feature maps.
+        stretched: whether frames are stretched to the square input, or scaled by their longer
+            side and padded.
         passes: decoder passes that give its best masks.
         similarity_prompt: whether the model was trained with a similarity map as mask prompt.
         similarity_gain: factor from cosine similarity to the logits of that prompt.
@@ -62,6 +67,7 @@ class VisionModel(nn.Module, ABC):
     image_size: int
     mask_size: int
     grid_size: int
+    stretched: bool = False
     passes: int = 3
     similarity_prompt: bool = False
     similarity_gain: float = 10.0
@@ -102,18 +108,25 @@ class Segmenter(nn.Module, ABC):
     Attributes:
         image_size: side of the square prompts are given in, in pixels.
         mask_size: side of its low-resolution logits.
+        stretched: whether frames are stretched to that square (SAM 2), or scaled by their longer
+            side and padded (SAM).
     """
 
     image_size: int
     mask_size: int
+    stretched: bool = False
 
     @abstractmethod
-    def embed(self, frames: Tensor) -> Tensor:
-        """Return (N, C, g, g) float embeddings, padding included, of (N, H, W, 3) uint8 frames."""
+    def embed(self, frames: Tensor) -> tuple[Tensor, ...]:
+        """Return what `decode` works on, of (N, H, W, 3) uint8 RGB frames.
+
+        Every tensor has N as its first axis. The first is the image embedding, (N, C, g, g) float
+        over the whole input, in which the frame is looked for as well.
+        """
 
     @abstractmethod
-    def decode(self, embedding: Tensor, points: Tensor, labels: Tensor, boxes: Tensor | None,
-               mask_logits: Tensor | None) -> tuple[Tensor, Tensor]:
+    def decode(self, embedding: tuple[Tensor, ...], points: Tensor, labels: Tensor,
+               boxes: Tensor | None, mask_logits: Tensor | None) -> tuple[Tensor, Tensor]:
         """See VisionModel.decode."""
 
 
@@ -127,14 +140,16 @@ class ModelPair(VisionModel):
         self.segmenter = segmenter
         self.image_size = segmenter.image_size
         self.mask_size = segmenter.mask_size
+        self.stretched = segmenter.stretched
         self.grid_size = grid_size
 
     def encode(self, frames: Tensor) -> Encoding:
         """See VisionModel."""
         embedding = self.segmenter.embed(frames)
         maps = {'dino': FeatureMap(self._resampled(self.encoder.features(frames)), padded=False),
-                'sam': FeatureMap(self._resampled(embedding), padded=True)}
-        return Encoding(maps, (embedding,))
+                'sam': FeatureMap(self._resampled(embedding[0]),
+                                  padded=not self.segmenter.stretched)}
+        return Encoding(maps, embedding)
 
     def _resampled(self, maps: Tensor) -> Tensor:
         if maps.shape[-1] == self.grid_size:
@@ -145,7 +160,7 @@ class ModelPair(VisionModel):
                boxes: Tensor | None = None,
                mask_logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See VisionModel."""
-        return self.segmenter.decode(encoding.embedding[0], points, labels, boxes, mask_logits)
+        return self.segmenter.decode(encoding.embedding, points, labels, boxes, mask_logits)
 
 
 def resized(frames: Tensor, rows: int, columns: int) -> Tensor:
@@ -158,3 +173,26 @@ def resized(frames: Tensor, rows: int, columns: int) -> Tensor:
         return x
     x = F.interpolate(x, (rows, columns), mode='bilinear', antialias=True, align_corners=False)
     return torch.clamp(x.round(), 0, 255)
+
+
+def resized_longer_side(frames: Tensor, side: int) -> Tensor:
+    """Return frames as `resized` does, scaled so that the longer side has `side` pixels."""
+    height, width = frames.shape[1:3]
+    scale = side / max(height, width)
+    return resized(frames, int(height * scale + 0.5), int(width * scale + 0.5))
+
+
+class Normalization(nn.Module):
+    """ImageNet's mean and deviation, which every model here but `mini` was trained with."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, values in (('mean', IMAGENET_MEAN), ('std', IMAGENET_STD)):
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (N, 3, H, W) float in 0 .. 255."""
+        return (x - self.mean) / self.std

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SAM 2 (arXiv 2408.00714) on single pictures, from transformers, in any of its Hiera sizes.
+
+The half of it that is about video, its memory, is left out: SAM-G asks every frame anew.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from samg_ros.masking.models.base import resized
+from samg_ros.masking.models.hf_sam import HfSam
+from samg_ros.masking.models.pretrained import load_pretrained
+
+HUB_IDS = {'sam2': 'facebook/sam2.1-hiera-base-plus'}
+
+
+class Sam2(HfSam):
+    """transformers' SAM 2 as its official image predictor drives it.
+
+    The frame is stretched to the square, the embedding has in it the vector that says that there
+    is no memory, and the decoder is given the encoder's finer maps.
+    """
+
+    stretched = True
+
+    def embed(self, frames: Tensor) -> tuple[Tensor, ...]:
+        """See Segmenter; (N, 256, 64, 64), then 32 and 64 channels at 4 and 2 times its side."""
+        x = self.normalization(resized(frames, self.image_size, self.image_size))
+        *finer, image = self.model.get_image_embeddings(x)
+        return image, *finer
+
+
+def load_sam2(name: str, weights: str | Path | None) -> Sam2:
+    """Return SAM 2.
+
+    Args:
+        name: a key of HUB_IDS.
+        weights: a folder or hub id; None takes the usual hub id.
+
+    Raises:
+        WeightsError, MissingDependencyError: see `load_pretrained`.
+    """
+    return Sam2(load_pretrained(name, 'Sam2Model', weights or HUB_IDS[name]))
