@@ -7,6 +7,7 @@ it, or joint positions as ros2_control's forward_command_controller sends them.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,14 @@ _DECELERATION = 1.5
 """Of position control: 1/s, and rad/s^2, which the arm's motors can do under load."""
 
 
+_RESET_ATTEMPTS = 10
+
+
+def _not_about_a_first_try(record: logging.LogRecord) -> bool:
+    """Drop dm_control's remark that it did not find a pose of the arm at once: it goes on."""
+    return 'Failed to converge' not in record.getMessage()
+
+
 class ArmSimulation:
     """A manipulation environment of dm_control as a `samg_ros.sim.tasks.Simulation`.
 
@@ -54,9 +63,10 @@ class ArmSimulation:
         task = registry.get_constructor(_CONSTRUCTORS[spec.task])()
         for observable in task.observables.values():
             observable.enabled = False
-        # The studs of a brick change from episode to episode, and with them the model.
+        # Nothing of these models changes from episode to episode, so one is enough.
         self._env = composer.Environment(task, random_state=seed,
-                                         recompile_mjcf_every_episode=_BRICK in spec.parts)
+                                         max_reset_attempts=_RESET_ATTEMPTS,
+                                         recompile_mjcf_every_episode=False)
         self._name = spec.name
         action_spec = self._env.action_spec()
         self._low = np.array(action_spec.minimum, dtype=np.float64)
@@ -96,7 +106,12 @@ class ArmSimulation:
         self._env.random_state.seed(seed)
 
     def reset(self) -> None:
-        self._env.reset()
+        absl_log = logging.getLogger('absl')
+        absl_log.addFilter(_not_about_a_first_try)
+        try:
+            self._env.reset()
+        finally:
+            absl_log.removeFilter(_not_about_a_first_try)
         self.success = bool(self._env.task.get_reward(self._env.physics) == 1.0)
 
     def step(self, action: np.ndarray) -> tuple[float, float, bool]:
@@ -127,7 +142,9 @@ class ArmSimulation:
                           "have; use composite 'segmentation'")
 
     def close(self) -> None:
-        self._env.close()
+        env, self._env = self._env, None
+        if env is not None:  # dm_control's own may be called only once
+            env.close()
 
 
 class PositionControlledArm(ArmSimulation):

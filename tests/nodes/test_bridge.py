@@ -24,14 +24,14 @@ TASK = 'cartpole_swingup'
 class Driver:
     """Plays the policy: sees time steps, sends commands."""
 
-    def __init__(self, graph, **parameters):
+    def __init__(self, graph, topic='command', **parameters):
         self.graph = graph
         self.infos = []
         self.images = graph.listen(Image, 'camera/image_raw')
         graph.probe.create_subscription(
             Float64MultiArray, 'time_step',
             lambda message: self.infos.append(time_step.from_message(message)), 50)
-        self.publisher = graph.probe.create_publisher(Float64MultiArray, 'command', 10)
+        self.publisher = graph.probe.create_publisher(Float64MultiArray, topic, 10)
         self.bridge = graph.add(MujocoBridge, {'task': TASK, **parameters})
         graph.until(lambda: self.infos and self.images
                     and self.publisher.get_subscription_count())
@@ -255,10 +255,52 @@ def test_realtime_keeps_the_last_command(graph):
     assert driver.bridge._latest.tolist() == [0.75]
 
 
+def test_the_arm_goes_to_the_joint_positions_of_one_command_and_stays_there(graph):
+    joints = graph.listen(JointState, 'joint_states')
+    driver = Driver(graph, 'forward_position_controller/commands', task='arm_reach',
+                    control='position', mode='realtime', rate_hz=100.0, height=16, width=16)
+    graph.until(lambda: len(joints) >= 10)
+    assert joints[-1].name == [*(f'joint_{i}' for i in range(1, 7)),
+                               *(f'finger_{i}' for i in range(1, 4))]
+    start = np.array(joints[-1].position)
+    assert np.abs(start - joints[0].position).max() < 0.005  # it rests until the first command
+    target = start + [0.1, -0.1, 0.1, -0.1, 0.1, -0.1, 0, 0, 0]
+
+    def error():
+        return np.abs(target - joints[-1].position).max()
+
+    driver.send_raw(target[:6])
+    driver.wait_for_drop('wrong_size')
+    driver.send_raw(target)
+    graph.until(lambda: error() < 0.005)
+    arrived = len(joints)
+    graph.until(lambda: len(joints) >= arrived + 30)
+    assert error() < 0.005
+
+
+def test_a_new_episode_of_the_arm_begins_at_rest(graph):
+    joints = graph.listen(JointState, 'joint_states')
+    driver = Driver(graph, 'forward_position_controller/commands', task='arm_reach',
+                    control='position', mode='realtime', rate_hz=100.0, height=16, width=16)
+    graph.until(lambda: joints)
+    start = np.array(joints[-1].position)
+    driver.send_raw(start + 0.5)
+    graph.until(lambda: np.abs(joints[-1].position - start).max() > 0.02)
+    moving = driver.infos[-1].stamp
+    graph.call(Trigger, 'mujoco_bridge/reset', Trigger.Request())
+    begun = []
+    graph.until(lambda: begun.extend(
+        info.stamp for info in driver.infos
+        if info.step_type == time_step.FIRST and info.stamp > moving) or begun)
+    graph.until(lambda: sum(stamp_of(state) >= begun[0] for state in joints) >= 20)
+    positions = [state.position for state in joints if stamp_of(state) >= begun[0]]
+    assert np.abs(np.array(positions[-1]) - positions[0]).max() < 0.005
+
+
 @pytest.mark.parametrize('parameters, said', [
     ({'task': 'cartpole_swingupp'}, 'cartpole_swingup'), ({'setting': 'video_hrd'}, 'video_hard'),
     ({'mode': 'lockstop'}, 'lockstep, realtime'), ({'height': 2}, 'height'),
-    ({'rate_hz': 'fast'}, 'rate_hz'),
+    ({'rate_hz': 'fast'}, 'rate_hz'), ({'control': 'position'}, "no control 'position'"),
     ({'setting': 'video_hard', 'videos': '/nowhere/at/all'}, '/nowhere/at/all')])
 def test_a_wrong_parameter_is_a_one_line_error_that_names_it(graph, parameters, said):
     with pytest.raises(SamgError, match=said) as caught:
