@@ -63,7 +63,7 @@ class MujocoBridge(PlainNode):
                                  'Frame of the camera, x right, y down, z forward.')
         self._env = self._make_env()
         low, high = self._env.action_spec
-        self._action_size = len(low)
+        self._limits = low, high
         for name, limits in (('action_low', low), ('action_high', high)):
             self.declare_parameter(name, limits.tolist(), _limits_descriptor(name),
                                    ignore_override=True)
@@ -71,6 +71,8 @@ class MujocoBridge(PlainNode):
         self.drops = Drops(self, 'commands')
         self.diagnostics.add('commands', self.drops.report)
         self.diagnostics.add('simulation', self._report)
+        if self._env.setting.has_video:
+            self.diagnostics.add('videos', self._report_videos)
         self._rate = Rate()
         self._make_topics()
 
@@ -81,14 +83,15 @@ class MujocoBridge(PlainNode):
         self._repeats = 0
         self._answered = not self.lockstep
         self._silent = False
-        self._diverged = 0
+        self._diverged = self._missed = self._reset_at = 0
         self._publish_new(self._env.reset())
+        self._period_s = 1.0 / rate_hz if rate_hz else self._env.control_period_ns * 1e-9
+        self._ticked_at = time.monotonic()
         steady = RclClock(clock_type=ClockType.STEADY_TIME)
         if self.lockstep:
             self.create_timer(_CHECK_S, self._repeat_if_silent, clock=steady)
         else:
-            period_s = 1.0 / rate_hz if rate_hz else self._env.control_period_ns * 1e-9
-            self.create_timer(period_s, self._tick, clock=steady)
+            self.create_timer(self._period_s, self._tick, clock=steady)
 
     def close(self) -> None:
         """Free the simulation."""
@@ -155,7 +158,7 @@ class MujocoBridge(PlainNode):
 
     def _on_command(self, message: Float64MultiArray) -> None:
         try:
-            received = command.from_message(message, self._action_size)
+            received = command.from_message(message, self._limits[0].size)
             if self.lockstep:
                 if self._is_echo(received.frame_index):
                     return
@@ -163,12 +166,22 @@ class MujocoBridge(PlainNode):
         except command.BadCommandError as error:
             self.drops.add(error.fault.value, str(error))
             return
+        self._note_if_out_of_range(received.action)
         if not self.lockstep:
             self._latest = received.action
         elif self._paused:
             self._held = received
         else:
             self._advance(received.action)
+
+    def _note_if_out_of_range(self, action: np.ndarray) -> None:
+        """Report what the environment will clip."""
+        low, high = self._limits
+        outside = np.flatnonzero((action < low) | (action > high))
+        if outside.size:
+            first = outside[0]
+            self.drops.mend('out_of_range', f'value {first} of a command was {action[first]:g}; '
+                            f'clipped to {low[first]:g} to {high[first]:g}')
 
     def _is_echo(self, answered: int | None) -> bool:
         """Whether a command only answers a repetition of a frame that was answered already."""
@@ -182,9 +195,10 @@ class MujocoBridge(PlainNode):
         """Let pass only the first command for the present frame."""
         if answered in (None, self.frame_index) and self._held is None:
             return
-        if answered in (None, self.frame_index, self.frame_index - 1):
+        if answered in (None, self.frame_index) or self._reset_at <= answered == \
+                self.frame_index - 1:
             fault = command.Fault.DUPLICATE
-        elif answered is not None and answered < self.frame_index:
+        elif answered < self.frame_index:
             fault = command.Fault.LATE
         else:
             fault = command.Fault.UNKNOWN_FRAME
@@ -205,6 +219,9 @@ class MujocoBridge(PlainNode):
         self._publish_new(step)
 
     def _tick(self) -> None:
+        now = time.monotonic()
+        self._missed += max(0, round((now - self._ticked_at) / self._period_s) - 1)
+        self._ticked_at = now
         if not self._paused:
             self._advance(self._latest)
 
@@ -258,8 +275,12 @@ class MujocoBridge(PlainNode):
     # Services and diagnostics
 
     def _on_reset(self, request: Any, response: Any) -> Any:
-        self._held = None
+        if self._held is not None:
+            self._held = None
+            self.drops.add(command.Fault.RESET.value, 'the episode was reset before the command '
+                           f'for frame {self.frame_index} was carried out')
         self._publish_new(self._env.reset())
+        self._reset_at = self.frame_index
         response.success = True
         response.message = f'a new episode began with frame {self.frame_index}'
         return response
@@ -279,14 +300,26 @@ class MujocoBridge(PlainNode):
         values = {'mode': 'lockstep' if self.lockstep else 'realtime', 'frames': self._rate.count,
                   'rate_hz': self._rate.hz, 'interval_p95_ms': self._rate.interval_ms(95),
                   'repeats': self._repeats, 'echoes': self._echoes, 'diverged': self._diverged,
-                  'paused': self._paused}
+                  'listeners': self._cameras[0].listeners, 'paused': self._paused}
+        if not self.lockstep:
+            values |= {'jitter_p95_ms': self._rate.jitter_ms(95, self._period_s),
+                       'missed': self._missed}
         if self._paused:
             return Report(OK, 'paused', values)
         if not self._answered:
             return Report(OK, 'waiting for the first command', values)
+        if self.lockstep and not values['listeners']:
+            return Report(WARN, f"nobody listens to 'camera/image_raw'; frame {self.frame_index} "
+                          'waits for a command', values)
         if self._silent:
             return Report(WARN, f'frame {self.frame_index} waits for a command', values)
         return Report(OK, 'running', values)
+
+    def _report_videos(self) -> Report:
+        faults = self._env.video_faults
+        if not faults:
+            return Report(OK, 'no video at fault')
+        return Report(WARN, f'{len(faults)} at fault: {", ".join(faults)}', faults)
 
 
 def _camera_id(name: str) -> int | str:

@@ -172,6 +172,11 @@ class SimEnv:
         return self._simulation.control_timestep_ns * self.action_repeat
 
     @property
+    def video_faults(self) -> Mapping[str, str]:
+        """Which files of `videos` are left out or cut short, and why."""
+        return {} if self._backgrounds is None else self._backgrounds.faults
+
+    @property
     def joint_names(self) -> tuple[str, ...]:
         """Hinge and slide joints, in the model's order."""
         return self._joint_names

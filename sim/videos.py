@@ -9,7 +9,10 @@ memory allowance lasts.
 from __future__ import annotations
 
 import collections
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import cv2
@@ -27,6 +30,10 @@ MAX_FRAMES = 1001
 class Backgrounds(Protocol):
     """A sequence of videos."""
 
+    @property
+    def faults(self) -> Mapping[str, str]:
+        """What is wrong with which file, in words."""
+
     def seed(self, seed: int) -> None:
         """Start the order anew; the next `next_video` takes the first of it."""
 
@@ -39,6 +46,8 @@ class Backgrounds(Protocol):
 
 class ProceduralBackgrounds:
     """Painted videos without end."""
+
+    faults: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, height: int, width: int, seed: int) -> None:
         self._height, self._width = height, width
@@ -61,6 +70,9 @@ class ProceduralBackgrounds:
 class VideoFolder:
     """The videos of a folder, in an order drawn from the seed, over and over.
 
+    A file that cannot be read, at once or later, is left out; one that is cut short is shown as far
+    as it goes. Either is a warning, and stays in `faults`.
+
     Args:
         folder: holds the videos, whatever their names; other files are not looked at.
         height: pixels of a frame; videos are resized bilinearly, as in DMC-GB.
@@ -70,12 +82,15 @@ class VideoFolder:
             are not kept but read again.
 
     Raises:
-        VideoError: if the folder is missing or holds no video, or a video gives no frame.
+        VideoError: if the folder is missing or holds no video that can be read.
     """
 
     def __init__(self, folder: str | Path, height: int, width: int, seed: int,
                  memory_bytes: int = DEFAULT_MEMORY_BYTES) -> None:
-        self._paths = _video_paths(Path(folder))
+        self.faults: dict[str, str] = {}
+        self._folder = Path(folder)
+        self._paths = [path for path in _video_paths(self._folder) if self._is_readable(path)]
+        self._check_any_left()
         self._size = (width, height)
         frame_bytes = height * width * 3
         self._keep = frame_bytes * MAX_FRAMES <= memory_bytes
@@ -91,35 +106,79 @@ class VideoFolder:
         self._position += 1
 
     def frame(self, index: int) -> np.ndarray:
-        path = self._paths[self._order[max(self._position, 0) % len(self._paths)]]
+        while True:
+            video = self._present()
+            frame = video.frame(index)
+            if video.fault:
+                self._note(video.path, video.fault)
+            if frame is not None:
+                break
+            self._leave_out(video.path)
+        while len(self._open) > 1 and sum(map(len, self._open.values())) > self._capacity:
+            self._open.popitem(last=False)[1].pause()
+        return frame
+
+    def _present(self) -> _Video:
+        path = self._paths[self._order[max(self._position, 0) % len(self._order)]]
         video = self._open.get(path)
         if video is None:
             for other in self._open.values():
                 other.pause()
             video = self._open[path] = _Video(path, self._size, self._keep)
         self._open.move_to_end(path)
-        frame = video.frame(index)
-        while len(self._open) > 1 and sum(map(len, self._open.values())) > self._capacity:
-            self._open.popitem(last=False)[1].pause()
-        return frame
+        return video
+
+    def _is_readable(self, path: Path) -> bool:
+        capture = cv2.VideoCapture(str(path))
+        readable = bool(capture.isOpened() and capture.read()[0])
+        capture.release()
+        if not readable:
+            self._note(path, _UNREADABLE)
+        return readable
+
+    def _leave_out(self, path: Path) -> None:
+        """Go on without a video: the next one in the order takes its place."""
+        lost = self._paths.index(path)
+        self._open.pop(path).pause()
+        del self._paths[lost]
+        self._check_any_left()
+        order = self._order[self._order != lost]
+        self._order = order - (order > lost)
+
+    def _check_any_left(self) -> None:
+        if not self._paths:
+            raise VideoError(f"the folder '{self._folder}' holds no video that can be read: "
+                             + '; '.join(f'{name}: {what}' for name, what in self.faults.items()))
+
+    def _note(self, path: Path, what: str) -> None:
+        if self.faults.get(path.name) != what:
+            self.faults[path.name] = what
+            warnings.warn(f"the video '{path}': {what}", stacklevel=2)
+
+
+_UNREADABLE = ('left out, for it cannot be read (not a video, without a frame, cut short, or a '
+               'format OpenCV lacks); put back a whole copy')
 
 
 class _Video:
     """One video file, read forward as far as it is asked for."""
 
     def __init__(self, path: Path, size: tuple[int, int], keep: bool) -> None:
-        self._path, self._size, self._keep = path, size, keep
+        self.path, self._size, self._keep = path, size, keep
+        self.fault = ''
         self._frames: list[np.ndarray] = []
         self._capture: cv2.VideoCapture | None = None
         self._next = 0
         self._length: int | None = None
+        self._promised = 0
         self._latest: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Return the number of decoded frames held."""
         return max(len(self._frames), 1)
 
-    def frame(self, index: int) -> np.ndarray:
+    def frame(self, index: int) -> np.ndarray | None:
+        """Return a frame, or None where the file gives none at all; `fault` says what is wrong."""
         index %= self._length or MAX_FRAMES
         if index < len(self._frames):
             return self._frames[index]
@@ -128,10 +187,13 @@ class _Video:
         while self._next <= index:
             image = self._read()
             if image is None:
+                if self._next == 0:
+                    self.fault = _UNREADABLE
+                    return None
                 self._length = self._next
-                if self._length == 0:
-                    raise VideoError(f"the video '{self._path}' gives no frame; remove it or put "
-                                     'back a whole copy')
+                if self._length < self._promised:
+                    self.fault = (f'cut short, it gives {self._length} of its {self._promised} '
+                                  'frames; put back a whole copy')
                 return self.frame(index)
         assert self._latest is not None
         return self._latest
@@ -144,7 +206,8 @@ class _Video:
 
     def _rewind(self) -> None:
         self.pause()
-        self._capture = cv2.VideoCapture(str(self._path))
+        self._capture = cv2.VideoCapture(str(self.path))
+        self._promised = round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self._next = 0
         while self._next < len(self._frames) and self._capture.grab():
             self._next += 1
@@ -171,13 +234,6 @@ def _video_paths(folder: Path) -> list[Path]:
     if not paths:
         raise VideoError(f"the folder '{folder}' holds no video; looked for "
                          f'{", ".join(VIDEO_SUFFIXES)}')
-    for path in paths:
-        capture = cv2.VideoCapture(str(path))
-        readable = capture.isOpened() and capture.read()[0]
-        capture.release()
-        if not readable:
-            raise VideoError(f"the video '{path}' cannot be read (not a video, cut short, or a "
-                             'format OpenCV lacks); remove it or put back a whole copy')
     return paths
 
 

@@ -54,6 +54,11 @@ class CameraTopics:
         self._intrinsics.p = np.hstack([matrix, np.zeros((3, 1))]).reshape(-1)
 
     @property
+    def listeners(self) -> int:
+        """How many listen to the picture."""
+        return int(self._image.get_subscription_count())
+
+    @property
     def truth_is_wanted(self) -> bool:
         """Whether anybody listens to the true mask."""
         return qos.is_wanted(self._truth)

@@ -28,6 +28,7 @@ class Fault(str, Enum):
     DUPLICATE = 'duplicate'
     LATE = 'late'
     UNKNOWN_FRAME = 'unknown_frame'
+    RESET = 'reset'
 
 
 class BadCommandError(CommandError):

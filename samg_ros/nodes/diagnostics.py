@@ -95,6 +95,7 @@ class Drops:
         self._node = node
         self._what = what
         self.counts: Counter[str] = Counter()
+        self.mended: Counter[str] = Counter()
         self._reported = 0
         self._last = ''
         self._logged_at: dict[str, float] = {}
@@ -110,19 +111,28 @@ class Drops:
             cause: short name, a key in the diagnostics.
             message: one line for people.
         """
-        self.counts[cause] += 1
+        self._count(self.counts, 'dropped', cause, message)
+
+    def mend(self, cause: str, message: str) -> None:
+        """Count one that was put right and used; as `add`."""
+        self._count(self.mended, 'put right', cause, message)
+
+    def _count(self, counts: Counter[str], done: str, cause: str, message: str) -> None:
+        counts[cause] += 1
         self._last = f'{cause}: {message}'
         now = time.monotonic()
         if now - self._logged_at.get(cause, -_LOG_EVERY_S) >= _LOG_EVERY_S:
             self._logged_at[cause] = now
-            self._node.get_logger().warning(f'dropped ({self.counts[cause]} so far) {self._last}')
+            self._node.get_logger().warning(f'{done} ({counts[cause]} so far) {self._last}')
 
     def report(self) -> Report:
-        """WARN if anything was dropped since the last report."""
-        fresh, self._reported = self.total - self._reported, self.total
-        values = {'dropped': self.total, **self.counts, 'last': self._last}
+        """WARN if anything was dropped or put right since the last report."""
+        count = self.total + sum(self.mended.values())
+        fresh, self._reported = count - self._reported, count
+        values = {'dropped': self.total, **self.counts, **self.mended, 'last': self._last}
         if fresh:
-            return Report(WARN, f'{fresh} {self._what} dropped; last {self._last}', values)
+            done = 'dropped or put right' if self.mended else 'dropped'
+            return Report(WARN, f'{fresh} {self._what} {done}; last {self._last}', values)
         return Report(OK, f'no {self._what} dropped since the last report', values)
 
 
@@ -167,6 +177,13 @@ class Rate:
         if len(self._times) < 2:
             return 0.0
         return float(np.percentile(np.diff(self._times), percentile)) * 1e3
+
+    def jitter_ms(self, percentile: float, period_s: float) -> float:
+        """A percentile of how far the time between two events was off, in milliseconds."""
+        if len(self._times) < 2:
+            return 0.0
+        off = np.abs(np.diff(self._times) - period_s)
+        return float(np.percentile(off, percentile)) * 1e3
 
 
 def _text(value: Any) -> str:

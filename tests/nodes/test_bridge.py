@@ -239,12 +239,103 @@ def test_a_diverged_simulation_is_reported_and_begins_a_new_episode(graph):
     driver.wait_for_frame(3)
 
 
+def test_a_command_out_of_range_is_clipped_carried_out_and_named(graph):
+    driver = Driver(graph)
+    driver.send([7.5], 0)
+    driver.wait_for_frame(1)
+    driver.wait_for_drop('out_of_range')
+    values = graph.values('mujoco_bridge: commands')
+    assert values['last'] == 'out_of_range: value 0 of a command was 7.5; clipped to -1 to 1'
+    assert values['dropped'] == '0'
+    reference = SimEnv(TASK)
+    reference.reset()
+    assert driver.infos[-1].reward == reference.step(np.array([1.0])).reward
+    reference.close()
+
+
+def test_a_reset_drops_the_command_that_waits_and_that_which_comes_too_late(graph):
+    driver = Driver(graph, lockstep_timeout_s=600.0)
+    graph.call(SetBool, 'mujoco_bridge/set_paused', SetBool.Request(data=True))
+    driver.send([0.5], 0)
+    graph.until(lambda: driver.bridge._held)
+    graph.call(Trigger, 'mujoco_bridge/reset', Trigger.Request())
+    driver.wait_for_drop('reset')
+    driver.send([0.5], 0)
+    driver.wait_for_drop('late')
+    graph.call(SetBool, 'mujoco_bridge/set_paused', SetBool.Request(data=False))
+    graph.spin_for(0.1)
+    assert [info.step_type for info in driver.frames()] == [time_step.FIRST] * 2
+    driver.send([0.5], 1)
+    driver.wait_for_frame(2)
+
+
+def test_resets_amid_a_stream_of_commands_lose_no_frame(graph):
+    driver = Driver(graph)
+    client = graph.probe.create_client(Trigger, 'mujoco_bridge/reset')
+    graph.until(client.service_is_ready)
+    for _ in range(10):
+        seen = driver.infos[-1].frame_index
+        driver.send([0.5], seen)
+        answer = client.call_async(Trigger.Request())  # with the command under way
+        graph.until(answer.done)
+        assert answer.result().success
+        driver.wait_for_frame(driver.bridge.frame_index)
+    indices = [info.frame_index for info in driver.frames()]
+    assert indices == list(range(len(indices)))
+    assert sum(info.step_type == time_step.FIRST for info in driver.frames()) == 11
+    driver.send([0.5], indices[-1])
+    driver.wait_for_frame(indices[-1] + 1)
+
+
+def test_when_the_subscriber_is_gone_that_is_said_and_the_next_one_goes_on(graph):
+    driver = Driver(graph, lockstep_timeout_s=0.2)
+    driver.send([0.5], 0)
+    driver.wait_for_frame(1)
+    for subscription in list(graph.probe.subscriptions):
+        if subscription.topic_name in ('/camera/image_raw', '/time_step'):
+            graph.probe.destroy_subscription(subscription)
+    graph.until(lambda: graph.said('mujoco_bridge: simulation')
+                == "nobody listens to 'camera/image_raw'; frame 1 waits for a command")
+    images = graph.listen(Image, 'camera/image_raw')
+    graph.until(lambda: images)
+    driver.send([0.5], 1)
+    graph.until(lambda: driver.bridge.frame_index == 2)
+    graph.until(lambda: graph.said('mujoco_bridge: simulation') in (
+        'running', 'frame 2 waits for a command'))
+
+
+@pytest.mark.filterwarnings('ignore:the video')
+def test_videos_at_fault_are_named_and_the_others_shown(graph, tmp_path):
+    def write(name, length, size):
+        writer = cv2.VideoWriter(str(tmp_path / name), cv2.VideoWriter_fourcc(*'mp4v'), 10, size)
+        for _ in range(length):
+            writer.write(np.full((size[1], size[0], 3), 200, dtype=np.uint8))
+        writer.release()
+
+    write('odd.mp4', 3, (65, 47))
+    write('none.mp4', 0, (64, 48))
+    write('cut.mp4', 30, (64, 48))
+    (tmp_path / 'cut.mp4').write_bytes((tmp_path / 'cut.mp4').read_bytes()[:500])
+    (tmp_path / 'text.mp4').write_text('not a video')
+    driver = Driver(graph, setting='video_hard', videos=str(tmp_path))
+    graph.until(lambda: graph.values('mujoco_bridge: videos'))
+    assert graph.said('mujoco_bridge: videos') == '3 at fault: cut.mp4, none.mp4, text.mp4'
+    assert all(said.startswith('left out')
+               for said in graph.values('mujoco_bridge: videos').values())
+    for index in range(5):
+        driver.send([0.5], index)
+        driver.wait_for_frame(index + 1)
+    assert image_to_rgb(driver.images[-1])[0, 0].min() > 180
+
+
 def test_realtime_runs_on_the_wall_clock_without_commands(graph):
     driver = Driver(graph, mode='realtime', rate_hz=50.0)
     began, start = time.monotonic(), len(driver.infos)
     graph.until(lambda: len(driver.infos) >= start + 30)
     assert time.monotonic() - began > 0.5  # a busy machine may be slower, none may be faster
     assert driver.infos[-1].stamp_sec > 1_000_000_000
+    values = graph.values('mujoco_bridge: simulation')
+    assert float(values['jitter_p95_ms']) > 0 and int(values['missed']) >= 0
 
 
 def test_realtime_keeps_the_last_command(graph):

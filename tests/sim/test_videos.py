@@ -95,17 +95,86 @@ def test_a_folder_without_videos_says_what_it_looked_for(tmp_path: Path) -> None
         VideoFolder(tmp_path, 84, 84, 0)
 
 
-@pytest.mark.parametrize('fault', ['truncated', 'no frames', 'not a video', 'empty'])
-def test_an_unreadable_video_is_named(folder: Path, fault: str) -> None:
-    path = folder / '1.mp4'
+FAULTS = ('truncated', 'no frames', 'not a video', 'empty')
+
+
+def spoil(path: Path, fault: str) -> None:
     if fault == 'truncated':
         path.write_bytes(path.read_bytes()[:400])
     elif fault == 'no frames':
         write_video(path, 0)
     else:
         path.write_bytes(b'hello' * 100 if fault == 'not a video' else b'')
-    with pytest.raises(VideoError, match=r"the video '.*1\.mp4' cannot be read"):
-        VideoFolder(folder, 84, 84, 0)
+
+
+@pytest.mark.parametrize('fault', FAULTS)
+def test_an_unreadable_video_is_named_and_left_out(folder: Path, fault: str) -> None:
+    spoil(folder / '1.mp4', fault)
+    with pytest.warns(UserWarning, match=r"the video '.*1\.mp4': left out, for it cannot be read"):
+        videos = VideoFolder(folder, 20, 20, 0)
+    assert list(videos.faults) == ['1.mp4']
+    shades = set()
+    for _ in range(4):
+        videos.next_video()
+        shades.add(brightness(videos.frame(0)) // 80)
+    assert shades == {0, 2}
+
+
+@pytest.mark.filterwarnings('ignore:the video')
+def test_a_folder_of_unreadable_videos_is_an_error_that_names_them(folder: Path) -> None:
+    for name in ('0.mp4', '1.mp4', '2.mp4'):
+        spoil(folder / name, 'not a video')
+    with pytest.raises(VideoError, match=r'no video that can be read: 0\.mp4: left out.*2\.mp4'):
+        VideoFolder(folder, 20, 20, 0)
+
+
+def test_a_video_that_is_lost_later_is_left_out_then(folder: Path) -> None:
+    videos = VideoFolder(folder, 20, 20, 0)
+    videos.next_video()
+    first = brightness(videos.frame(0))
+    for path in folder.glob('*.mp4'):
+        if path.name != f'{first // 80}.mp4':
+            spoil(path, 'empty')
+    videos.next_video()
+    with pytest.warns(UserWarning, match='left out'):
+        assert brightness(videos.frame(0)) == first
+    assert len(videos.faults) == 2
+    videos.next_video()
+    assert brightness(videos.frame(1)) > first
+
+
+def test_a_video_that_is_cut_short_is_shown_as_far_as_it_goes_and_named(tmp_path: Path) -> None:
+    path = tmp_path / 'a.avi'
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 10, (64, 48))
+    noise = np.random.default_rng(0).integers(0, 256, (30, 48, 64, 3), dtype=np.uint8)
+    for frame in noise:
+        writer.write(frame)
+    writer.release()
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    videos = VideoFolder(tmp_path, 24, 32, 0)
+    assert not videos.faults
+    with pytest.warns(UserWarning, match='cut short, it gives 1. of its 30 frames'):
+        frames = [videos.frame(index) for index in range(30)]
+    length = next(i for i in range(1, 30) if np.array_equal(frames[i], frames[0]))
+    assert f'gives {length} of' in videos.faults['a.avi']
+
+
+def test_a_hundred_videos_in_turn_take_no_more_memory_than_allowed(
+        tmp_path: Path, shared_data: Path) -> None:
+    public = sorted((shared_data / 'dmcgb' / 'video_hard').glob('*.mp4'))
+    for number in range(100):
+        (tmp_path / f'{number}.mp4').symlink_to(public[number % len(public)])
+
+    def resident_mb() -> float:
+        return int(Path('/proc/self/statm').read_text().split()[1]) * 4096 / 2**20
+
+    before = resident_mb()
+    videos = VideoFolder(tmp_path, 84, 84, 0)
+    for _ in range(100):
+        videos.next_video()
+        for index in range(20):
+            videos.frame(index)
+    assert resident_mb() - before < 300
 
 
 def test_painted_videos_differ_and_repeat_with_the_seed() -> None:
