@@ -2,6 +2,7 @@
 """DMC-GB's green screen against the rule, pixel by pixel."""
 
 import colorsys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from samg_ros.errors import ConfigError
 from samg_ros.sim.chroma_key import is_screen
 from samg_ros.sim.env import SimEnv
+from samg_ros.sim.render import Rendering
 
 
 def plain_is_screen(frame: np.ndarray) -> np.ndarray:
@@ -30,17 +32,27 @@ def test_every_kind_of_colour_is_judged_by_the_rule() -> None:
 
 
 @pytest.mark.parametrize('task', ['walker_walk', 'cartpole_swingup', 'cheetah_run'])
-def test_the_setting_is_the_green_scene_with_the_rule_applied(task: str) -> None:
+def test_the_setting_is_the_green_scene_with_the_rule_applied(
+        task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     env = SimEnv(task, 'video_hard', seed=1, quality='paper', composite='chroma_key')
     rng = np.random.default_rng(0)
     low, high = env.action_spec
     step = env.reset()
-    for index in range(17):
-        assert env._renderer is not None and env._backgrounds is not None
-        green = env._renderer.render()[0]
-        wanted = np.where(plain_is_screen(green)[..., None], env._backgrounds.frame(index), green)
-        assert np.array_equal(step.frame, wanted)
+    assert env._renderer is not None and env._backgrounds is not None
+    render, greens = env._renderer.render, []
+
+    def remember(*arguments: Any, **options: Any) -> Rendering:
+        rendering = render(*arguments, **options)
+        greens.append(rendering.frame.copy())  # the original is painted over
+        return rendering
+
+    monkeypatch.setattr(env._renderer, 'render', remember)
+    for index in range(1, 51):
         step = env.step(rng.uniform(low, high))
+        green, background = greens[-1], env._backgrounds.frame(index)
+        wanted = np.where(plain_is_screen(green)[..., None], background, green)
+        assert np.array_equal(step.frame, wanted)
+    assert len(greens) == 50
     env.close()
 
 
