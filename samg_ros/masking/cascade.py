@@ -106,9 +106,9 @@ def least_similar_inside(similarity: Tensor, box: Tensor) -> Tensor:
 
 def _decode(model: VisionModel, encoding: Encoding, geometry: Geometry, prompts: Prompts,
             box: Tensor | None, logits: Tensor | None) -> tuple[Tensor, Tensor]:
-    scale = torch.tensor(geometry.prompt_scale, device=prompts.points.device)
-    boxes = None if box is None else box * scale.repeat(2)
-    return model.decode(encoding, prompts.points * scale, prompts.labels, boxes, logits)
+    scale = geometry.prompt_scale
+    boxes = None if box is None else box * scale
+    return model.decode(encoding, prompts.points * scale[:2], prompts.labels, boxes, logits)
 
 
 def _best(logits: Tensor, predicted_iou: Tensor) -> Pass:
@@ -144,7 +144,7 @@ def run_cascade(model: VisionModel, encoding: Encoding, geometry: Geometry, simi
         geometry: of the frames.
         similarity: (N, H, W) float, the object's map.
         prompts: of the frames; the second point is the global negative.
-        weights: (3,) float, combination of the first pass's three masks.
+        weights: (3,) or (N, 3) float, combination of the first pass's three masks.
         passes: 1 to 3.
         similarity_prompt: whether the map is the first pass's mask prompt.
 
@@ -153,8 +153,9 @@ def run_cascade(model: VisionModel, encoding: Encoding, geometry: Geometry, simi
     """
     logits, predicted = first_pass(model, encoding, geometry, prompts,
                                    similarity if similarity_prompt else None)
-    combined = torch.einsum('nkhw,k->nhw', logits, weights)
-    done = [Pass(logits, predicted, combined, predicted @ weights)]
+    weights = weights.expand(len(logits), 3)
+    combined = torch.einsum('nkhw,nk->nhw', logits, weights)
+    done = [Pass(logits, predicted, combined, (predicted * weights).sum(dim=1))]
     if passes >= 2:
         box = mask_box(geometry.padded_to_frame(done[0].chosen) > 0)
         prompts = prompts.with_negative(least_similar_inside(similarity, box))

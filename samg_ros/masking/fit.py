@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from samg_ros.masking.cascade import Prompts, first_pass, pick_prompts
 from samg_ros.masking.geometry import Geometry
@@ -18,7 +21,12 @@ EPSILON = 1e-4
 BETA1, BETA2, WEIGHT_DECAY = 0.9, 0.999, 0.01  # torch.optim.AdamW's defaults
 JITTER = 0.01
 FOCAL_ALPHA = 0.25
-CHUNK = 100
+MAP_VALUES = 2_000_000
+"""Similarity maps are made in portions of at most so many values."""
+DECODED_AT_ONCE = 8  # prompt sets
+LONGEST_SIDE = 256
+"""Of the picture on which is fitted. A larger reference is shrunk: its maps and logits come from
+grids no finer than this, so that more pixels cost time and say the same."""
 
 Array = npt.NDArray[np.floating]
 
@@ -81,27 +89,40 @@ def descend(logits: Array, target: npt.NDArray[np.bool_],
 def _jittered_prompts(encoding: Encoding, features: dict[str, Tensor], geometry: Geometry,
                       first_point: int, steps: int, seed: int) -> tuple[Prompts, Tensor]:
     """Return the distinct prompt sets of all steps, and which of them each step uses."""
-    maps = similarity_maps(encoding, {k: v[None] for k, v in features.items()}, geometry)
+    maps = similarity_maps(encoding, features, geometry)
     still = pick_prompts(maps)
     points = next(iter(features.values())).shape[0] - first_point
     if points == 0:
         return still, torch.zeros(steps, dtype=torch.long)
     generator = torch.Generator().manual_seed(seed)
+    noise = {name: torch.randn(steps, points, feature.shape[1], generator=generator)
+             for name, feature in features.items()}
+    chunk = max(1, MAP_VALUES // (points * geometry.height * geometry.width))
     found = []
-    for start in range(0, steps, CHUNK):
-        count = min(CHUNK, steps - start)
-        moved = {}
-        for name, feature in features.items():
-            noise = torch.randn(count * points, feature.shape[1], generator=generator)
-            moved[name] = (feature[first_point:].repeat(count, 1)
-                           + JITTER * noise.to(feature.device))[None]
+    for start in range(0, steps, chunk):
+        moved = {name: (feature[first_point:]
+                        + JITTER * noise[name][start:start + chunk].to(feature.device)
+                        ).flatten(0, 1)
+                 for name, feature in features.items()}
         places = similarity_maps(encoding, moved, geometry)[0].flatten(1).argmax(dim=1)
-        found.append(places.view(count, points))
+        found.append(places.view(-1, points))
     places, of_step = torch.cat(found).unique(dim=0, return_inverse=True)
     fixed = still.points.shape[1] - points
     columns = torch.stack([places % geometry.width, places // geometry.width], dim=-1)
     sets = torch.cat([still.points[:, :fixed].expand(len(places), -1, -1), columns], dim=1)
     return Prompts(sets, still.labels.expand(len(places), -1)), of_step.cpu()
+
+
+def _shrunk(geometry: Geometry, mask: Tensor) -> tuple[Geometry, Tensor]:
+    """Return geometry and (H, W) bool mask of the picture at LONGEST_SIDE, if it is larger."""
+    scale = LONGEST_SIDE / max(geometry.height, geometry.width)
+    if scale >= 1:
+        return geometry, mask
+    size = round(geometry.height * scale), round(geometry.width * scale)
+    cover = F.interpolate(mask[None, None].float(), size, mode='bilinear', antialias=True,
+                          align_corners=False)[0, 0]
+    inside = cover >= torch.clamp(cover.max() / 2, max=0.5)  # as thin as it may be, some is left
+    return replace(geometry, height=size[0], width=size[1]), inside
 
 
 def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tensor],
@@ -127,15 +148,21 @@ def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tens
     Returns:
         (3,) float: 1 - w1 - w2, w1, w2.
     """
+    geometry, mask = _shrunk(geometry, mask)
     with torch.no_grad():
         prompts, of_step = _jittered_prompts(encoding, features, geometry, first_point, steps, seed)
-        count = len(prompts.points)
         guide = None
         if similarity_prompt:
-            maps = similarity_maps(encoding, {k: v[None, :1] for k, v in features.items()},
-                                   geometry)
-            guide = maps[:, 0].expand(count, -1, -1)
-        logits, _ = first_pass(model, encoding.repeated(count), geometry, prompts, guide)
-        logits = geometry.padded_to_frame(logits).flatten(2)
+            objects = {name: feature[:1] for name, feature in features.items()}
+            guide = similarity_maps(encoding, objects, geometry)[:, 0]
+        parts = []
+        for points, labels in zip(prompts.points.split(DECODED_AT_ONCE),
+                                  prompts.labels.split(DECODED_AT_ONCE), strict=True):
+            count = len(points)
+            found, _ = first_pass(model, encoding.repeated(count), geometry,
+                                  Prompts(points, labels),
+                                  None if guide is None else guide.expand(count, -1, -1))
+            parts.append(geometry.padded_to_frame(found).flatten(2))
+        logits = torch.cat(parts)
     w1, w2 = descend(logits.float().cpu().numpy(), mask.flatten().cpu().numpy(), of_step.numpy())
     return torch.tensor([1 - w1 - w2, w1, w2], device=logits.device)

@@ -56,10 +56,9 @@ class Geometry:
         return int(self.height * scale + 0.5), int(self.width * scale + 0.5)
 
     @property
-    def prompt_scale(self) -> tuple[float, float]:
-        """(x, y) factors from frame pixels to prompt coordinates."""
-        rows, columns = self.input_size
-        return columns / self.width, rows / self.height
+    def prompt_scale(self) -> Tensor:
+        """(4,) float factors x, y, x, y from frame pixels to prompt coordinates."""
+        return _prompt_scale(self)
 
     def padded_to_frame(self, maps: Tensor) -> Tensor:
         """Resize (..., s, s) maps over the padded square to (..., H, W)."""
@@ -86,7 +85,15 @@ def _chain(*sizes: int) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-@torch.inference_mode(False)  # the matrices outlive the call that asks for them first
+@torch.inference_mode(False)  # tensors in these caches outlive the call that asks for them first
+def _prompt_scale(geometry: Geometry) -> Tensor:
+    rows, columns = geometry.input_size
+    scale = (columns / geometry.width, rows / geometry.height)
+    return torch.tensor(scale * 2, device=geometry.device)
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)
 def _padded_matrices(geometry: Geometry, size: int) -> tuple[Tensor, Tensor]:
     chain = _chain(size, geometry.mask_size, geometry.image_size)
     rows, columns = geometry.input_size

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The masker: fitted to one reference, it cuts the same object out of every frame."""
+"""The masker: fitted to references, it cuts the same objects out of every frame."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,42 +14,26 @@ import torch
 from torch import Tensor
 
 from samg_ros.errors import ConfigError, InvalidInputError, NotFittedError, first_line
-from samg_ros.masking.cascade import Prompts, pick_prompts, run_cascade
+from samg_ros.masking.checks import check_size, checked_frames, is_whole
 from samg_ros.masking.fit import fit_weights
 from samg_ros.masking.geometry import Geometry
+from samg_ros.masking.graphs import GraphedCall
 from samg_ros.masking.models import Weights, load_model
-from samg_ros.masking.models.base import FeatureMap, VisionModel
-from samg_ros.masking.reference import MIN_SIDE, Reference
+from samg_ros.masking.models.base import VisionModel
+from samg_ros.masking.pipeline import find, find_nothing, is_guided
+from samg_ros.masking.precision import in_precision
+from samg_ros.masking.prediction import Frames, Prediction
+from samg_ros.masking.reference import Reference
 from samg_ros.masking.settings import MaskerSettings
-from samg_ros.masking.similarity import (
-    cell_mask,
-    point_feature,
-    region_feature,
-    similarity_maps,
-)
+from samg_ros.masking.targets import FittedReference, Targets
 
-Frames = TypeVar('Frames', npt.NDArray[np.uint8], Tensor)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Everything the masker found in N frames, as tensors on its device.
-
-    Attributes:
-        masks: (N, H, W) bool.
-        predicted_iou: (N,) float in 0 .. 1, what the model thinks of each mask.
-        prompts: the point prompts: object, beside it, then parts and clicked points.
-        similarity: (N, H, W) float in -1 .. 1, the object's averaged similarity map.
-    """
-
-    masks: Tensor
-    predicted_iou: Tensor
-    prompts: Prompts
-    similarity: Tensor
+References = Reference | Sequence[Reference]
+MOST_OBJECTS = 255  # labels are uint8
+UNNAMED = 'object'
 
 
 class Masker:
-    """SAM-G's masking for one model and one reference (arXiv 2312.17116, section 3).
+    """SAM-G's masking for one model and any number of objects (arXiv 2312.17116, section 3).
 
     A masker keeps nothing from one frame to the next.
     """
@@ -59,28 +44,32 @@ class Masker:
         """Wrap a loaded model.
 
         Args:
-            model: from `samg_ros.masking.models.load_model`, or one's own.
+            model: from `samg_ros.masking.models.load_model`, or one's own. It is moved to the
+                device and, in half precision, converted.
             settings: switches of the method; None takes the defaults.
             device: where it runs.
             name: how `describe` calls the model.
             weights: where `describe` says that its weights are.
 
         Raises:
-            ConfigError: if the device is not there.
+            InvalidInputError: if model or settings are something else.
+            ConfigError: if the device is not there or cannot compute in the wanted type.
         """
+        self.settings = _checked_settings(settings)
+        if not isinstance(model, VisionModel):
+            raise InvalidInputError(f'model {type(model).__name__}: expected a VisionModel '
+                                    '(see samg_ros.masking.models.load_model)')
         try:
             self.device = torch.device(device)
-            self._model = model.eval().to(self.device)
-        except (RuntimeError, AssertionError) as error:
+            model = model.eval().to(self.device)
+        except (RuntimeError, AssertionError, TypeError, ValueError) as error:
             raise ConfigError(f"device {device!r}: cannot be used "
                               f"({first_line(error)}); try 'cpu'") from error
-        self.settings = settings or MaskerSettings()
-        self.reference: Reference | None = None
-        self.weights: Tensor | None = None
+        self._model = in_precision(model, self.settings.dtype, self.device)
         self._name = name
         self._weights_source = {name: str(source) for name, source in weights.items()} \
             if isinstance(weights, Mapping) else weights and str(weights)
-        self._features: dict[str, Tensor] = {}
+        self._objects: dict[str, list[FittedReference]] = {}
 
     @classmethod
     def load(cls, model: str = 'mini', settings: MaskerSettings | None = None,
@@ -96,8 +85,15 @@ class Masker:
         Raises:
             UnknownModelError: if no model has that name.
             WeightsError: if the weights cannot be loaded.
-            ConfigError: if the device is not there.
+            InvalidInputError: if an argument has another type.
+            ConfigError: if the device is not there or cannot compute in the wanted type.
         """
+        _checked_settings(settings)
+        if not isinstance(model, str):
+            raise InvalidInputError(f"model {model!r}: expected a name such as 'mini'")
+        if not isinstance(weights, (str, Path, Mapping, type(None))):
+            raise InvalidInputError(f'weights {weights!r}: expected a path, or for a pair a '
+                                    'mapping of paths')
         return cls(load_model(model, weights), settings, device, model, weights)
 
     def describe(self) -> dict[str, Any]:
@@ -112,70 +108,89 @@ class Masker:
         try:
             settings = MaskerSettings(**description['settings'])
             name, weights = description['model'], description['weights']
-        except (KeyError, TypeError) as error:
-            raise ConfigError(f'masker description {description}: expected `model`, `weights` and '
+        except (KeyError, TypeError, IndexError) as error:
+            raise ConfigError(f'description {description!r}: expected `model`, `weights` and '
                               f'`settings` ({error})') from error
         return cls.load(name, settings, device, weights)
 
-    def _geometry(self, height: int, width: int) -> Geometry:
-        model = self._model
-        return Geometry(height, width, model.image_size, model.mask_size, model.grid_size,
-                        self.device, model.stretched)
+    @property
+    def objects(self) -> dict[str, tuple[Reference, ...]]:
+        """The references of every object, by its name, in the order of masks and labels."""
+        return {name: tuple(one.reference for one in references)
+                for name, references in self._objects.items()}
 
     @property
-    def _guided(self) -> bool:
-        wish = self.settings.similarity_prompt
-        return self._model.similarity_prompt if wish is None else wish
+    def weights(self) -> Tensor | None:
+        """(O, 3) float, how each object's first three masks are combined; None before `fit`."""
+        return self._targets.weights if self._objects else None
 
-    def fit(self, reference: Reference) -> Masker:
-        """Take a reference: compute its features and fit the combination of masks.
+    @property
+    def reference(self) -> Reference | None:
+        """The first object's first reference; None before `fit`."""
+        return next((references[0].reference for references in self._objects.values()), None)
+
+    def fit(self, reference: References | Mapping[str, References]) -> Masker:
+        """Take references: compute their features and fit the combination of masks.
+
+        Several references of one object are fitted one by one and their weights averaged.
 
         Args:
-            reference: image, mask, part masks and clicked points.
+            reference: of one object: one, or several that show it differently; of several objects:
+                by their names.
 
         Returns:
             This masker.
 
         Raises:
-            InvalidInputError: if it is not a Reference.
+            InvalidInputError: if it is anything else.
         """
-        if not isinstance(reference, Reference):
-            raise InvalidInputError(f'reference: {type(reference).__name__}; expected a '
-                                    'samg_ros.masking.Reference (see Reference.load)')
-        geometry = self._geometry(*reference.mask.shape)
-        with torch.no_grad():
-            frame = torch.from_numpy(reference.image).to(self.device)[None]
-            encoding = self._model.encode(frame)
-            regions = [torch.from_numpy(mask).to(self.device)
-                       for mask in (reference.mask, *reference.parts)]
-            features = {name: self._reference_features(encoding.maps[name], regions,
-                                                       reference.points.tolist(), geometry)
-                        for name in self.settings.features}
-        if self.settings.fit_weights:
-            self.weights = fit_weights(self._model, encoding, features, geometry, regions[0],
-                                       len(regions), self._guided, self.settings.fit_steps,
-                                       self.settings.seed)
-        else:
-            self.weights = torch.full((3,), 1 / 3, device=self.device)
-        self._features = features
-        self.reference = reference
+        named = reference if isinstance(reference, Mapping) else {UNNAMED: reference}
+        objects = {}
+        for name, given in named.items():
+            given = [given] if isinstance(given, Reference) else given
+            if not isinstance(name, str) or not isinstance(given, Sequence) or not given \
+                    or not all(isinstance(one, Reference) for one in given):
+                raise InvalidInputError(
+                    f'reference: {type(reference).__name__}; expected a samg_ros.masking.Reference '
+                    '(see Reference.load), a list of them, or a mapping from names to these')
+            objects[name] = list(given)
+        if not 0 < len(objects) <= MOST_OBJECTS:
+            raise InvalidInputError(f'reference: {len(objects)} objects; expected 1 to '
+                                    f'{MOST_OBJECTS}')
+        self._look_for({name: [self._fit_one(one) for one in given]
+                        for name, given in objects.items()})
         return self
 
-    @staticmethod
-    def _reference_features(feature_map: FeatureMap, regions: list[Tensor],
-                            points: list[list[float]], geometry: Geometry) -> Tensor:
-        """Return (R, C): the object's, the parts' and the clicked points' features."""
-        found = [region_feature(feature_map.maps[0], cell_mask(region, feature_map, geometry))
-                 for region in regions]
-        cells = feature_map.maps.shape[-1]
-        width, height = (max(geometry.height, geometry.width),) * 2 if feature_map.padded \
-            else (geometry.width, geometry.height)
-        found += [point_feature(feature_map.maps[0], cells * x / width, cells * y / height)
-                  for x, y in points]
-        return torch.stack(found)
+    def add_points(self, points: npt.ArrayLike, name: str | None = None,
+                   reference: int = 0) -> None:
+        """Add clicked points to a fitted reference, from the next frame on.
+
+        Nothing but the features at these points is computed. The weights of the mask combination
+        stay those of the last `fit`: they say how fine-grained the object is, which a further
+        point on it does not change. `fit` with `Reference.with_points` fits them anew.
+
+        Args:
+            points: (K, 2) [x, y] in pixels of the reference image.
+            name: of the object; None if there is only one.
+            reference: which of its references was clicked on.
+
+        Raises:
+            NotFittedError: if there is no reference yet.
+            InvalidInputError: if points are malformed or outside, or there is no such object or
+                reference.
+        """
+        name, chosen = self._chosen(name, reference)
+        before = chosen.reference.points
+        clicked = chosen.reference.with_points(points).points
+        self._replace(name, reference, chosen.with_points(np.concatenate([before, clicked])))
+
+    def clear_points(self, name: str | None = None, reference: int = 0) -> None:
+        """Remove all clicked points of a fitted reference; arguments and errors as `add_points`."""
+        name, chosen = self._chosen(name, reference)
+        self._replace(name, reference, chosen.with_points(np.zeros((0, 2))))
 
     def __call__(self, frames: Frames) -> Frames:
-        """Return the masks of frames.
+        """Return the masks of frames: the pixels of any object.
 
         Args:
             frames: (N, H, W, 3) uint8 RGB, array or tensor.
@@ -195,64 +210,76 @@ class Masker:
     @torch.inference_mode()
     def predict(self, frames: npt.NDArray[np.uint8] | Tensor) -> Prediction:
         """Return masks and how they came about; arguments and errors as for a call."""
-        frames = self._checked(frames)
-        if self.weights is None:
+        frames = checked_frames(frames)
+        if not self._objects:
             raise NotFittedError('masker: has no reference yet; call fit(Reference.load(folder))')
-        geometry = self._geometry(*frames.shape[1:3])
         if len(frames) == 0:
-            empty = torch.zeros(frames.shape[:3], device=self.device)
-            points = empty.new_zeros((0, 2, 2), dtype=torch.long)
-            return Prediction(empty.bool(), empty.new_zeros(0), Prompts(points, points[..., 0]),
-                              empty)
-        encoding = self._model.encode(frames.to(self.device))
-        maps = similarity_maps(encoding, self._features, geometry)
-        prompts = pick_prompts(maps)
-        similarity = maps[:, 0]
-        last = run_cascade(self._model, encoding, geometry, similarity, prompts, self.weights,
-                           self.settings.passes or self._model.passes, self._guided)[-1]
-        masks = geometry.padded_to_frame(last.chosen) > 0
-        if self.settings.min_predicted_iou > 0:
-            masks &= (last.score >= self.settings.min_predicted_iou)[:, None, None]
-        return Prediction(masks, last.score, prompts, similarity)
+            return find_nothing(frames, self._geometry(*frames.shape[1:3]), self._targets)
+        return self._call(frames.to(self.device))
 
-    @staticmethod
-    def _checked(frames: npt.NDArray[np.uint8] | Tensor) -> Tensor:
-        if not isinstance(frames, (np.ndarray, Tensor)):
-            raise InvalidInputError(f'frames: {type(frames).__name__}; expected a numpy array or '
-                                    'torch tensor of (N, H, W, 3) uint8 RGB')
-        if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype not in (np.uint8, torch.uint8):
-            raise InvalidInputError(f'frames: shape {tuple(frames.shape)}, dtype {frames.dtype}; '
-                                    'expected (N, H, W, 3) uint8 RGB (one frame: frame[None])')
-        if min(frames.shape[1:3]) < MIN_SIDE:
-            raise InvalidInputError(f'frames: {frames.shape[1]} x {frames.shape[2]} pixels; '
-                                    f'expected at least {MIN_SIDE} x {MIN_SIDE}')
-        if isinstance(frames, np.ndarray):
-            return torch.from_numpy(np.ascontiguousarray(frames))
-        return frames
+    def warm_up(self, height: int, width: int, count: int = 1) -> None:
+        """Do now what the first `count` frames of height x width would wait for.
+
+        Kernels are chosen and loaded, resizing matrices made, CUDA graphs recorded.
+
+        Raises:
+            InvalidInputError: if there are no frames of that size.
+            NotFittedError: if there is no reference yet.
+        """
+        for name, value in (('height', height), ('width', width), ('count', count)):
+            if not is_whole(value, 1):
+                raise InvalidInputError(f'{name} {value!r}: expected a whole number, 1 or more')
+        check_size('height and width', height, width)
+        self.predict(np.zeros((count, height, width, 3), np.uint8))
+
+    def _geometry(self, height: int, width: int) -> Geometry:
+        model = self._model
+        return Geometry(height, width, model.image_size, model.mask_size,
+                        self.settings.grid_size or model.grid_size, self.device, model.stretched)
+
+    @torch.no_grad()
+    def _fit_one(self, reference: Reference) -> FittedReference:
+        geometry = self._geometry(*reference.mask.shape)
+        frame = torch.from_numpy(reference.image).to(self.device)[None]
+        encoding = self._model.encode(frame).on_grid(geometry.grid_size)
+        fitted = FittedReference.read(reference, encoding, self.settings.features, geometry)
+        if not self.settings.fit_weights:
+            return fitted
+        weights = fit_weights(
+            self._model, encoding, fitted.features, geometry, torch.from_numpy(reference.mask),
+            1 + len(reference.parts), is_guided(self._model, self.settings),
+            self.settings.fit_steps, self.settings.seed)
+        return replace(fitted, weights=weights)
+
+    def _look_for(self, objects: dict[str, list[FittedReference]]) -> None:
+        targets = Targets.gather(list(objects.values()))
+        self._objects, self._targets = objects, targets
+        graphs = self.settings.cuda_graphs and self.device.type == 'cuda'
+        self._call = GraphedCall(self._find) if graphs else self._find
+
+    def _chosen(self, name: str | None, reference: int) -> tuple[str, FittedReference]:
+        if not self._objects:
+            raise NotFittedError('masker: has no reference yet; call fit(Reference.load(folder))')
+        if name is None and len(self._objects) == 1:
+            name = next(iter(self._objects))
+        if not isinstance(name, str) or name not in self._objects:
+            raise InvalidInputError(f'name {name!r}: expected one of {list(self._objects)}')
+        count = len(self._objects[name])
+        if not is_whole(reference, 0, count - 1):
+            raise InvalidInputError(f'reference {reference!r}: expected the index of one of '
+                                    f'{count} of {name!r}')
+        return name, self._objects[name][reference]
+
+    def _replace(self, name: str, index: int, fitted: FittedReference) -> None:
+        references = [*self._objects[name][:index], fitted, *self._objects[name][index + 1:]]
+        self._look_for({**self._objects, name: references})
+
+    def _find(self, frames: Tensor) -> Prediction:
+        return find(self._model, frames, self._geometry(*frames.shape[1:3]), self._targets,
+                    self.settings)
 
 
-def apply_mask(frames: Frames, masks: Frames, fill: tuple[int, int, int] = (0, 0, 0)) -> Frames:
-    """Keep the frame inside the mask, fill the rest.
-
-    Args:
-        frames: (..., H, W, 3) uint8 RGB, array or tensor.
-        masks: (..., H, W) bool of the same kind.
-        fill: RGB value outside the mask.
-
-    Returns:
-        A new (..., H, W, 3) uint8 of the same kind.
-
-    Raises:
-        InvalidInputError: if shapes or dtypes do not fit.
-    """
-    if frames.shape[:-1] != masks.shape or frames.shape[-1] != 3 \
-            or masks.dtype not in (np.bool_, torch.bool) \
-            or frames.dtype not in (np.uint8, torch.uint8):
-        raise InvalidInputError(
-            f'apply_mask: frames {tuple(frames.shape)} {frames.dtype} and masks '
-            f'{tuple(masks.shape)} {masks.dtype}; expected (..., H, W, 3) uint8 and (..., H, W) '
-            'bool')
-    if isinstance(frames, Tensor):
-        background = torch.tensor(fill, dtype=torch.uint8, device=frames.device)
-        return torch.where(masks[..., None], frames, background)
-    return np.where(masks[..., None], frames, np.array(fill, np.uint8))
+def _checked_settings(settings: MaskerSettings | None) -> MaskerSettings:
+    if not isinstance(settings, (MaskerSettings, type(None))):
+        raise InvalidInputError(f'settings: {type(settings).__name__}; expected MaskerSettings')
+    return settings or MaskerSettings()

@@ -12,12 +12,12 @@ import numpy.typing as npt
 import yaml
 
 from samg_ros.errors import EmptyMaskError, InvalidInputError, ReferenceLoadError, first_line
+from samg_ros.masking.checks import check_size, checked_array, checked_path
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Points = npt.NDArray[np.float64]
 
-MIN_SIDE = 16
 PUBLIC_MASK_THRESHOLD = 24
 """Public SAM-G masks are the object on black as JPEG: its noise on black stays well below this."""
 
@@ -29,12 +29,13 @@ class Reference:
     Attributes:
         image: (H, W, 3) uint8 RGB, at least 16 x 16.
         mask: (H, W) bool, true on the object.
-        parts: (H, W) bool masks of parts or of several objects; may be empty.
+        parts: (H, W) bool masks of parts; may be empty.
         points: (K, 2) float, clicked points [x, y] in pixels; K may be 0.
         source: where it came from, for people.
 
     Raises:
-        InvalidInputError: if a field has the wrong type, shape or dtype, or a point lies outside.
+        InvalidInputError: if a field has the wrong type, shape or dtype, a point lies outside, or
+            a mask marks everything.
         EmptyMaskError: if the mask or a part marks nothing.
     """
 
@@ -45,19 +46,24 @@ class Reference:
     source: str = ''
 
     def __post_init__(self) -> None:
-        image = np.asarray(self.image)
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 \
-                or min(image.shape[:2]) < MIN_SIDE:
+        image = checked_array(self.image, 'reference image')
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise InvalidInputError(
                 f'reference image: shape {image.shape}, dtype {image.dtype}; expected (H, W, 3) '
-                f'uint8 RGB of at least {MIN_SIDE} x {MIN_SIDE} pixels')
+                'uint8 RGB')
+        check_size('reference image', *image.shape[:2])
         object.__setattr__(self, 'image', np.ascontiguousarray(image))
         object.__setattr__(self, 'mask', _checked_mask(self.mask, image.shape[:2], 'mask'))
+        if not isinstance(self.parts, (tuple, list)):
+            raise InvalidInputError(f'reference parts: {type(self.parts).__name__}; expected a '
+                                    'tuple of (H, W) bool masks')
         object.__setattr__(self, 'parts', tuple(
-            _checked_mask(part, image.shape[:2], f'part {index}')
+            _checked_mask(part, image.shape[:2], f'parts[{index}]')
             for index, part in enumerate(self.parts)))
-        points = np.zeros((0, 2)) if self.points is None or np.size(self.points) == 0 \
-            else np.asarray(self.points)
+        points = np.zeros((0, 2)) if self.points is None else checked_array(
+            self.points, 'reference points')
+        if points.shape == (0,):
+            points = np.zeros((0, 2))
         if points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind not in 'fiu' \
                 or not np.isfinite(points).all():
             raise InvalidInputError(
@@ -70,10 +76,13 @@ class Reference:
                 f'reference points {points.tolist()}: outside the {image.shape[1]} x '
                 f'{image.shape[0]} image; give [x, y] in its pixels')
         object.__setattr__(self, 'points', points)
+        if not isinstance(self.source, str):
+            raise InvalidInputError(f'reference source: {type(self.source).__name__}; expected '
+                                    'text')
 
     def with_points(self, points: npt.ArrayLike) -> Reference:
         """Return this reference with other clicked points, (K, 2) [x, y] pixels."""
-        return replace(self, points=np.asarray(points, np.float64).reshape(-1, 2))
+        return replace(self, points=checked_array(points, 'points'))
 
     @classmethod
     def load(cls, path: str | Path) -> Reference:
@@ -87,9 +96,9 @@ class Reference:
         Raises:
             ReferenceLoadError: if a file is missing or unreadable.
             EmptyMaskError: if a mask marks nothing.
-            InvalidInputError: if the files do not fit each other.
+            InvalidInputError: if path is none, or the files do not fit each other.
         """
-        path = Path(path)
+        path = checked_path(path, 'path')
         if path.is_dir():
             return cls._load_folder(path)
         if path.is_file():
@@ -136,9 +145,18 @@ class Reference:
         return cls(image, mask, tuple(parts), source=str(path))
 
     def save(self, folder: str | Path) -> Path:
-        """Write the reference as a folder that `load` reads; returns the folder."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write the reference as a folder that `load` reads; returns the folder.
+
+        Raises:
+            ReferenceLoadError: if it cannot be written.
+            InvalidInputError: if folder is no path.
+        """
+        folder = checked_path(folder, 'folder')
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ReferenceLoadError(f'folder {folder}: cannot be made ({first_line(error)}); '
+                                     'give another') from error
         for old in folder.glob('part_*.png'):
             old.unlink()
         pictures = {'image.png': self.image[..., ::-1], 'mask.png': self.mask * np.uint8(255)}
@@ -153,12 +171,15 @@ class Reference:
 
 
 def _checked_mask(mask: Mask, shape: tuple[int, ...], name: str) -> Mask:
-    mask = np.asarray(mask)
+    mask = checked_array(mask, f'reference {name}')
     if mask.shape != shape or mask.dtype != np.bool_:
         raise InvalidInputError(f'reference {name}: shape {mask.shape}, dtype {mask.dtype}; '
                                 f'expected {shape} bool, as large as the image')
     if not mask.any():
         raise EmptyMaskError(f'reference {name}: marks no pixel; mark the object in it')
+    if mask.all():
+        raise InvalidInputError(f'reference {name}: marks every pixel; leave out what is not the '
+                                'object')
     return np.ascontiguousarray(mask)
 
 

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Any
 
 from samg_ros.errors import InvalidInputError
+from samg_ros.masking.checks import is_whole
 
 FEATURES = ('dino', 'sam')
+COMBINATIONS = ('max', 'mean')
+DTYPES = ('float32', 'bfloat16', 'float16')
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,8 @@ class MaskerSettings:
     Attributes:
         features: which feature maps say where the object is: 'dino' (the descriptor encoder),
             'sam' (the segmenter's own embedding), or both, averaged.
+        grid_size: side of the grid on which features are compared. None: the model's (64 for
+            DINO + SAM, as in the paper; 48 for `mini`).
         passes: decoder passes per frame, 1 to 3. None: what suits the model (SAM 3, as in the
             paper; `mini` 1, see docs/mini.md).
         fit_weights: fit the combination of the three masks to the reference (PerSAM-F); without,
@@ -25,31 +31,63 @@ class MaskerSettings:
         fit_steps: optimiser steps of that fit.
         similarity_prompt: give the object's similarity map to the first pass as its mask prompt
             (after PerSAM's guidance). None: as the model was trained (`mini` yes, SAM no).
+        combine_references: how the similarity maps of several references of one object become
+            one, pixel by pixel: 'max' (it looks like one of them, as views from several sides) or
+            'mean' (like all of them, as pictures in several lights).
         min_predicted_iou: a mask of which the model thinks less is empty. 0 keeps every mask.
+        dtype: what the networks compute in: 'float32', 'bfloat16' or 'float16'. Similarity,
+            prompts and masks are float32 in any case.
+        cuda_graphs: on a GPU, record the work of a frame size once and replay it, which saves the
+            time between small kernels. Without effect on a CPU.
         seed: seed of the jitter of clicked points while fitting.
+
+    Raises:
+        InvalidInputError: if a value is not one of those.
     """
 
     features: tuple[str, ...] = FEATURES
+    grid_size: int | None = None
     passes: int | None = None
     fit_weights: bool = True
     fit_steps: int = 1000
     similarity_prompt: bool | None = None
+    combine_references: str = 'max'
     min_predicted_iou: float = 0.0
+    dtype: str = 'float32'
+    cuda_graphs: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, 'features', tuple(self.features))  # JSON gives lists
-        if not self.features or set(self.features) - set(FEATURES):
-            raise InvalidInputError(
-                f"features {self.features}: expected 'dino', 'sam' or both; name one of them")
-        if self.passes not in (None, 1, 2, 3):
-            raise InvalidInputError(f'passes {self.passes}: expected 1, 2, 3 or None')
-        if self.fit_steps < 1:
-            raise InvalidInputError(f'fit_steps {self.fit_steps}: expected 1 or more')
-        if not 0 <= self.min_predicted_iou <= 1:
-            raise InvalidInputError(
-                f'min_predicted_iou {self.min_predicted_iou}: expected a value in 0..1')
+        if isinstance(self.features, list):  # as JSON gives them
+            object.__setattr__(self, 'features', tuple(self.features))
+        names = self.features
+        known = isinstance(names, tuple) and all(_one_of(name, FEATURES) for name in names)
+        flags = ('fit_weights', 'cuda_graphs')
+        facts = [
+            ('features', known and 0 < len(names) == len(set(names)), "('dino', 'sam') or one of"),
+            ('grid_size', self.grid_size is None or is_whole(self.grid_size, 8, 256),
+             'a whole number from 8 to 256, or None'),
+            ('passes', self.passes is None or is_whole(self.passes, 1, 3), '1, 2, 3 or None'),
+            *((name, isinstance(getattr(self, name), bool), 'true or false') for name in flags),
+            ('fit_steps', is_whole(self.fit_steps, 1, 10**6), 'a whole number from 1 to 1000000'),
+            ('similarity_prompt', isinstance(self.similarity_prompt, (bool, type(None))),
+             'true, false or None'),
+            ('combine_references', _one_of(self.combine_references, COMBINATIONS),
+             ' or '.join(COMBINATIONS)),
+            ('min_predicted_iou', isinstance(self.min_predicted_iou, Real)
+             and not isinstance(self.min_predicted_iou, bool)
+             and 0 <= self.min_predicted_iou <= 1, 'a value in 0..1'),
+            ('dtype', _one_of(self.dtype, DTYPES), ', '.join(DTYPES)),
+            ('seed', is_whole(self.seed, 0, 2**63 - 1), 'a whole number, 0 or more'),
+        ]
+        for name, fits, expected in facts:
+            if not fits:
+                raise InvalidInputError(f'{name} {getattr(self, name)!r}: expected {expected}')
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, for a checkpoint."""
         return asdict(self) | {'features': list(self.features)}
+
+
+def _one_of(value: object, choices: tuple[str, ...]) -> bool:
+    return isinstance(value, str) and value in choices

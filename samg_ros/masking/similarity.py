@@ -11,6 +11,8 @@ from samg_ros.errors import EmptyMaskError
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, FeatureMap
 
+SMALLEST_LENGTH = 1e-12  # of a feature, so that an all-zero one is similar to nothing
+
 
 def region_feature(features: Tensor, mask: Tensor) -> Tensor:
     """Return the unit-length feature that stands for a masked region.
@@ -98,11 +100,29 @@ def similarity_maps(encoding: Encoding, features: dict[str, Tensor],
     total: Tensor | None = None
     for name, wanted in features.items():
         feature_map = encoding.maps[name]
-        cells = F.normalize(feature_map.maps, dim=1).flatten(2)
-        grid = feature_map.maps.shape[-1]
-        maps = (wanted @ cells).unflatten(-1, (grid, grid))
+        cells = feature_map.maps.flatten(2)
+        length = cells.norm(dim=1, keepdim=True).clamp(min=SMALLEST_LENGTH)
+        maps = (wanted @ cells / length).unflatten(-1, feature_map.maps.shape[2:])
         maps = geometry.padded_to_frame(maps) if feature_map.padded \
             else geometry.stretched_to_frame(maps)
         total = maps if total is None else total + maps
     assert total is not None  # settings hold at least one encoder
     return total / len(features)
+
+
+def combine_references(maps: Tensor, counts: tuple[int, ...], how: str) -> Tensor:
+    """Make one map per prompt of the maps of several references.
+
+    Args:
+        maps: (N, F, H, W) float; the maps of one prompt lie side by side.
+        counts: how many maps each prompt has, F together.
+        how: 'max' or 'mean', pixel by pixel.
+
+    Returns:
+        (N, len(counts), H, W) float; `maps` itself where every prompt has one.
+    """
+    if len(counts) == maps.shape[1]:
+        return maps
+    parts = maps.split(counts, dim=1)
+    return torch.stack([part.amax(dim=1) if how == 'max' else part.mean(dim=1)
+                        for part in parts], dim=1)

@@ -141,7 +141,7 @@ class Perception(ManagedNode):
             self.drops.add('image', str(error))
             return
         mask = prediction.masks[0].cpu().numpy()
-        self._predicted_iou = float(prediction.predicted_iou[0])
+        self._predicted_iou = float(prediction.predicted_iou.min())
         self._area = float(mask.mean())
         # The image goes last: whoever acts on it then has the rest already.
         if qos.is_wanted(self._mask_topic):

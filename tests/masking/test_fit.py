@@ -4,19 +4,9 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
+from plain_samg import persam_loss
 
 from samg_ros.masking.fit import descend, loss_gradient
-
-
-def plain_loss(logits, target):
-    """Dice + sigmoid focal loss, as PerSAM-F states them."""
-    probability = logits.sigmoid()
-    dice = 1 - (2 * (probability * target).sum() + 1) / (probability.sum() + target.sum() + 1)
-    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction='none')
-    right = probability * target + (1 - probability) * (1 - target)
-    balance = 0.25 * target + 0.75 * (1 - target)
-    return dice + (balance * entropy * (1 - right) ** 2).mean()
 
 
 @pytest.fixture
@@ -34,7 +24,7 @@ def test_the_gradient_is_autograd_s(problem):
     logits, target = problem
     for row in (logits[0, 0], logits[1, 2], 20 * logits[0, 1]):
         x = torch.tensor(row, requires_grad=True)
-        plain_loss(x, torch.tensor(target).double()).backward()
+        persam_loss(x, torch.tensor(target).double()).backward()
         np.testing.assert_allclose(loss_gradient(row, target), x.grad, rtol=1e-9, atol=1e-15)
 
 
@@ -48,11 +38,11 @@ def test_descent_is_a_thousand_steps_of_torch_s_adamw(problem):
     for index in of_step:
         combined = torch.stack([1 - w.sum(), w[0], w[1]]) @ sets[index]
         optimiser.zero_grad()
-        plain_loss(combined, wanted).backward()
+        persam_loss(combined, wanted).backward()
         optimiser.step()
         schedule.step()
     start = torch.full((3,), 1 / 3, dtype=torch.float64) @ sets[0]
-    assert plain_loss(combined.detach(), wanted) < 0.9 * plain_loss(start, wanted)
+    assert persam_loss(combined.detach(), wanted) < 0.9 * persam_loss(start, wanted)
     for dtype, close in ((np.float64, 1e-9), (np.float32, 1e-4)):
         assert descend(logits.astype(dtype), target, of_step) == \
             pytest.approx(w.tolist(), abs=close)

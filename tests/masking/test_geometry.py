@@ -42,4 +42,4 @@ def test_mask_prompt_is_zero_in_the_padding():
 def test_prompt_scale_follows_the_longer_side():
     geometry = Geometry(480, 640, 1024, 256, 64, CPU)
     assert geometry.input_size == (768, 1024)
-    assert geometry.prompt_scale == (1.6, 1.6)
+    torch.testing.assert_close(geometry.prompt_scale, torch.tensor([1.6, 1.6, 1.6, 1.6]))

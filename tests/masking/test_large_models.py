@@ -98,7 +98,7 @@ def test_the_pair_masks_frames_through_the_same_masker(tmp_path, sam_file, walke
     masker.fit(walker)
     prediction = masker.predict(walker.image[None])
     assert prediction.masks.shape == (1, 84, 84)
-    assert prediction.prompts.points.shape == (1, 5, 2)  # object, beside it, three clicks
+    assert prediction.prompts[0].points.shape == (1, 5, 2)  # object, beside it, three clicks
     text = f'dinov2-b={weights["dinov2-b"]},sam-vit-b={sam_file}'
     assert type(load_model('dinov2-b+sam-vit-b', text)) is type(masker._model)
 

@@ -45,9 +45,24 @@ class Encoding:
     embedding: tuple[Tensor, ...]
 
     def repeated(self, count: int) -> Encoding:
-        """Return the encoding of one frame as that of `count` equal frames, without copying."""
-        return replace(self, embedding=tuple(t.expand(count, *t.shape[1:])
-                                             for t in self.embedding))
+        """Return this encoding for a decoder that is asked `count` things about every frame.
+
+        Its embedding has N * count rows, those of one frame side by side; one frame, or a count of
+        one, is not copied.
+        """
+        return replace(self, embedding=tuple(
+            t[:, None].expand(-1, count, *t.shape[1:]).flatten(0, 1) for t in self.embedding))
+
+    def on_grid(self, size: int) -> Encoding:
+        """Return this encoding with its feature maps resampled to size x size, bilinear."""
+        return replace(self, maps={name: replace(one, maps=_resampled(one.maps, size))
+                                   for name, one in self.maps.items()})
+
+
+def _resampled(maps: Tensor, size: int) -> Tensor:
+    if maps.shape[-1] == size:
+        return maps
+    return F.interpolate(maps, (size, size), mode='bilinear', align_corners=False)
 
 
 class VisionModel(nn.Module, ABC):
@@ -56,7 +71,7 @@ class VisionModel(nn.Module, ABC):
     Attributes:
         image_size: side of the square input in pixels; prompts are in its coordinates.
         mask_size: side of the low-resolution logits.
-        grid_size: side of both feature maps.
+        grid_size: side of the grid on which its features are compared.
         stretched: whether frames are stretched to the square input, or scaled by their longer
             side and padded.
         passes: decoder passes that give its best masks.
@@ -134,7 +149,7 @@ class ModelPair(VisionModel):
     """A descriptor encoder and a segmenter side by side (SAM-G, section 3)."""
 
     def __init__(self, encoder: FeatureEncoder, segmenter: Segmenter, grid_size: int = 64) -> None:
-        """Put two loaded models together; both maps are resampled to one grid."""
+        """Put two loaded models together."""
         super().__init__()
         self.encoder = encoder
         self.segmenter = segmenter
@@ -146,15 +161,9 @@ class ModelPair(VisionModel):
     def encode(self, frames: Tensor) -> Encoding:
         """See VisionModel."""
         embedding = self.segmenter.embed(frames)
-        maps = {'dino': FeatureMap(self._resampled(self.encoder.features(frames)), padded=False),
-                'sam': FeatureMap(self._resampled(embedding[0]),
-                                  padded=not self.segmenter.stretched)}
+        maps = {'dino': FeatureMap(self.encoder.features(frames), padded=False),
+                'sam': FeatureMap(embedding[0], padded=not self.segmenter.stretched)}
         return Encoding(maps, embedding)
-
-    def _resampled(self, maps: Tensor) -> Tensor:
-        if maps.shape[-1] == self.grid_size:
-            return maps
-        return F.interpolate(maps, (self.grid_size,) * 2, mode='bilinear', align_corners=False)
 
     def decode(self, encoding: Encoding, points: Tensor, labels: Tensor,
                boxes: Tensor | None = None,

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From frames to masks, once through: encoders, similarity, prompts, decoder passes (DESIGN 4).
+
+Everything happens on the frames' device, and nothing here asks for a value on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from samg_ros.masking.cascade import Prompts, pick_prompts, run_cascade
+from samg_ros.masking.geometry import Geometry
+from samg_ros.masking.models.base import VisionModel
+from samg_ros.masking.prediction import Prediction
+from samg_ros.masking.settings import MaskerSettings
+from samg_ros.masking.similarity import combine_references, similarity_maps
+from samg_ros.masking.targets import Targets
+
+
+def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Targets,
+         settings: MaskerSettings) -> Prediction:
+    """Find all objects in frames.
+
+    Args:
+        model: that encodes and decodes.
+        frames: (N, H, W, 3) uint8 RGB on the model's device, N at least 1.
+        geometry: of the frames.
+        targets: what is looked for.
+        settings: switches of the method.
+    """
+    encoding = model.encode(frames).on_grid(geometry.grid_size)
+    similarity = similarity_maps(encoding, targets.features, geometry)
+    found: dict[int, tuple[Tensor, Tensor, Prompts, Tensor]] = {}
+    for group in targets.groups:
+        count = len(group.objects)
+        maps = combine_references(similarity[:, group.maps], group.counts,
+                                  settings.combine_references).unflatten(1, (count, -1))
+        rows = maps.flatten(0, 1)  # an object in a frame is a row of the decoder's batch
+        prompts = pick_prompts(rows)
+        last = run_cascade(model, encoding.repeated(count), geometry, rows[:, 0], prompts,
+                           group.weights.repeat(len(frames), 1),
+                           settings.passes or model.passes, is_guided(model, settings))[-1]
+        for place, index in enumerate(group.objects):
+            own = slice(place, None, count)
+            found[index] = (last.chosen[own], last.score[own],
+                            Prompts(prompts.points[own], prompts.labels[own]), maps[:, place, 0])
+    logits, scores, prompts_of, maps_of = zip(*(found[i] for i in sorted(found)), strict=True)
+    return _prediction(geometry.padded_to_frame(_beside(logits)), _beside(scores), prompts_of,
+                       _beside(maps_of), settings.min_predicted_iou)
+
+
+def find_nothing(frames: Tensor, geometry: Geometry, targets: Targets) -> Prediction:
+    """Return the prediction of no frames, (0, H, W, 3)."""
+    count = len(targets.weights)
+    empty = torch.zeros(0, count, *frames.shape[1:3], device=geometry.device)
+    points = torch.zeros(0, 2, 2, dtype=torch.long, device=geometry.device)
+    prompts = (Prompts(points, points[..., 0]),) * count
+    return _prediction(empty, empty[..., 0, 0], prompts, empty, 0.0)
+
+
+def is_guided(model: VisionModel, settings: MaskerSettings) -> bool:
+    """Return whether the first pass gets the similarity map as its mask prompt."""
+    wish = settings.similarity_prompt
+    return model.similarity_prompt if wish is None else wish
+
+
+def _prediction(logits: Tensor, predicted_iou: Tensor, prompts: tuple[Prompts, ...],
+                similarity: Tensor, min_predicted_iou: float) -> Prediction:
+    masks = logits > 0
+    if min_predicted_iou > 0:
+        masks &= (predicted_iou >= min_predicted_iou)[..., None, None]
+    return Prediction(masks, logits, predicted_iou, prompts, similarity)
+
+
+def _beside(items: Sequence[Tensor]) -> Tensor:
+    """Stack along axis 1; one item is not copied."""
+    return items[0][:, None] if len(items) == 1 else torch.stack(list(items), dim=1)

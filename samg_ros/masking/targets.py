@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a fitted masker keeps of its references: features to look for, weights to combine with.
+
+All features of all objects lie in one table per encoder, so that a frame's similarities are one
+matrix product. Objects that need equally many prompts are decoded as one batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from samg_ros.masking.geometry import Geometry
+from samg_ros.masking.models.base import Encoding, FeatureMap
+from samg_ros.masking.reference import Reference
+from samg_ros.masking.similarity import cell_mask, point_feature, region_feature
+
+
+@dataclass(frozen=True)
+class FittedReference:
+    """One reference with what was read off its image.
+
+    Attributes:
+        reference: image, mask, parts and points.
+        maps: by encoder, (1, C, g, g): kept so that points can be clicked later.
+        regions: by encoder, (1 + parts, C) float, the object's and the parts' features.
+        points: by encoder, (K, C) float, the clicked points' features.
+        geometry: of the image.
+        weights: (3,) float, fitted to this reference.
+    """
+
+    reference: Reference
+    maps: dict[str, FeatureMap]
+    regions: dict[str, Tensor]
+    points: dict[str, Tensor]
+    geometry: Geometry
+    weights: Tensor
+
+    @classmethod
+    def read(cls, reference: Reference, encoding: Encoding, names: tuple[str, ...],
+             geometry: Geometry) -> FittedReference:
+        """Read the features of a reference off the encoding of its image; each mask a third."""
+        device = geometry.device
+        masks = [torch.from_numpy(mask).to(device) for mask in (reference.mask, *reference.parts)]
+        maps = {name: encoding.maps[name] for name in names}
+        regions = {
+            name: torch.stack([region_feature(one.maps[0], cell_mask(mask, one, geometry))
+                               for mask in masks]) for name, one in maps.items()}
+        return cls(reference, maps, regions, _at_points(maps, reference.points, geometry),
+                   geometry, torch.full((3,), 1 / 3, device=device))
+
+    def with_points(self, points: npt.ArrayLike) -> FittedReference:
+        """Return it with other clicked points, (K, 2) [x, y] pixels, and the same weights."""
+        reference = self.reference.with_points(points)
+        return replace(self, reference=reference,
+                       points=_at_points(self.maps, reference.points, self.geometry))
+
+    @property
+    def features(self) -> dict[str, Tensor]:
+        """By encoder, (1 + parts + K, C) float: object, parts, clicked points."""
+        return {name: torch.cat([self.regions[name], self.points[name]]) for name in self.maps}
+
+
+def _at_points(maps: dict[str, FeatureMap], points: npt.NDArray[np.float64],
+               geometry: Geometry) -> dict[str, Tensor]:
+    found = {}
+    for name, one in maps.items():
+        height, width = geometry.height, geometry.width
+        if one.padded:
+            height = width = max(height, width)
+        cells = one.maps.shape[-1]
+        rows = [point_feature(one.maps[0], cells * x / width, cells * y / height)
+                for x, y in points.tolist()]
+        found[name] = torch.stack(rows) if rows else one.maps.new_zeros(0, one.maps.shape[1])
+    return found
+
+
+@dataclass(frozen=True)
+class Group:
+    """Objects with equally many prompts.
+
+    Attributes:
+        objects: their places among all objects.
+        maps: which of all similarity maps are theirs.
+        counts: of each prompt of each object, how many references show it.
+        weights: (objects, 3) float.
+    """
+
+    objects: tuple[int, ...]
+    maps: slice
+    counts: tuple[int, ...]
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Everything that is looked for in a frame.
+
+    Attributes:
+        features: by encoder, (F, C) float, of all references of all objects.
+        weights: (O, 3) float, of each object.
+        groups: which objects are decoded together.
+    """
+
+    features: dict[str, Tensor]
+    weights: Tensor
+    groups: tuple[Group, ...]
+
+    @classmethod
+    def gather(cls, objects: list[list[FittedReference]]) -> Targets:
+        """Put the references of every object together.
+
+        The k-th part, and the k-th clicked point, of every reference of an object mean the same
+        place and make one prompt; a reference that has no k-th one does not take part in it.
+        """
+        weights = torch.stack([torch.stack([one.weights for one in references]).mean(dim=0)
+                               for references in objects])
+        prompts = [_prompts(references) for references in objects]
+        lengths = sorted({len(one) for one in prompts})
+        groups, rows, start = [], [], 0
+        for length in lengths:
+            members = tuple(i for i, one in enumerate(prompts) if len(one) == length)
+            sources = [prompt for index in members for prompt in prompts[index]]
+            counts = tuple(len(one) for one in sources)
+            rows += [feature for prompt in sources for feature in prompt]
+            groups.append(Group(members, slice(start, start + sum(counts)), counts,
+                                weights[list(members)]))
+            start += sum(counts)
+        features = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        return cls(features, weights, tuple(groups))
+
+
+def _prompts(references: list[FittedReference]) -> list[list[dict[str, Tensor]]]:
+    """Return for every prompt of an object its feature, by encoder, in each reference it is in."""
+    prompts = []
+    for kind in ('regions', 'points'):
+        tables: list[dict[str, Tensor]] = [getattr(one, kind) for one in references]
+        sizes = [len(next(iter(table.values()))) for table in tables]
+        for place in range(max(sizes)):
+            prompts.append([{name: rows[place] for name, rows in table.items()}
+                            for table, size in zip(tables, sizes, strict=True) if place < size])
+    return prompts

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The masker equals the method written down plainly: prompts, masks, fitted weights.
+
+The same comparison with the paper's models at full size is `benchmarks/plain_comparison.py`.
+"""
+
+import copy
+
+import numpy as np
+import pytest
+from plain_samg import PlainSamg
+
+from samg_ros.masking import Masker, MaskerSettings
+
+
+def overlap(a, b):
+    return (a & b).sum() / (a | b).sum()
+
+
+def compare(masker, plain, frames):
+    prediction = masker.predict(frames)
+    for index, frame in enumerate(frames):
+        found, mask = plain.mask(frame), prediction.masks[index]
+        points = prediction.prompts[0].points[index].numpy()
+        assert np.abs(np.array(found.points) - points).max() <= 1
+        assert overlap(found.mask, mask) >= 0.99
+        assert 0.01 < found.mask.float().mean() < 0.99  # else any two would agree
+
+
+def test_mini_masks_as_the_method_says(walker, frames):
+    masker = Masker.load('mini', MaskerSettings(passes=3)).fit(walker)
+    compare(masker, PlainSamg(masker._model, walker, masker.weights[0], guided=True), frames)
+
+
+def test_a_pair_masks_as_the_method_says_in_float64(pair_masker, random_pair, walker, frames):
+    plain = PlainSamg(copy.deepcopy(random_pair).double(), walker, pair_masker.weights[0])
+    compare(pair_masker, plain, frames[:3])
+
+
+def test_a_wide_frame_is_masked_as_the_method_says(pair_masker, random_pair, walker, frames):
+    plain = PlainSamg(copy.deepcopy(random_pair).double(), walker, pair_masker.weights[0])
+    compare(pair_masker, plain, frames[:1, 10:74])
+
+
+@pytest.mark.parametrize('model, guided', [('mini', True), ('pair', False)])
+def test_fitted_weights_are_those_of_plain_steps(model, guided, pair, walker):
+    settings = MaskerSettings(fit_steps=100 if guided else 10)
+    masker = Masker.load('mini', settings) if model == 'mini' else Masker(pair, settings)
+    masker.fit(walker)
+    plain = PlainSamg(masker._model, walker, guided=guided)
+    assert masker.weights[0].tolist() == pytest.approx(plain.fit(settings.fit_steps), abs=1e-3)
+    assert abs(masker.weights - 1 / 3).max() > 5e-3
