@@ -10,13 +10,14 @@ from samg_ros.errors import WeightsError
 from samg_ros.masking.models.efficientvit_sam import (
     ARCHITECTURES,
     INPUT_SIZE,
+    EfficientViTEncoder,
     EfficientViTSam,
     load_efficientvit_sam,
     official_name,
 )
 
-pytest.importorskip('timm')
 pytest.importorskip('segment_anything')
+LiteMLA = pytest.importorskip('timm.models.efficientvit_mit').LiteMLA
 
 
 @pytest.mark.parametrize('name', ARCHITECTURES)
@@ -31,6 +32,15 @@ def test_a_frame_in_a_batch_gets_what_the_authors_give_it_alone(tmp_path):
     torch.save(official_state(official_layout('efficientvit-sam-l1')), tmp_path / 'weights.pt')
     model = load_efficientvit_sam('efficientvit-sam-l1', tmp_path / 'weights.pt').eval()
     compare_with_authors(model, np.load(FOLDER / 'efficientvit-sam-l1.npz'), INPUT_SIZE)
+
+
+def test_attention_to_faint_maps_is_that_to_strong_ones():
+    # Its averages are weighted by products of the map, which an eps like timm's would outweigh.
+    encoder = EfficientViTEncoder((1, 1, 1, 1, 1), 1).eval()
+    attention = next(module for module in encoder.modules() if isinstance(module, LiteMLA))
+    maps = torch.randn(1, 512, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(attention(maps / 1024) * 1024, attention(maps))
 
 
 def test_missing_and_unexpected_keys_go_by_their_official_names(tmp_path):
