@@ -15,6 +15,7 @@ mobile-sam=FOLDER` one of ChaoningZhang/MobileSAM.
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -334,6 +335,7 @@ def main() -> None:
         if ROWS[name].repo and ROWS[name].repo not in repos:
             parser.error(f'{name}: needs --repo {ROWS[name].repo}=FOLDER')
     names = args.rows or [name for name, row in ROWS.items() if row.repo in {None, *repos}]
+    os.environ['TQDM_DISABLE'] = '1'  # transformers' bars
     print(f'{"model":22} {"reference":20} {"M params":>8} {"embedding":>10} {"logits":>10} '
           f'{"pred. IoU":>10} {"s":>6}')
     results: dict[str, dict[str, Any]] = {}

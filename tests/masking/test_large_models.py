@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DINOv2 and SAM: real architectures at random weights, against their own libraries."""
+"""DINOv2 and SAM at small sizes, against their own libraries.
+
+benchmarks/model_parity.py does the same at full size.
+"""
+
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,6 +13,7 @@ import torch
 from samg_ros.errors import UnknownModelError, WeightsError
 from samg_ros.masking import Masker, MaskerSettings
 from samg_ros.masking.models import load_model
+from samg_ros.masking.models.random_weights import randomize
 from samg_ros.masking.models.sam import SegmentAnything, load_sam
 
 segment_anything = pytest.importorskip('segment_anything')
@@ -21,11 +27,25 @@ def small_dino(folder):
     return folder
 
 
+@pytest.fixture(scope='module', autouse=True)
+def thin_encoder():
+    """Let vit_b stand for SAM with two thin layers before its whole decoder."""
+    from segment_anything.build_sam import _build_sam
+    with pytest.MonkeyPatch.context() as patch:
+        thin = partial(_build_sam, 48, 2, 3, [1])  # width, layers, heads, global attention
+        patch.setitem(segment_anything.sam_model_registry, 'vit_b', thin)
+        yield
+
+
 @pytest.fixture(scope='module')
-def sam_file(tmp_path_factory):
-    torch.manual_seed(0)
+def official():
+    return randomize(segment_anything.sam_model_registry['vit_b']())
+
+
+@pytest.fixture(scope='module')
+def sam_file(official, tmp_path_factory):
     path = tmp_path_factory.mktemp('sam') / 'sam_vit_b.pth'
-    torch.save(segment_anything.sam_model_registry['vit_b']().state_dict(), path)
+    torch.save(official.state_dict(), path)
     return path
 
 
@@ -34,28 +54,46 @@ def sam(sam_file):
     return load_sam('sam-vit-b', sam_file).eval()
 
 
-@pytest.mark.slow
-def test_sam_agrees_with_segment_anything(sam):
-    frame = np.random.default_rng(0).integers(0, 256, (60, 84, 3), dtype=np.uint8)
-    predictor = segment_anything.SamPredictor(segment_anything.modeling.Sam(
-        sam.image_encoder, sam.prompt_encoder, sam.mask_decoder))
-    points, labels = np.array([[20, 30], [70, 10]]), np.array([1, 0])
-    box, low = np.array([5, 6, 60, 50]), np.random.default_rng(1).normal(size=(1, 256, 256))
-    with torch.no_grad():
-        predictor.set_image(frame)
-        _, iou, logits = predictor.predict(points, labels, box, low.astype(np.float32), True)
-        (embedding,) = sam.embed(torch.from_numpy(frame)[None])
-    # The picture is resized by another library: whole grey values may differ by one.
-    error = (embedding - predictor.features).norm() / predictor.features.norm()
-    assert error < 2e-2
-    scale = torch.tensor([1024 / 84, 731 / 60])  # the shorter side is rounded to whole pixels
-    with torch.no_grad():
-        ours, our_iou = sam.decode(
-            (predictor.features,), torch.from_numpy(points)[None] * scale,
-            torch.from_numpy(labels)[None], torch.from_numpy(box)[None] * scale.repeat(2),
-            torch.from_numpy(low).float())
-    np.testing.assert_allclose(ours[0].numpy(), logits, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(our_iou[0].numpy(), iou, rtol=1e-4, atol=1e-5)
+def close(ours, theirs):
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4 * float(theirs.abs().max()))
+
+
+@pytest.mark.parametrize('with_box_and_mask', [False, True])
+@torch.no_grad()
+def test_sam_agrees_with_segment_anything(sam, official, with_box_and_mask):
+    frame = np.random.default_rng(0).integers(0, 256, (768, 1024, 3), dtype=np.uint8)
+    points, labels = torch.tensor([[[200., 300.5], [900, 100]]]), torch.tensor([[1, 0]])
+    box, mask = (torch.tensor([[60., 70, 800, 600]]), 4 * torch.randn(1, 256, 256)) \
+        if with_box_and_mask else (None, None)
+    predictor = segment_anything.SamPredictor(official)
+    predictor.set_image(frame)
+    _, iou, logits = predictor.predict_torch(points, labels, box,
+                                             None if mask is None else mask[None], True)
+    embedding = sam.embed(torch.from_numpy(frame)[None])
+    close(embedding[0], predictor.features)
+    our_logits, our_iou = sam.decode(embedding, points, labels, box, mask)
+    close(our_logits, logits)
+    close(our_iou, iou)
+
+
+@pytest.mark.parametrize('size', [(60, 84), (200, 64), (1080, 1920)])
+def test_frames_of_any_shape_are_prepared_as_by_segment_anything(sam, official, size, monkeypatch):
+    frame = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    monkeypatch.setitem(sam._modules, 'image_encoder', torch.nn.Identity())
+    ours, = sam.embed(torch.from_numpy(frame)[None])
+    resized = segment_anything.SamPredictor(official).transform.apply_image(frame)
+    theirs = official.preprocess(torch.from_numpy(resized).permute(2, 0, 1)[None])
+    grey_level = 1 / 57
+    assert (ours - theirs).abs().max() < 1.5 * grey_level  # another library rounds otherwise
+
+
+@pytest.mark.parametrize('architecture', ['vit_l', 'vit_h'])
+def test_larger_sizes_have_the_official_layout(architecture):
+    with torch.device('meta'):
+        ours = SegmentAnything(architecture).state_dict()
+        theirs = segment_anything.sam_model_registry[architecture]().state_dict()
+    assert {key: value.shape for key, value in ours.items()} \
+        == {key: value.shape for key, value in theirs.items()}
 
 
 def test_sam_decodes_a_batch_as_one_by_one(sam):
@@ -91,7 +129,6 @@ def load_model_encoder(folder):
     return load_dinov2('dinov2-b', folder).eval()
 
 
-@pytest.mark.slow
 def test_the_pair_masks_frames_through_the_same_masker(tmp_path, sam_file, walker):
     weights = {'dinov2-b': small_dino(tmp_path), 'sam-vit-b': sam_file}
     masker = Masker.load('dinov2-b+sam-vit-b', MaskerSettings(fit_steps=5), weights=weights)
@@ -136,7 +173,7 @@ def test_sam_without_a_file_says_what_to_give():
 
 
 def test_a_hub_id_that_cannot_be_had_names_the_local_way(monkeypatch):
-    monkeypatch.setenv('HF_HUB_OFFLINE', '1')
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
     with pytest.raises(WeightsError, match='local folder'):
         load_model_encoder('nobody/nothing-at-all')
 
