@@ -8,6 +8,7 @@ comes twice or late is known as such. A plain array of the right length is a com
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from enum import Enum
 
@@ -56,13 +57,19 @@ def to_message(action: npt.ArrayLike, frame_index: int | None = None) -> Float64
         action: (A,) float.
         frame_index: the frame that it answers, None for a plain array.
     """
-    data = [float(value) for value in np.asarray(action, dtype=np.float64).reshape(-1)]
-    size = len(data)
-    dimensions = [MultiArrayDimension(label=ACTION_LABEL, size=size, stride=size)]
+    data = np.asarray(action, dtype=np.float64).reshape(-1).tolist()
+    layout = _layout(len(data), frame_index is not None)
     if frame_index is not None:
-        dimensions.append(MultiArrayDimension(label=FRAME_LABEL, size=1, stride=1))
         data.append(float(frame_index))
-    return Float64MultiArray(layout=MultiArrayLayout(dim=dimensions), data=data)
+    return Float64MultiArray(layout=layout, data=data)
+
+
+@functools.cache
+def _layout(size: int, with_frame: bool) -> MultiArrayLayout:
+    dimensions = [MultiArrayDimension(label=ACTION_LABEL, size=size, stride=size)]
+    if with_frame:
+        dimensions.append(MultiArrayDimension(label=FRAME_LABEL, size=1, stride=1))
+    return MultiArrayLayout(dim=dimensions)
 
 
 def from_message(message: Float64MultiArray, action_size: int) -> Command:
