@@ -59,7 +59,7 @@ ROS = [
     # What the launch library imports; the library itself has no wheel.
     'osrf-pycommon>=2.0',
 ]
-MODELS = ['segment-anything>=1.0', 'timm>=1.0', 'torchvision>=0.16', 'transformers>=4.50']
+MODELS = ['segment-anything>=1.0', 'timm>=1.0', 'torchvision>=0.16', 'transformers>=4.57']
 DEVELOPMENT = [
     'colcon-common-extensions',
     'import-linter>=2.0',

@@ -7,8 +7,10 @@ The half of it that is about video, its memory, is left out: SAM-G asks every fr
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from samg_ros.masking.models.base import resized
 from samg_ros.masking.models.hf_sam import HfSam
@@ -26,11 +28,23 @@ class Sam2(HfSam):
 
     stretched = True
 
+    def __init__(self, model: Any) -> None:
+        """Wrap a transformers Sam2Model with its weights, or one with the same parts."""
+        super().__init__(model)
+        model.vision_encoder.neck.position_encoding = _NoPositions()
+
     def embed(self, frames: Tensor) -> tuple[Tensor, ...]:
         """See Segmenter; (N, 256, 64, 64), then 32 and 64 channels at 4 and 2 times its side."""
         x = self.normalization(resized(frames, self.image_size, self.image_size))
         *finer, image = self.model.get_image_embeddings(x)
         return image, *finer
+
+
+class _NoPositions(nn.Module):
+    """In place of the position maps, which only a memory reads: a twentieth of the encoder."""
+
+    def forward(self, shape: torch.Size, device: torch.device, dtype: torch.dtype) -> Tensor:
+        return torch.zeros(1, 1, 1, 1, device=device, dtype=dtype)
 
 
 def load_sam2(name: str, weights: str | Path | None) -> Sam2:
