@@ -62,4 +62,10 @@ def checked_path(value: str | Path, name: str) -> Path:
     """Return a path; raise InvalidInputError if the value cannot be one."""
     if not isinstance(value, (str, Path)) or '\0' in str(value):
         raise InvalidInputError(f'{name} {value!r}: expected a path')
-    return Path(value)
+    path = Path(value)
+    try:
+        path.exists()
+    except OSError as error:
+        raise InvalidInputError(f'{name}: no path can be so ({first_line(error)[:60]} ...); give '
+                                'another') from error
+    return path

@@ -59,6 +59,9 @@ class Masker:
         if not isinstance(model, VisionModel):
             raise InvalidInputError(f'model {type(model).__name__}: expected a VisionModel '
                                     '(see samg_ros.masking.models.load_model)')
+        if not isinstance(name, str):
+            raise InvalidInputError(f'name {name!r}: expected text')
+        _check_weights(weights)
         try:
             self.device = torch.device(device)
             model = model.eval().to(self.device)
@@ -91,9 +94,7 @@ class Masker:
         _checked_settings(settings)
         if not isinstance(model, str):
             raise InvalidInputError(f"model {model!r}: expected a name such as 'mini'")
-        if not isinstance(weights, (str, Path, Mapping, type(None))):
-            raise InvalidInputError(f'weights {weights!r}: expected a path, or for a pair a '
-                                    'mapping of paths')
+        _check_weights(weights)
         return cls(load_model(model, weights), settings, device, model, weights)
 
     def describe(self) -> dict[str, Any]:
@@ -283,3 +284,9 @@ def _checked_settings(settings: MaskerSettings | None) -> MaskerSettings:
     if not isinstance(settings, (MaskerSettings, type(None))):
         raise InvalidInputError(f'settings: {type(settings).__name__}; expected MaskerSettings')
     return settings or MaskerSettings()
+
+
+def _check_weights(weights: Weights) -> None:
+    if not isinstance(weights, (str, Path, Mapping, type(None))) or weights == '':
+        raise InvalidInputError(f'weights {weights!r}: expected a path, or for a pair a mapping '
+                                'of paths')

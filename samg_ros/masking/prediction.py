@@ -13,6 +13,7 @@ from torch import Tensor
 
 from samg_ros.errors import InvalidInputError
 from samg_ros.masking.cascade import Prompts
+from samg_ros.masking.checks import checked_array
 
 Frames = TypeVar('Frames', npt.NDArray[np.uint8], Tensor)
 
@@ -76,7 +77,7 @@ def apply_mask(frames: Frames, masks: Frames, fill: tuple[int, int, int] = (0, 0
         raise InvalidInputError(
             f'frames {tuple(frames.shape)} {frames.dtype} and masks {tuple(masks.shape)} '
             f'{masks.dtype}: expected (..., H, W, 3) uint8 and (..., H, W) bool')
-    colour = np.asarray(fill) if isinstance(fill, (tuple, list, np.ndarray)) else np.zeros(0)
+    colour = checked_array(fill, 'fill')
     if colour.shape != (3,) or colour.dtype.kind not in 'iu' \
             or colour.min() < 0 or colour.max() > 255:
         raise InvalidInputError(f'fill {fill!r}: expected three whole numbers from 0 to 255')
