@@ -75,7 +75,8 @@ class EfficientViTEncoder(nn.Module):
     def _resized(x: Tensor) -> Tensor:
         if x.shape[-1] == GRID:
             return x
-        return F.interpolate(x, (GRID, GRID), mode='bicubic', align_corners=False)
+        # In single precision also where the network runs in half, as the authors do.
+        return F.interpolate(x.float(), (GRID, GRID), mode='bicubic', align_corners=False)
 
 
 class EfficientViTSam(SamSegmenter):
