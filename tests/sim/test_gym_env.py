@@ -123,3 +123,14 @@ def test_a_fork_after_rendering_is_an_error_and_not_a_hang() -> None:
     result = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True,
                             text=True, check=False, timeout=300)
     assert "start it with multiprocessing's 'spawn'" in result.stdout
+
+
+def test_synchronous_vector_environments_give_the_frames_of_single_ones() -> None:
+    vector = gymnasium.make_vec('samg_ros/arm_reach-v0', num_envs=2, vectorization_mode='sync',
+                                setting='video_hard')
+    frames = vector.reset(seed=3)[0]['pixels'].copy()
+    vector.close()
+    for seed, frame in enumerate(frames, start=3):
+        env = gymnasium.make('samg_ros/arm_reach-v0', setting='video_hard')
+        assert np.array_equal(env.reset(seed=seed)[0]['pixels'], frame)
+        env.close()
