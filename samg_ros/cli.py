@@ -65,6 +65,8 @@ COMMANDS: dict[tuple[str, ...], Command] = {
                                "compare masks with the simulator's segmentation"),
     ('bench', 'sim'): Command('samg_ros.sim.bench',
                               "time the simulator beside dm_control's pixels wrapper"),
+    ('bench', 'masking'): Command('samg_ros.masking.bench',
+                                  'time the masker beside the bare networks'),
     ('reference', 'render'): Command('samg_ros.sim.reference',
                                      'make a reference from the simulator', 'render'),
     ('reference', 'show'): Command('samg_ros.sim.reference', 'describe a reference', 'show'),

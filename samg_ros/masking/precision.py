@@ -20,7 +20,15 @@ CONVERTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 class HalfPrecision(VisionModel):
-    """A model whose networks compute in bfloat16 or float16."""
+    """A model whose networks compute in bfloat16 or float16.
+
+    Attributes:
+        model: the model itself, its weights converted.
+        autocast: the context in which it must be called.
+    """
+
+    model: VisionModel
+    autocast: torch.autocast
 
     def __init__(self, model: VisionModel, dtype: torch.dtype, device: torch.device) -> None:
         """Convert a model that is already on its device; its weights are changed in place.
@@ -34,7 +42,7 @@ class HalfPrecision(VisionModel):
             if isinstance(layer, CONVERTED):
                 layer.to(dtype)
         self.model = model
-        self._cast = torch.autocast(device.type, dtype, cache_enabled=False)
+        self.autocast = torch.autocast(device.type, dtype, cache_enabled=False)
         self.image_size, self.mask_size = model.image_size, model.mask_size
         self.grid_size, self.stretched = model.grid_size, model.stretched
         self.passes = model.passes
@@ -43,7 +51,7 @@ class HalfPrecision(VisionModel):
 
     def encode(self, frames: Tensor) -> Encoding:
         """See VisionModel; the feature maps are float32."""
-        with self._cast:
+        with self.autocast:
             found = self.model.encode(frames)
         return replace(found, maps={name: replace(feature_map, maps=feature_map.maps.float())
                                     for name, feature_map in found.maps.items()})
@@ -52,7 +60,7 @@ class HalfPrecision(VisionModel):
                boxes: Tensor | None = None,
                mask_logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See VisionModel; logits and predicted IoU are float32."""
-        with self._cast:
+        with self.autocast:
             logits, predicted_iou = self.model.decode(encoding, points, labels, boxes, mask_logits)
         return logits.float(), predicted_iou.float()
 

@@ -24,7 +24,8 @@ class PlainSamg:
 
     def __init__(self, model, reference, weights=(1 / 3, 1 / 3, 1 / 3), passes=3, guided=False):
         self.model, self.passes, self.guided = model, passes, guided
-        self.dtype = next(model.parameters()).dtype
+        some = next(model.parameters())
+        self.dtype, self.device = some.dtype, some.device
         self.weights = [float(w) for w in weights]
         self.reference = reference
         with torch.no_grad():
@@ -33,7 +34,7 @@ class PlainSamg:
             self.objects, self.clicks = self.reference_features(maps)
 
     def encode(self, frame):
-        encoding = self.model.encode(torch.from_numpy(frame)[None])
+        encoding = self.model.encode(torch.from_numpy(frame)[None].to(self.device))
         maps = {}
         for name, one in encoding.maps.items():
             resampled = F.interpolate(one.maps.double(), (self.model.grid_size,) * 2,
@@ -116,13 +117,13 @@ class PlainSamg:
     def ask(self, encoding, points, labels, box, logits, height, width):
         """One decoder pass; prompts in frame pixels."""
         rows, columns = self.input_size(height, width)
-        scale = torch.tensor([columns / width, rows / height], dtype=self.dtype)
-        scaled = torch.tensor([points], dtype=self.dtype) * scale
-        boxes = None if box is None else \
-            torch.tensor([box], dtype=self.dtype) * torch.cat([scale, scale])
+        kind = {'dtype': self.dtype, 'device': self.device}
+        scale = torch.tensor([columns / width, rows / height], **kind)
+        scaled = torch.tensor([points], **kind) * scale
+        boxes = None if box is None else torch.tensor([box], **kind) * torch.cat([scale, scale])
         mask_logits = None if logits is None else logits[None].to(self.dtype)
-        found, iou = self.model.decode(encoding, scaled, torch.tensor([labels]), boxes,
-                                       mask_logits)
+        found, iou = self.model.decode(encoding, scaled, torch.tensor([labels], device=self.device),
+                                       boxes, mask_logits)
         return found[0].double(), iou[0]
 
     def guide(self, similarity, height, width):
@@ -132,7 +133,7 @@ class PlainSamg:
         size = self.model.mask_size
         rows, columns = (round(side * size / self.model.image_size)
                          for side in self.input_size(height, width))
-        logits = torch.zeros(size, size, dtype=torch.float64)
+        logits = torch.zeros(size, size, dtype=torch.float64, device=self.device)
         logits[:rows, :columns] = F.interpolate(similarity[None, None], (rows, columns),
                                                 mode='bilinear', align_corners=False)[0, 0]
         return logits * self.model.similarity_gain
