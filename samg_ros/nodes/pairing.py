@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Brings together the messages of one moment, which come on several topics in any order.
 
-A stamp identifies the moment exactly: every node copies it from its input. There is no tolerance.
+In simulation a stamp identifies the moment exactly, as every node copies it from its input: there
+is no tolerance. A robot's joints and its camera have stamps of their own, so the nearest is taken.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import Any
 
 from samg_ros.nodes.time_step import Stamp
@@ -54,6 +55,42 @@ class StampPairer:
             _, gone = self._moments.popitem(last=False)
             self.incomplete += bool(gone.keys() & self._required)
         return None
+
+
+class NearestStamp:
+    """Keeps the recent messages of one topic and finds that which is nearest to a stamp."""
+
+    def __init__(self, tolerance_s: float, depth: int = 2000) -> None:
+        """Begin with nothing.
+
+        Args:
+            tolerance_s: how far from the stamp a message may be.
+            depth: messages kept; two seconds at 1 kHz.
+        """
+        self._tolerance_ns = round(tolerance_s * 1e9)
+        self._recent: deque[tuple[int, Any]] = deque(maxlen=depth)
+
+    def add(self, stamp: Stamp, message: Any) -> None:
+        """Add a message; if its stamp is before the last one's, the clock was set back."""
+        at = _nanoseconds(stamp)
+        if self._recent and at < self._recent[-1][0]:
+            self._recent.clear()
+        self._recent.append((at, message))
+
+    def find(self, stamp: Stamp) -> Any | None:
+        """Return the message nearest to a stamp, None if none is within the tolerance."""
+        wanted = _nanoseconds(stamp)
+        nearest, found = self._tolerance_ns + 1, None
+        for at, message in reversed(self._recent):
+            if abs(at - wanted) < nearest:
+                nearest, found = abs(at - wanted), message
+            elif at < wanted:
+                break
+        return found
+
+
+def _nanoseconds(stamp: Stamp) -> int:
+    return stamp[0] * 10**9 + stamp[1]
 
 
 def stamp_of(message: Any) -> Stamp:
