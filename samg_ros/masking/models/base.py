@@ -50,11 +50,15 @@ class Encoding:
         Its embedding has N * count rows, those of one frame side by side; one frame, or a count of
         one, is not copied.
         """
+        if count == 1:
+            return self
         return replace(self, embedding=tuple(
             t[:, None].expand(-1, count, *t.shape[1:]).flatten(0, 1) for t in self.embedding))
 
     def on_grid(self, size: int) -> Encoding:
         """Return this encoding with its feature maps resampled to size x size, bilinear."""
+        if all(one.maps.shape[-1] == size for one in self.maps.values()):
+            return self
         return replace(self, maps={name: replace(one, maps=_resampled(one.maps, size))
                                    for name, one in self.maps.items()})
 
