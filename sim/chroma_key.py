@@ -19,6 +19,27 @@ VALUE = (70.0, 255.0)
 """Limits, both ends inside; saturation and value on the scale of 0 to 255."""
 
 
+def resize_behind_screen(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return a video's frame as the benchmark resizes it: in single precision, cut to whole levels.
+
+    torch's own bilinear resizing, with colours last in memory, because the last bit decides which
+    level a value is cut to.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        size: width and height of the result.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
+    """
+    import torch
+    width, height = size
+    colours = torch.from_numpy(frame).permute(2, 0, 1).float()[None] / 255
+    resized = torch.nn.functional.interpolate(colours, (height, width), mode='bilinear',
+                                              align_corners=False)
+    return (resized * 255).byte()[0].permute(1, 2, 0).numpy()
+
+
 def is_screen(frame: np.ndarray) -> np.ndarray:
     """Return where a frame shows the screen, by hue, saturation and value.
 

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from samg_ros.errors import CommandError, ConfigError, VideoError
-from samg_ros.sim.chroma_key import SCREEN, is_screen
+from samg_ros.sim.chroma_key import SCREEN, is_screen, resize_behind_screen
 from samg_ros.sim.colours import ColourList
 from samg_ros.sim.nuisances import Disturbance, Nuisances
 from samg_ros.sim.render import FIRST_PART, FLOOR, HIDDEN_GROUP, Renderer, SceneLabels, scene_labels
 from samg_ros.sim.settings import composite, get_setting
 from samg_ros.sim.tasks import TaskSpec, get_task, load_simulation
-from samg_ros.sim.videos import Backgrounds, make_backgrounds
+from samg_ros.sim.videos import Backgrounds, make_backgrounds, resize_bilinear
 
 FIRST, MID, LAST = 0, 1, 2
 """Step types, as in dm_env."""
@@ -143,7 +143,9 @@ class SimEnv:
         self._disturbance = Disturbance(strengths, seed) if strengths else None
         self._backgrounds: Backgrounds | None = None
         if self.setting.has_video:
-            self._backgrounds = make_backgrounds(videos, height, width, seed)
+            self._backgrounds = make_backgrounds(
+                videos, height, width, seed,
+                resize_behind_screen if self._screen else resize_bilinear)
         elif videos is not None and not Path(videos).is_dir():
             raise VideoError(f"there is no folder of videos at '{videos}'")
         self._colours: ColourList | None = None

@@ -9,8 +9,9 @@ memory allowance lasts.
 from __future__ import annotations
 
 import collections
+import functools
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -67,6 +68,18 @@ class ProceduralBackgrounds:
         return self._video.frame(index)
 
 
+class Resize(Protocol):
+    """Brings a frame to a size."""
+
+    def __call__(self, frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Return (height, width, 3) uint8 RGB of (H, W, 3) uint8 RGB and (width, height)."""
+
+
+def resize_bilinear(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize bilinearly, rounded to the nearest level; see `Resize`."""
+    return cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
+
+
 class VideoFolder:
     """The videos of a folder, in an order drawn from the seed, over and over.
 
@@ -75,9 +88,10 @@ class VideoFolder:
 
     Args:
         folder: holds the videos, whatever their names; other files are not looked at.
-        height: pixels of a frame; videos are resized bilinearly, as in DMC-GB.
+        height: pixels of a frame.
         width: pixels of a frame.
         seed: of the order.
+        resize: what brings a frame to (width, height); bilinear unless given.
         memory_bytes: allowance for decoded frames. Frames so large that one video would not fit
             are not kept but read again.
 
@@ -86,12 +100,13 @@ class VideoFolder:
     """
 
     def __init__(self, folder: str | Path, height: int, width: int, seed: int,
+                 resize: Resize = resize_bilinear,
                  memory_bytes: int = DEFAULT_MEMORY_BYTES) -> None:
         self.faults: dict[str, str] = {}
         self._folder = Path(folder)
         self._paths = [path for path in _video_paths(self._folder) if self._is_readable(path)]
         self._check_any_left()
-        self._size = (width, height)
+        self._resize = functools.partial(resize, size=(width, height))
         frame_bytes = height * width * 3
         self._keep = frame_bytes * MAX_FRAMES <= memory_bytes
         self._capacity = memory_bytes // frame_bytes
@@ -124,7 +139,7 @@ class VideoFolder:
         if video is None:
             for other in self._open.values():
                 other.pause()
-            video = self._open[path] = _Video(path, self._size, self._keep)
+            video = self._open[path] = _Video(path, self._resize, self._keep)
         self._open.move_to_end(path)
         return video
 
@@ -163,8 +178,9 @@ _UNREADABLE = ('left out, for it cannot be read (not a video, without a frame, c
 class _Video:
     """One video file, read forward as far as it is asked for."""
 
-    def __init__(self, path: Path, size: tuple[int, int], keep: bool) -> None:
-        self.path, self._size, self._keep = path, size, keep
+    def __init__(self, path: Path, resize: Callable[[np.ndarray], np.ndarray], keep: bool,
+                 ) -> None:
+        self.path, self._resize, self._keep = path, resize, keep
         self.fault = ''
         self._frames: list[np.ndarray] = []
         self._capture: cv2.VideoCapture | None = None
@@ -217,8 +233,7 @@ class _Video:
         ok, image = self._capture.read()
         if not ok:
             return None
-        image = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), self._size,
-                           interpolation=cv2.INTER_LINEAR)
+        image = self._resize(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
         self._latest = image
         if self._keep and self._next == len(self._frames):
             self._frames.append(image)
@@ -237,8 +252,9 @@ def _video_paths(folder: Path) -> list[Path]:
     return paths
 
 
-def make_backgrounds(folder: str | Path | None, height: int, width: int, seed: int) -> Backgrounds:
+def make_backgrounds(folder: str | Path | None, height: int, width: int, seed: int,
+                     resize: Resize = resize_bilinear) -> Backgrounds:
     """Return the videos of a folder, or painted ones where no folder is given."""
     if folder is None:
         return ProceduralBackgrounds(height, width, seed)
-    return VideoFolder(folder, height, width, seed)
+    return VideoFolder(folder, height, width, seed, resize)

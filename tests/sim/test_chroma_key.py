@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from samg_ros.errors import ConfigError
-from samg_ros.sim.chroma_key import is_screen
+from samg_ros.sim.chroma_key import is_screen, resize_behind_screen
 from samg_ros.sim.env import SimEnv
 from samg_ros.sim.render import Rendering
 
@@ -54,6 +54,18 @@ def test_the_setting_is_the_green_scene_with_the_rule_applied(
         assert np.array_equal(step.frame, wanted)
     assert len(greens) == 50
     env.close()
+
+
+def test_a_video_is_resized_bilinearly_and_cut_to_whole_levels() -> None:
+    frame = np.random.default_rng(1).integers(0, 256, (50, 90, 3), dtype=np.uint8)
+    shown = resize_behind_screen(frame, (30, 25))
+    plain = np.empty((25, 30, 3))
+    for row, column in np.ndindex(25, 30):
+        y, x = (row + 0.5) * 2 - 0.5, (column + 0.5) * 3 - 0.5  # x falls on a pixel
+        above, below = frame[int(y), int(x)].astype(float), frame[int(y) + 1, int(x)]
+        plain[row, column] = above + (y - int(y)) * (below - above)
+    assert np.abs(shown - (plain - 0.25)).max() <= 1  # k or, by a last bit, k - 1
+    assert (shown <= plain).all() and (shown < plain).mean() > 0.4
 
 
 def test_only_the_sky_is_green_in_video_easy() -> None:
