@@ -56,6 +56,7 @@ ROS = [
     'ros-sensor-msgs==5.5.1',
     'ros-std-msgs==5.5.1',
     'ros-std-srvs==5.5.1',
+    'ros-trajectory-msgs==5.5.1',
     # What the launch library imports; the library itself has no wheel.
     'osrf-pycommon>=2.0',
 ]
@@ -96,6 +97,7 @@ setup(
             'samg = samg_ros.cli:main',
             'mujoco_bridge = samg_ros.nodes.executables:mujoco_bridge',
             'perception = samg_ros.nodes.executables:perception',
+            'policy = samg_ros.nodes.executables:policy',
             'trainer = samg_ros.nodes.executables:trainer',
         ],
     },

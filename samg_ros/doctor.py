@@ -29,7 +29,7 @@ FREE_DISK_GB = 2
 REQUIRED_PYTHON = ((3, 10), (3, 13))
 SIMULATION_PACKAGES = ('mujoco', 'dm_control', 'gymnasium')
 MESSAGE_PACKAGES = ('sensor_msgs', 'std_msgs', 'std_srvs', 'geometry_msgs', 'diagnostic_msgs',
-                    'rosgraph_msgs', 'lifecycle_msgs', 'rcl_interfaces')
+                    'rosgraph_msgs', 'lifecycle_msgs', 'rcl_interfaces', 'trajectory_msgs')
 MODEL_PACKAGES = ('torchvision', 'segment_anything', 'transformers', 'timm')
 
 

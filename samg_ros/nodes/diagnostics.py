@@ -101,6 +101,11 @@ class Drops:
         self._logged_at: dict[str, float] = {}
 
     @property
+    def last(self) -> str:
+        """The last one in words, empty before."""
+        return self._last
+
+    @property
     def total(self) -> int:
         return sum(self.counts.values())
 

@@ -23,6 +23,11 @@ def perception() -> NoReturn:
     _run('samg_ros.nodes.perception')
 
 
+def policy() -> NoReturn:
+    """Run a trained policy; see `samg_ros.nodes.policy`."""
+    _run('samg_ros.nodes.policy')
+
+
 def trainer() -> NoReturn:
     """Run the learner; see `samg_ros.nodes.trainer`."""
     _run('samg_ros.nodes.trainer')

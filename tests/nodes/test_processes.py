@@ -50,7 +50,7 @@ def test_a_signal_ends_a_node_with_success(graph, number):
     assert process.returncode == 0 and 'Traceback' not in errors
 
 
-@pytest.mark.parametrize('name', ['mujoco_bridge', 'perception', 'trainer'])
+@pytest.mark.parametrize('name', ['mujoco_bridge', 'perception', 'policy', 'trainer'])
 def test_a_signal_during_the_imports_leaves_no_traceback(name):
     code = ('from samg_ros.nodes.executables import '
             f'{name}; print("begins", flush=True); {name}()')
