@@ -9,7 +9,6 @@ wall clock as a camera and a robot do, whether or not anybody keeps up.
 from __future__ import annotations
 
 import time
-from dataclasses import fields
 from typing import Any, NoReturn
 
 import numpy as np
@@ -26,13 +25,12 @@ from samg_ros.nodes import command, qos, time_step
 from samg_ros.nodes.base import PlainNode, run_node
 from samg_ros.nodes.camera_topics import CameraTopics
 from samg_ros.nodes.diagnostics import OK, WARN, Diagnostics, Drops, Rate, Report
+from samg_ros.nodes.lockstep import FrameCounter
 from samg_ros.nodes.parameters import declare
 from samg_ros.nodes.signals import leave
-from samg_ros.sim.env import COMPOSITES, SimEnv, SimStep
+from samg_ros.nodes.sim_parameters import CameraName, declare_simulation
+from samg_ros.sim.env import SimStep
 from samg_ros.sim.intrinsics import camera_matrix
-from samg_ros.sim.nuisances import Nuisances
-from samg_ros.sim.render import QUALITIES
-from samg_ros.sim.tasks import COMMAND_TOPICS
 
 MODES = ('lockstep', 'realtime')
 _FIRST_REPEAT_S = 0.2
@@ -59,9 +57,7 @@ class MujocoBridge(PlainNode):
             'published again; doubles each time.', between=(0.05, 600.0))
         rate_hz = declare(self, 'rate_hz', 0.0, 'Steps per second in realtime mode; 0 takes the '
                           "task's own.", between=(0.0, 1000.0))
-        self._frame_id = declare(self, 'frame_id', 'camera_optical',
-                                 'Frame of the camera, x right, y down, z forward.')
-        self._env = self._make_env()
+        self._env, names = declare_simulation(self)
         low, high = self._env.action_spec
         self._limits = low, high
         for name, limits in (('action_low', low), ('action_high', high)):
@@ -74,16 +70,15 @@ class MujocoBridge(PlainNode):
         if self._env.setting.has_video:
             self.diagnostics.add('videos', self._report_videos)
         self._rate = Rate()
-        self._make_topics()
+        self._make_topics(names)
 
         self._paused = False
         self._held: command.Command | None = None
-        self._shown = self._echoes_due = self._echoes = 0
-        self.frame_index = -1
+        self._frames = FrameCounter()
         self._repeats = 0
         self._answered = not self.lockstep
         self._silent = False
-        self._diverged = self._missed = self._reset_at = 0
+        self._diverged = self._missed = 0
         self._publish_new(self._env.reset())
         self._period_s = 1.0 / rate_hz if rate_hz else self._env.control_period_ns * 1e-9
         self._ticked_at = time.monotonic()
@@ -97,60 +92,27 @@ class MujocoBridge(PlainNode):
         """Free the simulation."""
         self._env.close()
 
-    def _make_env(self) -> SimEnv:
-        repeat = declare(self, 'action_repeat', 0, "Control steps per command; 0 takes the task's.",
-                         between=(0, 100))
-        videos = declare(self, 'videos', '', 'Folder of background videos for the video settings; '
-                         'empty for procedural ones.')
-        camera = declare(self, 'camera', '', "Camera of the model, by name or index; empty for the "
-                         "task's.")
-        more = declare(self, 'more_cameras', [''], 'Further cameras of the model, by name or '
-                       'index; each publishes under its own name what the main one does under '
-                       'camera/.')
-        self._camera_names = [name for name in more if name]
-        return SimEnv(
-            task=declare(self, 'task', 'walker_walk', 'Task to simulate.'),
-            setting=declare(self, 'setting', 'train', 'Visual setting.'),
-            seed=declare(self, 'seed', 0, 'Seed of everything random.', between=(0, 2**31 - 1)),
-            height=declare(self, 'height', 84, 'Pixels.', between=(8, 4096)),
-            width=declare(self, 'width', 84, 'Pixels.', between=(8, 4096)),
-            quality=declare(self, 'quality', 'fast', 'Render quality; paper is pixel-identical to '
-                            "dm_control's.", choices=QUALITIES),
-            composite=declare(self, 'composite', 'segmentation', 'How a video is put behind the '
-                              "robot; chroma_key is DMC-GB's green screen.", choices=COMPOSITES),
-            control=declare(self, 'control', 'action', "What a command is: action, the task's own, "
-                            'or position, joint positions on forward_position_controller/commands.',
-                            choices=tuple(COMMAND_TOPICS)),
-            videos=videos or None, action_repeat=repeat or None,
-            camera_id=_camera_id(camera) if camera else None,
-            more_cameras=[_camera_id(name) for name in self._camera_names],
-            nuisances={field.name: declare(
-                self, f'nuisances.{field.name}', 0.0, f'Strength of the nuisance {field.name}, see '
-                'docs/simulation.md.', between=(0.0, 1.0)) for field in fields(Nuisances)})
+    @property
+    def frame_index(self) -> int:
+        """Number of the frame that is shown."""
+        return self._frames.index
 
-    def _make_camera(self, index: int, name: str, frame_id: str, jpeg_quality: int,
-                     ) -> CameraTopics:
-        env = self._env
-        matrix = camera_matrix(env.model, env.camera_ids[index], env.height, env.width)
-        return CameraTopics(self, self.diagnostics, name, frame_id, matrix, env.height, env.width,
-                            jpeg_quality)
-
-    def _make_topics(self) -> None:
+    def _make_topics(self, names: list[CameraName]) -> None:
         def publisher(message_type: Any, topic: str) -> Any:
             return qos.publisher(self, self.diagnostics, message_type, topic, qos.reliable())
 
         quality = declare(self, 'jpeg_quality', 90, 'Of the compressed images.', between=(1, 100))
-        # A camera that is called by its index needs a name that may stand in a topic.
-        names = [('camera', self._frame_id), *(
-            (name, f'{name}_optical') for name in (
-                f'camera_{name}' if name.isdigit() else name for name in self._camera_names))]
-        self._cameras = [self._make_camera(index, *name, quality)
-                         for index, name in enumerate(names)]
+        env = self._env
+        self._cameras = [
+            CameraTopics(self, self.diagnostics, name.topic, name.frame_id,
+                         camera_matrix(env.model, camera_id, env.height, env.width), env.height,
+                         env.width, quality)
+            for name, camera_id in zip(names, env.camera_ids, strict=True)]
         self._joints = publisher(JointState, 'joint_states')
         self._time_step = publisher(Float64MultiArray, 'time_step')
         self._clock_topic = publisher(Clock, '/clock') if self.lockstep else None
         qos.subscription(self, self.diagnostics, Float64MultiArray,
-                         self._env.spec.command_topic, self._on_command, qos.reliable())
+                         env.spec.command_topic, self._on_command, qos.reliable())
         self.create_service(Trigger, '~/reset', self._on_reset)
         self.create_service(SetBool, '~/set_paused', self._on_set_paused)
 
@@ -160,9 +122,9 @@ class MujocoBridge(PlainNode):
         try:
             received = command.from_message(message, self._limits[0].size)
             if self.lockstep:
-                if self._is_echo(received.frame_index):
+                if self._frames.is_echo(received.frame_index):
                     return
-                self._check_frame(received.frame_index)
+                self._frames.check(received.frame_index, self._held is not None)
         except command.BadCommandError as error:
             self.drops.add(error.fault.value, str(error))
             return
@@ -182,29 +144,6 @@ class MujocoBridge(PlainNode):
             first = outside[0]
             self.drops.mend('out_of_range', f'value {first} of a command was {action[first]:g}; '
                             f'clipped to {low[first]:g} to {high[first]:g}')
-
-    def _is_echo(self, answered: int | None) -> bool:
-        """Whether a command only answers a repetition of a frame that was answered already."""
-        if answered != self.frame_index - 1 or self._echoes_due == 0:
-            return False
-        self._echoes_due -= 1
-        self._echoes += 1
-        return True
-
-    def _check_frame(self, answered: int | None) -> None:
-        """Let pass only the first command for the present frame."""
-        if answered in (None, self.frame_index) and self._held is None:
-            return
-        if answered in (None, self.frame_index) or self._reset_at <= answered == \
-                self.frame_index - 1:
-            fault = command.Fault.DUPLICATE
-        elif answered < self.frame_index:
-            fault = command.Fault.LATE
-        else:
-            fault = command.Fault.UNKNOWN_FRAME
-        raise command.BadCommandError(
-            fault, f'a command for frame {answered} came while frame {self.frame_index} is shown; '
-            'answer each frame once')
 
     def _advance(self, action: np.ndarray) -> None:
         """Step, or begin the next episode after the last step, as dm_env does."""
@@ -227,11 +166,11 @@ class MujocoBridge(PlainNode):
 
     # Publishing
 
-    def _publish_new(self, step: SimStep) -> None:
+    def _publish_new(self, step: SimStep, after_reset: bool = False) -> None:
         self._step = step
         if step.first:
             self._latest = self._env.resting_action  # nobody has asked for anything yet
-        self.frame_index += 1
+        self._frames.next(after_reset)
         if self.lockstep:
             sec, nanosec = divmod(step.time_ns, 10**9)
             stamp = Time(sec=sec, nanosec=nanosec)
@@ -240,14 +179,13 @@ class MujocoBridge(PlainNode):
         self._stamp = stamp
         self._repeat_s = self._timeout_s if self._answered else _FIRST_REPEAT_S
         self._silent = False
-        self._echoes_due, self._shown = max(0, self._shown - 1), 0
         self._rate.tick()
         self._publish()
 
     def _publish(self) -> None:
         """Publish the present frame, the image last so that the rest is there when it comes."""
         step, stamp = self._step, self._stamp
-        self._shown += 1
+        self._frames.show()
         self._shown_at = time.monotonic()
         if self._clock_topic is not None and qos.is_wanted(self._clock_topic):
             self._clock_topic.publish(Clock(clock=stamp))
@@ -279,8 +217,7 @@ class MujocoBridge(PlainNode):
             self._held = None
             self.drops.add(command.Fault.RESET.value, 'the episode was reset before the command '
                            f'for frame {self.frame_index} was carried out')
-        self._publish_new(self._env.reset())
-        self._reset_at = self.frame_index
+        self._publish_new(self._env.reset(), after_reset=True)
         response.success = True
         response.message = f'a new episode began with frame {self.frame_index}'
         return response
@@ -299,8 +236,9 @@ class MujocoBridge(PlainNode):
     def _report(self) -> Report:
         values = {'mode': 'lockstep' if self.lockstep else 'realtime', 'frames': self._rate.count,
                   'rate_hz': self._rate.hz, 'interval_p95_ms': self._rate.interval_ms(95),
-                  'repeats': self._repeats, 'echoes': self._echoes, 'diverged': self._diverged,
-                  'listeners': self._cameras[0].listeners, 'paused': self._paused}
+                  'repeats': self._repeats, 'echoes': self._frames.echoes,
+                  'diverged': self._diverged, 'listeners': self._cameras[0].listeners,
+                  'paused': self._paused}
         if not self.lockstep:
             values |= {'jitter_p95_ms': self._rate.jitter_ms(95, self._period_s),
                        'missed': self._missed}
@@ -320,10 +258,6 @@ class MujocoBridge(PlainNode):
         if not faults:
             return Report(OK, 'no video at fault')
         return Report(WARN, f'{len(faults)} at fault: {", ".join(faults)}', faults)
-
-
-def _camera_id(name: str) -> int | str:
-    return int(name) if name.isdigit() else name
 
 
 def _limits_descriptor(name: str) -> Any:
