@@ -161,7 +161,8 @@ class ArmCommands:
         if self.settings.integrates:
             assert self.last is not None and positions is not None
             lead = self.settings.max_lead
-            command = self._clip('lead', self.last + action * interval_s,
+            velocity = self._clip('velocity', action, -self._speed, self._speed)
+            command = self._clip('lead', self.last + velocity * interval_s,
                                  positions - lead, positions + lead)
         return self._limit(command, interval_s, positions)
 

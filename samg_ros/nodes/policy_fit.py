@@ -89,11 +89,12 @@ def masker_misfit(spec: ObservationSpec, trained: Mapping[str, Any] | None,
     if tuple(fill) != spec.fill:
         return (f'perception fills with {list(fill)} outside the mask, the policy was trained on '
                 f"{list(spec.fill)}; set perception's parameter 'fill'"), None
-    if trained is not None:
-        for name in ('model', 'settings'):
-            if trained.get(name) != running.get(name):
-                return None, (f'perception masks with {name} {running.get(name)}, in training it '
-                              f'was {trained.get(name)}')
+    if trained is None:
+        return None, 'the checkpoint does not say which masker it was trained behind'
+    for name in ('model', 'settings'):
+        if trained.get(name) != running.get(name):
+            return None, (f'perception masks with {name} {running.get(name)}, in training it was '
+                          f'{trained.get(name)}')
     return None, None
 
 

@@ -236,6 +236,7 @@ def test_joints_and_maskers_that_do_not_fit_are_told_apart():
     assert 'has 2 names but 1 positions' in joints_misfit(('a',), ('a', 'b'), 1)
     spec, trained = ObservationSpec(), {'model': 'mini', 'settings': {'passes': 1}}
     assert masker_misfit(spec, trained, [0, 0, 0], trained) == (None, None)
+    assert 'does not say which masker' in masker_misfit(spec, None, [0, 0, 0], trained)[1]
     assert 'fills with [9, 0, 0]' in masker_misfit(spec, trained, [9, 0, 0], trained)[0]
     assert 'model sam2, in training it was mini' in masker_misfit(
         spec, trained, [0, 0, 0], {**trained, 'model': 'sam2'})[1]
