@@ -21,6 +21,8 @@ INTERFACES = ('position', 'velocity', 'effort')
 """What a number of a command means, in ros2_control's words."""
 SAFE_ACTIONS = ('hold', 'zero', 'pose')
 
+_MARGIN = 0.05
+"""How far outside its range a joint may be to begin with, rad or m: it may sag, or be worn."""
 LONGEST_INTERVAL_S = 0.1
 """The most time that one command makes up for: after a pause the arm must not jump."""
 
@@ -52,8 +54,8 @@ class ArmSettings:
     safe_pose: tuple[float, ...] = ()
     """Joint positions, rad or m."""
     max_lead: float = 0.3
-    """How far integrated positions may be ahead of the joints, rad or m, so that an arm that is
-    held does not store up motion."""
+    """How far integrated positions may get ahead of the joints, rad or m, so that an arm that is
+    held does not store up motion; and how far from the last command `hold` may be."""
 
     def __post_init__(self) -> None:
         if self.joints and len(self.joints) != self.size:
@@ -138,8 +140,19 @@ class ArmCommands:
             positions: (A,) of the joints; None where they are not needed.
         """
         self._hold = None
-        at_rest = np.zeros(self.settings.size)
-        self.last = positions if self.settings.command_interface == 'position' else at_rest
+        if self.settings.command_interface != 'position':
+            self.last = np.zeros(self.settings.size)
+        else:
+            self.last = None if positions is None else np.clip(positions, self._low, self._high)
+
+    def outside(self, positions: Vector) -> str | None:
+        """Name the first joint that is not within its position limits, in one line, else None."""
+        out = (positions < self._low - _MARGIN) | (positions > self._high + _MARGIN)
+        if not out.any():
+            return None
+        i = int(out.argmax())
+        return (f"joint '{self.settings.joints[i]}' is at {positions[i]:.4g}, outside its limits "
+                f'{self._low[i]:.4g} to {self._high[i]:.4g}; move it there by hand')
 
     def resume(self) -> None:
         """Go on after safe actions, from the last of them."""
@@ -162,8 +175,9 @@ class ArmCommands:
             assert self.last is not None and positions is not None
             lead = self.settings.max_lead
             velocity = self._clip('velocity', action, -self._speed, self._speed)
-            command = self._clip('lead', self.last + velocity * interval_s,
-                                 positions - lead, positions + lead)
+            command = self._clip(
+                'lead', self.last + velocity * interval_s, np.minimum(positions - lead, self.last),
+                np.maximum(positions + lead, self.last))  # further ahead it stays, and never jumps
         return self._limit(command, interval_s, positions)
 
     def safe(self, interval_s: float, positions: Vector | None, *, final: bool = False,
@@ -177,21 +191,21 @@ class ArmCommands:
                 the arm to: it holds.
 
         Returns:
-            (A,) float64; None if the arm was never sent anything and where it is is not known,
-            so that saying nothing is the safe thing.
+            (A,) float64; None before `begin` with known positions: saying nothing is safe then.
         """
         if self.settings.command_interface != 'position':
             self.last = np.zeros(self.settings.size)
             return self.last
-        if self._hold is None:
-            self._hold = self.last if positions is None else positions
-        if self._hold is None:
+        if self.last is None:
             return None
+        if self._hold is None:
+            lead, here = self.settings.max_lead, self.last if positions is None else positions
+            self._hold = np.clip(np.clip(here, self.last - lead, self.last + lead), self._low,
+                                 self._high)
         posed = self.settings.safe_action == 'pose' and not final
         target = np.array(self.settings.safe_pose) if posed else self._hold
-        start = self._hold if self.last is None else self.last
         step = self._speed * min(interval_s, LONGEST_INTERVAL_S)
-        self.last = np.clip(target, start - step, start + step)
+        self.last = np.clip(target, self.last - step, self.last + step)
         return self.last
 
     def _limit(self, command: Vector, interval_s: float, positions: Vector | None) -> Vector:
@@ -207,7 +221,7 @@ class ArmCommands:
         command = self._clip('position', command, self._low, self._high)
         if self.last is None:
             return command
-        step = self._speed * interval_s  # last: an arm that is out of range comes back slowly
+        step = self._speed * interval_s
         return self._clip('velocity', command, self.last - step, self.last + step)
 
     def _limit_velocities(self, command: Vector, interval_s: float, positions: Vector | None,

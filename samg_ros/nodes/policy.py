@@ -258,8 +258,11 @@ class PolicyNode(ManagedNode):
         if not self._inputs.moments:
             return 'no good frame has come yet' + (f'; last {last}' if (last := self.drops.last)
                                                    else '')
-        if self._wanted.joints and self._inputs.positions is None:
+        positions = self._inputs.positions
+        if self._wanted.joints and positions is None:
             return 'the positions of the joints are not known yet'
+        if positions is not None and (outside := self._commands.outside(positions)):
+            return outside
         missed = self._deadlines.missed
         if missed not in (None, ACTION) and not self._asked.lockstep:
             return f'{_MISSED[str(missed)]} for {self._asked.timeout_s:g} s'

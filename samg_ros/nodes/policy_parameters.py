@@ -80,8 +80,9 @@ class PolicyParameters:
             trajectory_reach_s=declare(node, 'trajectory_reach_s', 0.1, 'Seconds in which the '
                                        'positions of a trajectory are to be reached.',
                                        between=(0.001, 10.0)),
-            max_lead=declare(node, 'max_lead', 0.3, 'How far integrated positions may be ahead of '
-                             'the joints, rad or m.', between=(0.0, 10.0)),
+            max_lead=declare(node, 'max_lead', 0.3, 'How far integrated positions may get ahead of '
+                             'the joints, and a hold may be from the last command, rad or m.',
+                             between=(0.0, 10.0)),
             crop=crop if crop[2] else None,
             timeout_s=declare(node, 'timeout_s', 0.5, 'Seconds without good input or action after '
                               'which the safe action is sent.', between=(0.02, 60.0)),

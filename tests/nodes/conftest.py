@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-CONFIG = Path(__file__).parents[2] / 'config' / 'sim_train.yaml'
+CONFIG = Path(__file__).parents[2] / 'config'
 
 
 class Graph:
@@ -99,7 +99,8 @@ class Graph:
 
 
 @pytest.fixture
-def graph() -> Iterator[Graph]:
+def graph(request: pytest.FixtureRequest) -> Iterator[Graph]:
+    """An empty graph; its parameter file may be chosen by indirect parametrisation."""
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
@@ -107,7 +108,8 @@ def graph() -> Iterator[Graph]:
     from samg_ros.nodes.domain import choose_domain
 
     choose_domain()
-    rclpy.init(args=['--ros-args', '--params-file', str(CONFIG)],
+    parameters = CONFIG / getattr(request, 'param', 'sim_train.yaml')
+    rclpy.init(args=['--ros-args', '--params-file', str(parameters)],
                signal_handler_options=SignalHandlerOptions.NO)
     made = Graph()
     try:

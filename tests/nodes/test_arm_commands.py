@@ -112,6 +112,22 @@ def test_velocities_are_integrated_from_where_the_arm_is_and_not_far_ahead_of_it
     assert np.allclose(command, [0.1, 0.4]) and arm.interventions['lead'] == 9
 
 
+def test_a_joint_state_that_is_nonsense_moves_nothing():
+    arm, nonsense = position_arm(), np.array([1e300, -1e300])
+    assert np.allclose(arm.act(np.array([1.0, -0.5]), 0.04, nonsense), [0.04, 0.48])
+    assert np.allclose(arm.act(np.array([-1.0, 0.5]), 0.04, nonsense), [0.04, 0.48])
+    assert np.allclose(arm.safe(0.04, nonsense), [0.34, 0.18])  # max_lead at most
+
+
+def test_an_arm_outside_its_range_is_not_begun_with_and_one_that_sags_is():
+    arm = position_arm(limits=limits(min_position=-1, max_position=1))
+    assert "joint 'b' is at -1.2, outside its limits -1 to 1" in arm.outside(np.array([0, -1.2]))
+    sagging = np.array([0.0, -1.02])
+    assert arm.outside(sagging) is None
+    arm.begin(sagging)
+    assert np.array_equal(arm.last, [0, -1])
+
+
 def test_random_actions_never_leave_position_and_velocity_limits():
     arm = position_arm('position', limits=limits(min_position=-0.6, max_position=0.6,
                                                  max_velocity=0.5))
@@ -160,7 +176,7 @@ def test_holding_without_joint_states_keeps_the_last_command_or_says_nothing():
     arm = position_arm()
     last = arm.act(np.array([1.0, 1.0]), 0.1, np.array([0.0, 0.5]))
     assert np.array_equal(arm.safe(0.02, None), last)
-    arm.begin(None)
+    arm.begin(None)  # nobody knows where it is
     assert arm.safe(0.02, None) is None
 
 
