@@ -16,13 +16,14 @@ import numpy.typing as npt
 
 from samg_ros.errors import ConfigError
 from samg_ros.nodes.joint_limits import JointLimits
+from samg_ros.nodes.workspace import Workspace
 
 INTERFACES = ('position', 'velocity', 'effort')
 """What a number of a command means, in ros2_control's words."""
 SAFE_ACTIONS = ('hold', 'zero', 'pose')
 
 _MARGIN = 0.05
-"""How far outside its range a joint may be to begin with, rad or m: it may sag, or be worn."""
+"""How far out of range joints and hand may be to begin with, rad or m: they may sag."""
 LONGEST_INTERVAL_S = 0.1
 """The most time that one command makes up for: after a pause the arm must not jump."""
 
@@ -47,6 +48,8 @@ class ArmSettings:
     """What the controller takes; velocities are integrated for a position controller."""
     limits: tuple[JointLimits, ...] = ()
     """In the order of the command; empty for none."""
+    workspace: Workspace | None = None
+    """Where the hand must stay; None for anywhere."""
     safe_action: str = 'hold'
     """One of SAFE_ACTIONS. hold: stay where the joints are (velocity 0); zero: send zeros;
     pose: go to `safe_pose`. Positions change no faster than max_velocity then too; velocities
@@ -75,9 +78,9 @@ class ArmSettings:
         elif self.safe_action == 'pose' or (self.safe_action, wanted) == ('hold', 'effort'):
             raise ConfigError(f"safe_action '{self.safe_action}' is not possible with {wanted} "
                               "commands; take 'zero'")
-        if wanted == 'effort' and self.limits:
-            raise ConfigError('joint limits are not enforced for effort commands; leave the '
-                              "parameter 'limits' empty and let the controller keep them")
+        if wanted == 'effort' and (self.limits or self.workspace is not None):
+            raise ConfigError('limits are not enforced for effort commands; leave the parameters '
+                              "'limits' and 'workspace' empty and let the controller keep them")
 
     def _check_position(self) -> None:
         if self.safe_action == 'zero':
@@ -96,6 +99,8 @@ class ArmSettings:
             if not ((low <= self.safe_pose) & (self.safe_pose <= high)).all():
                 raise ConfigError(f'safe_pose {list(self.safe_pose)} is outside the position '
                                   'limits')
+            if self.workspace is not None and self.workspace.distance(self.safe_pose):
+                raise ConfigError(f'safe_pose {list(self.safe_pose)} is outside the workspace')
         if np.isfinite([limit.max_acceleration for limit in self.limits]).any():
             raise ConfigError('max_acceleration is not enforced for position commands; set '
                               'has_acceleration_limits to false and let the controller keep it')
@@ -110,7 +115,7 @@ class ArmSettings:
         """Whether the positions of the joints must be known, beyond what the policy sees."""
         within = any(np.isfinite((limit.min_position, limit.max_position)).any()
                      for limit in self.limits)
-        return self.command_interface == 'position' or within
+        return self.command_interface == 'position' or within or self.workspace is not None
 
 
 class ArmCommands:
@@ -146,7 +151,11 @@ class ArmCommands:
             self.last = None if positions is None else np.clip(positions, self._low, self._high)
 
     def outside(self, positions: Vector) -> str | None:
-        """Name the first joint that is not within its position limits, in one line, else None."""
+        """Say in one line what is not within position limits and workspace, else None."""
+        workspace = self.settings.workspace
+        if workspace is not None and workspace.distance(positions) > _MARGIN:
+            hand = ', '.join(f'{value:.3f}' for value in workspace.hand(positions))
+            return f'the hand is at ({hand}) m, outside the workspace; move it inside by hand'
         out = (positions < self._low - _MARGIN) | (positions > self._high + _MARGIN)
         if not out.any():
             return None
@@ -222,7 +231,8 @@ class ArmCommands:
         if self.last is None:
             return command
         step = self._speed * interval_s
-        return self._clip('velocity', command, self.last - step, self.last + step)
+        command = self._clip('velocity', command, self.last - step, self.last + step)
+        return command if self._stays_inside(command, self.last) else self.last
 
     def _limit_velocities(self, command: Vector, interval_s: float, positions: Vector | None,
                           ) -> Vector:
@@ -233,7 +243,15 @@ class ArmCommands:
         if positions is not None:  # last, as the end of a joint's range is what breaks things
             command = self._clip('position', command, -self._approach(positions - self._low),
                                  self._approach(self._high - positions))
+            if not self._stays_inside(positions + command * LONGEST_INTERVAL_S, positions):
+                command = np.zeros_like(command)
         return command
+
+    def _stays_inside(self, to: Vector, start: Vector) -> bool:
+        workspace = self.settings.workspace
+        inside = workspace is None or workspace.allows(to, start)
+        self.interventions['workspace'] += not inside
+        return inside
 
     def _approach(self, room: Vector) -> Vector:
         """The speed from which a joint can still stop within the room that is left."""

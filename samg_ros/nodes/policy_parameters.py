@@ -10,6 +10,7 @@ from samg_ros.errors import ConfigError
 from samg_ros.nodes.arm_commands import INTERFACES, SAFE_ACTIONS, ArmSettings
 from samg_ros.nodes.joint_limits import load_joint_limits
 from samg_ros.nodes.parameters import declare
+from samg_ros.nodes.workspace import Workspace
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -28,6 +29,7 @@ class PolicyParameters:
     lockstep: bool
     joints: tuple[str, ...]
     limits: str
+    workspace: str
     action_interface: str
     command_interface: str
     output: str
@@ -68,6 +70,8 @@ class PolicyParameters:
                 'the limits.') if name),
             limits=declare(node, 'limits', '', 'YAML file of joint limits, as ros2_control and '
                            'MoveIt have it; empty for none.'),
+            workspace=declare(node, 'workspace', '', 'YAML file of a box that the hand must not '
+                              "leave, and of the arm's model; empty for none."),
             action_interface=declare(node, 'action_interface', 'velocity', "What the policy's "
                                      'actions are.', choices=INTERFACES),
             command_interface=declare(
@@ -103,14 +107,18 @@ class PolicyParameters:
             actions: numbers in an action.
 
         Raises:
-            ConfigError: if the limits cannot be read, or the parameters contradict each other.
+            ConfigError: if a file cannot be read, or the parameters contradict each other.
         """
         if self.output == TRAJECTORY and self.command_interface != 'position':
             raise ConfigError(f"output '{TRAJECTORY}' carries positions; set command_interface to "
                               "'position'")
         limits = load_joint_limits(self.limits, self.joints) if self.limits else ()
+        joints = self.joints or tuple(limit.joint for limit in limits)
+        if self.workspace and not joints:
+            raise ConfigError("a workspace needs the names of the joints: set the parameter "
+                              "'joints', or 'limits'")
         return ArmSettings(
-            size=actions, joints=self.joints or tuple(limit.joint for limit in limits),
-            action_interface=self.action_interface, command_interface=self.command_interface,
-            limits=limits, safe_action=self.safe_action, safe_pose=self.safe_pose,
-            max_lead=self.max_lead)
+            size=actions, joints=joints, action_interface=self.action_interface,
+            command_interface=self.command_interface, limits=limits,
+            workspace=Workspace(self.workspace, joints) if self.workspace else None,
+            safe_action=self.safe_action, safe_pose=self.safe_pose, max_lead=self.max_lead)
