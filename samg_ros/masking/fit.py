@@ -23,7 +23,9 @@ JITTER = 0.01
 FOCAL_ALPHA = 0.25
 MAP_VALUES = 2_000_000
 """Similarity maps are made in portions of at most so many values."""
-DECODED_AT_ONCE = 8  # prompt sets
+DECODED_VALUES = 4_500_000
+"""Prompt sets are decoded in portions of at most so many values of the embedding: four of SAM's,
+many of `mini`'s. Larger ones leave a CPU's cache and take longer a set."""
 LONGEST_SIDE = 256
 """Of the picture on which is fitted. A larger reference is shrunk: its maps and logits come from
 grids no finer than this, so that more pixels cost time and say the same."""
@@ -156,8 +158,9 @@ def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tens
             objects = {name: feature[:1] for name, feature in features.items()}
             guide = similarity_maps(encoding, objects, geometry)[:, 0]
         parts = []
-        for points, labels in zip(prompts.points.split(DECODED_AT_ONCE),
-                                  prompts.labels.split(DECODED_AT_ONCE), strict=True):
+        portion = max(1, DECODED_VALUES // sum(tensor.numel() for tensor in encoding.embedding))
+        for points, labels in zip(prompts.points.split(portion),
+                                  prompts.labels.split(portion), strict=True):
             count = len(points)
             found, _ = first_pass(model, encoding.repeated(count), geometry,
                                   Prompts(points, labels),
