@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,24 @@ import torch
 from torch import Tensor
 
 from samg_ros.errors import ConfigError, InvalidInputError, NotFittedError, first_line
+from samg_ros.masking.capture import mask_from_points
 from samg_ros.masking.checks import check_size, checked_frames, is_whole
 from samg_ros.masking.fit import fit_weights
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.graphs import GraphedCall
 from samg_ros.masking.models import Weights, load_model
-from samg_ros.masking.models.base import VisionModel
+from samg_ros.masking.models.base import Encoding, VisionModel
 from samg_ros.masking.pipeline import find, find_nothing, is_guided
 from samg_ros.masking.precision import in_precision
 from samg_ros.masking.prediction import Frames, Prediction
-from samg_ros.masking.reference import Reference
+from samg_ros.masking.reference import Points, Reference, checked_points
 from samg_ros.masking.settings import MaskerSettings
-from samg_ros.masking.targets import FittedReference, Targets
+from samg_ros.masking.targets import FittedReference, Targets, point_features
 
 References = Reference | Sequence[Reference]
 MOST_OBJECTS = 255  # labels are uint8
 UNNAMED = 'object'
+ADJUSTABLE = ('passes', 'min_predicted_iou', 'combine_references')
 
 
 class Masker:
@@ -163,7 +165,7 @@ class Masker:
         return self
 
     def add_points(self, points: npt.ArrayLike, name: str | None = None,
-                   reference: int = 0) -> None:
+                   reference: int = 0, frame: npt.NDArray[np.uint8] | None = None) -> None:
         """Add clicked points to a fitted reference, from the next frame on.
 
         Nothing but the features at these points is computed. The weights of the mask combination
@@ -171,9 +173,11 @@ class Masker:
         point on it does not change. `fit` with `Reference.with_points` fits them anew.
 
         Args:
-            points: (K, 2) [x, y] in pixels of the reference image.
+            points: (K, 2) [x, y] in pixels of the reference image, or of `frame`.
             name: of the object; None if there is only one.
             reference: which of its references was clicked on.
+            frame: (H, W, 3) uint8 RGB, another picture that was clicked on instead. Only the
+                features are kept: `objects` does not show such points.
 
         Raises:
             NotFittedError: if there is no reference yet.
@@ -181,14 +185,52 @@ class Masker:
                 reference.
         """
         name, chosen = self._chosen(name, reference)
-        before = chosen.reference.points
-        clicked = chosen.reference.with_points(points).points
-        self._replace(name, reference, chosen.with_points(np.concatenate([before, clicked])))
+        if frame is None:
+            before = chosen.reference.points
+            clicked = chosen.reference.with_points(points).points
+            fitted = chosen.with_points(np.concatenate([before, clicked]))
+        else:
+            clicked, encoding, geometry = self._clicked_on(frame, points)
+            maps = {encoder: encoding.maps[encoder] for encoder in self.settings.features}
+            fitted = chosen.with_elsewhere(point_features(maps, clicked, geometry))
+        self._replace(name, reference, fitted)
 
     def clear_points(self, name: str | None = None, reference: int = 0) -> None:
         """Remove all clicked points of a fitted reference; arguments and errors as `add_points`."""
         name, chosen = self._chosen(name, reference)
-        self._replace(name, reference, chosen.with_points(np.zeros((0, 2))))
+        self._replace(name, reference, chosen.without_points())
+
+    def capture(self, frame: npt.NDArray[np.uint8], points: npt.ArrayLike,
+                source: str = '') -> Reference:
+        """Make a reference of a frame and points clicked on the object in it, to `fit` to.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+            points: (K, 2) [x, y] pixels, at least one.
+            source: where it came from, for people.
+
+        Raises:
+            InvalidInputError: if frame or points do not fit, or everything is cut out.
+            EmptyMaskError: if nothing is cut out at these points.
+        """
+        clicked, encoding, geometry = self._clicked_on(frame, points)
+        if len(clicked) == 0:
+            raise InvalidInputError('points: none; click on the object at least once')
+        mask = mask_from_points(self._model, encoding, clicked, geometry, self.settings)
+        return Reference(frame, mask.cpu().numpy(), points=clicked, source=source)
+
+    def adjust(self, **changes: Any) -> None:
+        """Change settings from the next frame on: any of ADJUSTABLE, which no fit depends on.
+
+        Raises:
+            InvalidInputError: if a setting is not among them, or its value is not usable.
+        """
+        if wrong := sorted(set(changes) - set(ADJUSTABLE)):
+            raise InvalidInputError(f'{wrong[0]}: cannot change after loading; expected '
+                                    f'{", ".join(ADJUSTABLE)}')
+        self.settings = replace(self.settings, **changes)
+        if self._objects:
+            self._call = self._recorded()
 
     def __call__(self, frames: Frames) -> Frames:
         """Return the masks of frames: the pixels of any object.
@@ -255,8 +297,21 @@ class Masker:
     def _look_for(self, objects: dict[str, list[FittedReference]]) -> None:
         targets = Targets.gather(list(objects.values()))
         self._objects, self._targets = objects, targets
+        self._call = self._recorded()
+
+    def _recorded(self) -> Callable[[Tensor], Prediction]:
         graphs = self.settings.cuda_graphs and self.device.type == 'cuda'
-        self._call = GraphedCall(self._find) if graphs else self._find
+        return GraphedCall(self._find) if graphs else self._find
+
+    @torch.no_grad()
+    def _clicked_on(self, frame: npt.NDArray[np.uint8], points: npt.ArrayLike,
+                    ) -> tuple[Points, Encoding, Geometry]:
+        frames = checked_frames(np.asarray(frame)[None])
+        height, width = frames.shape[1:3]
+        clicked = checked_points(points, height, width, 'points')
+        geometry = self._geometry(height, width)
+        encoding = self._model.encode(frames.to(self.device)).on_grid(geometry.grid_size)
+        return clicked, encoding, geometry
 
     def _chosen(self, name: str | None, reference: int) -> tuple[str, FittedReference]:
         if not self._objects:

@@ -60,21 +60,8 @@ class Reference:
         object.__setattr__(self, 'parts', tuple(
             _checked_mask(part, image.shape[:2], f'parts[{index}]')
             for index, part in enumerate(self.parts)))
-        points = np.zeros((0, 2)) if self.points is None else checked_array(
-            self.points, 'reference points')
-        if points.shape == (0,):
-            points = np.zeros((0, 2))
-        if points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind not in 'fiu' \
-                or not np.isfinite(points).all():
-            raise InvalidInputError(
-                f'reference points: shape {points.shape}, dtype {points.dtype}; expected (K, 2) '
-                'finite [x, y] pixels')
-        points = points.astype(np.float64)
-        inside = (points >= 0).all() and (points <= np.array(image.shape[1::-1]) - 1).all()
-        if not inside:
-            raise InvalidInputError(
-                f'reference points {points.tolist()}: outside the {image.shape[1]} x '
-                f'{image.shape[0]} image; give [x, y] in its pixels')
+        points = np.zeros((0, 2)) if self.points is None else self.points
+        points = checked_points(points, image.shape[0], image.shape[1], 'reference points')
         object.__setattr__(self, 'points', points)
         if not isinstance(self.source, str):
             raise InvalidInputError(f'reference source: {type(self.source).__name__}; expected '
@@ -168,6 +155,26 @@ class Reference:
         facts = {'points': self.points.tolist(), 'source': self.source}
         (folder / 'reference.yaml').write_text(yaml.safe_dump(facts))
         return folder
+
+
+def checked_points(points: npt.ArrayLike, height: int, width: int, name: str) -> Points:
+    """Return clicked points as (K, 2) float [x, y], K 0 or more.
+
+    Raises:
+        InvalidInputError: if they are malformed, or outside a picture of height x width.
+    """
+    points = checked_array(points, name)
+    if points.shape == (0,):
+        points = np.zeros((0, 2))
+    if points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind not in 'fiu' \
+            or not np.isfinite(points).all():
+        raise InvalidInputError(f'{name}: shape {points.shape}, dtype {points.dtype}; expected '
+                                '(K, 2) finite [x, y] pixels')
+    points = points.astype(np.float64)
+    if not ((points >= 0).all() and (points <= np.array([width, height]) - 1).all()):
+        raise InvalidInputError(f'{name} {points.tolist()}: outside the {width} x {height} image; '
+                                'give [x, y] in its pixels')
+    return points
 
 
 def _checked_mask(mask: Mask, shape: tuple[int, ...], name: str) -> Mask:

@@ -31,6 +31,7 @@ class FittedReference:
         points: by encoder, (K, C) float, the clicked points' features.
         geometry: of the image.
         weights: (3,) float, fitted to this reference.
+        elsewhere: by encoder, (L, C) float, features of points clicked in other pictures.
     """
 
     reference: Reference
@@ -39,6 +40,7 @@ class FittedReference:
     points: dict[str, Tensor]
     geometry: Geometry
     weights: Tensor
+    elsewhere: dict[str, Tensor]
 
     @classmethod
     def read(cls, reference: Reference, encoding: Encoding, names: tuple[str, ...],
@@ -50,23 +52,42 @@ class FittedReference:
         regions = {
             name: torch.stack([region_feature(one.maps[0], cell_mask(mask, one, geometry))
                                for mask in masks]) for name, one in maps.items()}
-        return cls(reference, maps, regions, _at_points(maps, reference.points, geometry),
-                   geometry, torch.full((3,), 1 / 3, device=device))
+        nothing = {name: one[:0] for name, one in regions.items()}
+        return cls(reference, maps, regions, point_features(maps, reference.points, geometry),
+                   geometry, torch.full((3,), 1 / 3, device=device), nothing)
 
     def with_points(self, points: npt.ArrayLike) -> FittedReference:
         """Return it with other clicked points, (K, 2) [x, y] pixels, and the same weights."""
         reference = self.reference.with_points(points)
         return replace(self, reference=reference,
-                       points=_at_points(self.maps, reference.points, self.geometry))
+                       points=point_features(self.maps, reference.points, self.geometry))
+
+    def with_elsewhere(self, features: dict[str, Tensor]) -> FittedReference:
+        """Return it with more features, by encoder (L, C), of points clicked in another picture."""
+        return replace(self, elsewhere={name: torch.cat([one, features[name]])
+                                        for name, one in self.elsewhere.items()})
+
+    def without_points(self) -> FittedReference:
+        """Return it without any clicked point."""
+        nothing = {name: one[:0] for name, one in self.elsewhere.items()}
+        return replace(self.with_points(np.zeros((0, 2))), elsewhere=nothing)
 
     @property
     def features(self) -> dict[str, Tensor]:
-        """By encoder, (1 + parts + K, C) float: object, parts, clicked points."""
-        return {name: torch.cat([self.regions[name], self.points[name]]) for name in self.maps}
+        """By encoder, (1 + parts + K + L, C) float: object, parts, clicked points."""
+        return {name: torch.cat([self.regions[name], self.points[name], self.elsewhere[name]])
+                for name in self.maps}
 
 
-def _at_points(maps: dict[str, FeatureMap], points: npt.NDArray[np.float64],
-               geometry: Geometry) -> dict[str, Tensor]:
+def point_features(maps: dict[str, FeatureMap], points: npt.NDArray[np.float64],
+                   geometry: Geometry) -> dict[str, Tensor]:
+    """Return by encoder the (K, C) float features at points of a picture.
+
+    Args:
+        maps: by encoder, (1, C, g, g), of the picture.
+        points: (K, 2) [x, y] pixels; K may be 0.
+        geometry: of the picture.
+    """
     found = {}
     for name, one in maps.items():
         height, width = geometry.height, geometry.width
@@ -137,7 +158,7 @@ class Targets:
 def _prompts(references: list[FittedReference]) -> list[list[dict[str, Tensor]]]:
     """Return for every prompt of an object its feature, by encoder, in each reference it is in."""
     prompts = []
-    for kind in ('regions', 'points'):
+    for kind in ('regions', 'points', 'elsewhere'):
         tables: list[dict[str, Tensor]] = [getattr(one, kind) for one in references]
         sizes = [len(next(iter(table.values()))) for table in tables]
         for place in range(max(sizes)):
