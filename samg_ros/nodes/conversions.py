@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image messages to arrays and back, with the same pixels on every machine.
 
-A wheel-only machine has no `cv_bridge`, and a robot has one of several versions of it. The
-eight-bit encodings that cameras and this package use are therefore converted here, by numpy alone,
-wherever the package runs; `cv_bridge`, where it is installed, is asked only for the rest.
+A wheel-only machine has no `cv_bridge`, and a robot has one of several versions of it. What cameras
+send is therefore converted here, wherever the package runs; `cv_bridge`, where it is installed, is
+asked only for the rest. The pixels are those that it would give: OpenCV's conversions by the codes
+of its table `getConversionCodes` (ros-perception/vision_opencv, cv_bridge/src/cv_bridge.cpp), 16
+bits brought to 8 by 255 / 65535, and for compressed images the colour order of
+ros-perception/image_transport_plugins, compressed_image_transport/src/compressed_subscriber.cpp.
 """
 
 from __future__ import annotations
@@ -12,10 +15,11 @@ import array
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from samg_ros.errors import EncodingError, InvalidInputError
+from samg_ros.errors import EncodingError, InvalidInputError, first_line
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
@@ -23,13 +27,23 @@ if TYPE_CHECKING:
 
 Pixels = npt.NDArray[np.uint8]
 
-_CHANNELS = {'rgb8': (0, 1, 2), 'bgr8': (2, 1, 0), 'rgba8': (0, 1, 2), 'bgra8': (2, 1, 0),
-             'mono8': (0, 0, 0)}
-"""Which channels of an encoding are red, green and blue."""
 _CHANNEL_COUNT = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1}
+_TO_RGB = {
+    'bgr8': cv2.COLOR_BGR2RGB, 'rgba8': cv2.COLOR_RGBA2RGB, 'bgra8': cv2.COLOR_BGRA2RGB,
+    'mono8': cv2.COLOR_GRAY2RGB, 'mono16': cv2.COLOR_GRAY2RGB,
+    # OpenCV names a mosaic by the second row's second and third pixel, ROS by the first row's
+    # first and second.
+    'bayer_rggb8': cv2.COLOR_BayerBG2RGB, 'bayer_bggr8': cv2.COLOR_BayerRG2RGB,
+    'bayer_gbrg8': cv2.COLOR_BayerGR2RGB, 'bayer_grbg8': cv2.COLOR_BayerGB2RGB,
+    'yuv422': cv2.COLOR_YUV2RGB_UYVY, 'uyvy': cv2.COLOR_YUV2RGB_UYVY,
+    'yuv422_yuy2': cv2.COLOR_YUV2RGB_YUYV, 'yuyv': cv2.COLOR_YUV2RGB_YUYV}
+_BYTES_PER_PIXEL = {**_CHANNEL_COUNT, 'mono16': 2, 'yuv422': 2, 'uyvy': 2, 'yuv422_yuy2': 2,
+                    'yuyv': 2}
 
-ENCODINGS = tuple(_CHANNEL_COUNT)
-"""Encodings that need no cv_bridge."""
+WRITABLE = tuple(_CHANNEL_COUNT)
+"""Encodings that are written here."""
+ENCODINGS = ('rgb8', *_TO_RGB)
+"""Encodings that are read without cv_bridge."""
 
 
 def image_to_rgb(message: Image) -> Pixels:
@@ -46,11 +60,50 @@ def image_to_rgb(message: Image) -> Pixels:
         EncodingError: if the encoding cannot be converted.
         InvalidInputError: if height, width, step and data do not fit together.
     """
-    channels = _CHANNELS.get(message.encoding)
-    if channels is None:
+    if message.encoding not in ENCODINGS:
         return _through_cv_bridge(message, 'rgb8')
     pixels = _rows(message)
-    return pixels if message.encoding == 'rgb8' else pixels[:, :, channels]
+    if message.encoding == 'rgb8':
+        return pixels
+    if message.encoding == 'mono16':
+        values = pixels.view('>u2' if message.is_bigendian else '<u2')
+        pixels = _eight_bits(values)
+    return _converted(pixels, message.encoding)
+
+
+def compressed_to_rgb(message: CompressedImage) -> Pixels:
+    """Return the pixels of a compressed image message as RGB.
+
+    Args:
+        message: sensor_msgs/CompressedImage, jpeg or png, as image_transport or a camera driver
+            writes it. An alpha channel is dropped, grey is repeated, a mosaic interpolated.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        EncodingError: if the format is another, or the data are not of it.
+    """
+    # '<encoding of the source>; jpeg compressed <order of the colours>', or only 'jpeg'.
+    source, separator, compression = message.format.lower().rpartition(';')
+    if not any(name in compression for name in ('jpeg', 'jpg', 'png')) \
+            or 'compresseddepth' in compression:
+        raise EncodingError(f"compressed image format '{message.format}' is neither jpeg nor png")
+    data = np.frombuffer(message.data, np.uint8)
+    try:  # as it is stored: neither turned by EXIF nor made three channels
+        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
+    except cv2.error as error:
+        raise EncodingError(f'the compressed image cannot be decoded: {first_line(error)}'
+                            ) from error
+    if pixels is None:
+        raise EncodingError(f"the {len(data)} bytes of a compressed image are not "
+                            f"'{message.format}'")
+    decoded: Any = pixels if pixels.dtype == np.uint8 else _eight_bits(pixels)
+    if decoded.ndim == 2:
+        return _converted(decoded, source if source.startswith('bayer_') else 'mono8')
+    is_rgb = separator and 'compressed bgr' not in compression
+    encoding = ('rgb' if is_rgb else 'bgr') + ('a8' if decoded.shape[2] == 4 else '8')
+    return decoded if encoding == 'rgb8' else _converted(decoded, encoding)
 
 
 def image_to_mono(message: Image) -> Pixels:
@@ -77,7 +130,7 @@ def array_to_image(pixels: Pixels, header: Header, encoding: str | None = None) 
     Args:
         pixels: (H, W, 3), (H, W, 4) or (H, W) uint8.
         header: used as it is, so that stamp and frame_id are those of the source.
-        encoding: one of ENCODINGS that fits the channels; None means rgb8, rgba8 or mono8.
+        encoding: one of WRITABLE that fits the channels; None means rgb8, rgba8 or mono8.
 
     Raises:
         EncodingError: if the encoding is unknown or does not fit the channels.
@@ -93,7 +146,7 @@ def array_to_image(pixels: Pixels, header: Header, encoding: str | None = None) 
         encoding = {1: 'mono8', 3: 'rgb8', 4: 'rgba8'}.get(channels, f'{channels} channels')
     if _CHANNEL_COUNT.get(encoding) != channels:
         raise EncodingError(f"image encoding '{encoding}' does not fit {channels} channel(s); "
-                            f'known are {", ".join(ENCODINGS)}')
+                            f'known are {", ".join(WRITABLE)}')
     message = Image()
     message.header = header
     message.height, message.width = pixels.shape[:2]
@@ -123,7 +176,6 @@ def array_to_compressed(pixels: Pixels, header: Header, quality: int) -> Compres
         header: used as it is.
         quality: of the JPEG, 1 to 100.
     """
-    import cv2
     from sensor_msgs.msg import CompressedImage
 
     _, encoded = cv2.imencode('.jpg', pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -140,9 +192,9 @@ def image_to_mask(message: Image) -> npt.NDArray[np.bool_]:
 
 
 def _rows(message: Image) -> Pixels:
-    """The pixels without row padding, (H, W, channels) uint8."""
+    """The pixels without row padding, (H, W, bytes per pixel) uint8."""
     height, width, step = message.height, message.width, message.step
-    channels = _CHANNEL_COUNT.get(message.encoding, 1)
+    channels = _BYTES_PER_PIXEL.get(message.encoding, 1)
     row = width * channels
     if height < 1 or width < 1:
         raise InvalidInputError(f'the image is empty: {height} x {width} pixels')
@@ -156,6 +208,24 @@ def _rows(message: Image) -> Pixels:
         return data[:height * row].reshape(height, width, channels)
     rows = np.lib.stride_tricks.as_strided(data, (height, row), (step, 1), writeable=False)
     return rows.reshape(height, width, channels)
+
+
+def _converted(pixels: Pixels, encoding: str) -> Pixels:
+    """(H, W), or (H, W, C), uint8 in an encoding other than rgb8, as RGB."""
+    code = _TO_RGB.get(encoding)
+    if code is None:
+        raise EncodingError(f"image encoding '{encoding}' is not one of {', '.join(ENCODINGS)}")
+    try:
+        return np.asarray(cv2.cvtColor(pixels, code), np.uint8)
+    except cv2.error as error:
+        height, width = pixels.shape[:2]
+        raise InvalidInputError(f"an image of {height} x {width} pixels cannot be '{encoding}': "
+                                f'{first_line(error)}') from error
+
+
+def _eight_bits(values: npt.NDArray[Any]) -> Pixels:
+    """The values times 255 / 65535, rounded; half a step never occurs, as 257 is odd."""
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _through_cv_bridge(message: Image, encoding: str) -> Pixels:

@@ -141,7 +141,7 @@ def test_an_unknown_encoding_is_counted_by_name_and_the_node_lives(graph, plan, 
                 and perception._image_topic.get_subscription_count() == 1)
     good = array_to_image(Reference.load(plan.reference).image, Image().header)
     bad = array_to_image(Reference.load(plan.reference).image, Image().header)
-    bad.encoding = 'bayer_rggb8'
+    bad.encoding = '32FC1'
     short = array_to_image(Reference.load(plan.reference).image, Image().header)
     short.data = short.data[:100]
     tiny = array_to_image(np.zeros((8, 8, 3), np.uint8), Image().header)
@@ -151,7 +151,7 @@ def test_an_unknown_encoding_is_counted_by_name_and_the_node_lives(graph, plan, 
     values = graph.values('perception: frames')
     assert values['encoding'] == '1' and values['image'] == '2'
     publisher.publish(bad)
-    graph.until(lambda: 'bayer_rggb8' in graph.values('perception: frames')['last'])
+    graph.until(lambda: '32FC1' in graph.values('perception: frames')['last'])
     publisher.publish(good)
     graph.until(lambda: masked)
 
