@@ -9,10 +9,12 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from samg_ros.errors import UnknownModelError, WeightsError
 from samg_ros.masking import Masker, MaskerSettings
 from samg_ros.masking.models import load_model
+from samg_ros.masking.models.base import resized_longer_side
 from samg_ros.masking.models.random_weights import randomize
 from samg_ros.masking.models.sam import SegmentAnything, load_sam
 
@@ -111,17 +113,27 @@ def test_sam_decodes_a_batch_as_one_by_one(sam):
 
 def test_dinov2_features_are_the_patch_tokens(tmp_path):
     model = load_model_encoder(small_dino(tmp_path))
-    frame = torch.randint(0, 256, (1, 84, 120, 3), dtype=torch.uint8)
+    frame = torch.randint(0, 256, (1, 84, 112, 3), dtype=torch.uint8)
     with torch.no_grad():
         features = model.features(frame)
         assert features.shape == (1, 48, 32, 32)
-        x = torch.nn.functional.interpolate(frame.permute(0, 3, 1, 2).float(), (448, 448),
-                                            mode='bilinear', antialias=True).round()
+        picture = Image.fromarray(frame[0].numpy()).resize((448, 448), Image.Resampling.BILINEAR)
+        x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
         mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
         std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
         tokens = model.backbone(pixel_values=(x / 255 - mean) / std).last_hidden_state
     torch.testing.assert_close(features[0, :, 3, 7], tokens[0, 1 + 3 * 32 + 7], rtol=1e-3,
                                atol=1e-4)
+
+
+@pytest.mark.parametrize(('height', 'width', 'side', 'off'), [
+    (84, 84, 1024, 0.0), (60, 84, 512, 0.01), (480, 640, 1024, 0.01), (1080, 1920, 1024, 0.05)])
+def test_pictures_are_resized_as_pillow_does(height, width, side, off):
+    frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    ours = resized_longer_side(torch.from_numpy(frame)[None], side)[0].permute(1, 2, 0).numpy()
+    picture = Image.fromarray(frame).resize(ours.shape[1::-1], Image.Resampling.BILINEAR)
+    apart = np.abs(ours - np.array(picture))
+    assert (apart > 0).mean() <= off and apart.max() <= 2
 
 
 def load_model_encoder(folder):

@@ -24,7 +24,7 @@ def compare(masker, plain, frames):
         points = prediction.prompts[0].points[index].numpy()
         assert np.abs(np.array(found.points) - points).max() <= 1
         assert overlap(found.mask, mask) >= 0.99
-        assert 0.01 < found.mask.float().mean() < 0.99  # else any two would agree
+        assert overlap(~found.mask, ~mask) >= 0.99  # else any two that are nearly full would agree
 
 
 def test_mini_masks_as_the_method_says(walker, frames):

@@ -179,13 +179,15 @@ class ModelPair(VisionModel):
 def resized(frames: Tensor, rows: int, columns: int) -> Tensor:
     """Return (N, 3, rows, columns) float in 0 .. 255 of (N, H, W, 3) uint8: antialiased bilinear.
 
-    Rounded to whole values, as the public code's resizing of uint8 pictures leaves them.
+    Along the rows and then along the columns, each rounded to whole values: that is how Pillow
+    resizes, through which the public code and the models' own predictors put their pictures.
     """
     x = frames.permute(0, 3, 1, 2).float()
-    if x.shape[2:] == (rows, columns):
-        return x
-    x = F.interpolate(x, (rows, columns), mode='bilinear', antialias=True, align_corners=False)
-    return torch.clamp(x.round(), 0, 255)
+    for size in ((x.shape[2], columns), (rows, columns)):
+        if x.shape[2:] != size:
+            x = F.interpolate(x, size, mode='bilinear', antialias=True, align_corners=False)
+            x = torch.clamp(torch.floor(x + 0.5), 0, 255)
+    return x
 
 
 def resized_longer_side(frames: Tensor, side: int) -> Tensor:
