@@ -43,6 +43,11 @@ LEARNING = [
     'matplotlib>=3.5',
     'tensorboard>=2.12',
 ]
+BAGS = [
+    'rosbags>=0.11',
+    'mcap>=1.2',  # what a cut-off recording left, record by record
+    'zstandard>=0.20',  # likewise
+]
 # On a ROS 2 machine these come from the distribution (package.xml); elsewhere from wheels.
 ROS = [
     'ros-rclpy[fastrtps]==9.1.2',
@@ -84,7 +89,7 @@ setup(
         *share_files('launch', 'config'),
     ],
     python_requires='>=3.10',
-    install_requires=LEARNING + SIMULATION,
+    install_requires=LEARNING + SIMULATION + BAGS,
     extras_require={'ros': ROS, 'models': MODELS, 'dev': DEVELOPMENT},
     zip_safe=False,
     author='The samg_ros authors',

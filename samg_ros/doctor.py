@@ -8,6 +8,7 @@ can crash or hang (drivers, middleware) runs in a process of its own.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
@@ -30,6 +31,7 @@ REQUIRED_PYTHON = ((3, 10), (3, 13))
 SIMULATION_PACKAGES = ('mujoco', 'dm_control', 'gymnasium')
 MESSAGE_PACKAGES = ('sensor_msgs', 'std_msgs', 'std_srvs', 'geometry_msgs', 'diagnostic_msgs',
                     'rosgraph_msgs', 'lifecycle_msgs', 'rcl_interfaces', 'trajectory_msgs')
+BAG_PACKAGES = ('rosbags', 'mcap', 'zstandard')
 MODEL_PACKAGES = ('torchvision', 'segment_anything', 'transformers', 'timm')
 
 
@@ -208,6 +210,18 @@ def check_models() -> Finding:
     return Finding('Large models', OK, _versions(MODEL_PACKAGES))
 
 
+def check_bags() -> Finding:
+    """Look for what reads recorded bags."""
+    found = {}
+    for name in BAG_PACKAGES:  # rosbags is a namespace, which _installed takes for a folder
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    missing = [name for name in BAG_PACKAGES if name not in found]
+    if missing:
+        return Finding('Bags', MISSING, f'samg eval bag needs more; {_pip_line(*missing)}')
+    return Finding('Bags', OK, ', '.join(f'{name} {version}' for name, version in found.items()))
+
+
 def check_video() -> Finding:
     """Look at OpenCV's video reading."""
     if not _installed('cv2'):
@@ -229,7 +243,8 @@ def check_disk() -> Finding:
 
 CHECKS: tuple[Callable[[], Finding], ...] = (
     check_python, check_torch, check_video, check_simulation, check_rendering, check_ros,
-    check_messages, check_cv_bridge, check_launch, check_weights, check_models, check_disk)
+    check_messages, check_cv_bridge, check_launch, check_bags, check_weights,
+    check_models, check_disk)
 
 
 def _installed(module: str) -> bool:

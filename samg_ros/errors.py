@@ -54,6 +54,10 @@ class EncodingError(SamgError, ValueError):
     """An image message has an encoding that cannot be converted."""
 
 
+class BagError(SamgError):
+    """A bag cannot be read or written, or lacks what is asked of it."""
+
+
 class CommandError(SamgError, ValueError):
     """A command has the wrong length or is not finite."""
 

@@ -25,11 +25,13 @@ ROSDEP_KEYS = {
     'gymnasium-robotics': 'python3-gymnasium-robotics-pip',
     'jinja2': 'python3-jinja2',
     'matplotlib': 'python3-matplotlib',
+    'mcap': None,
     'mujoco': 'python3-mujoco-pip',
     'numpy': 'python3-numpy',
     'opencv-python-headless': 'python3-opencv',
     'osrf-pycommon': 'launch',
     'pyyaml': 'python3-yaml',
+    'rosbags': 'python3-rosbags-pip',
     'safetensors': None,
     'segment-anything': None,
     'tensorboard': 'python3-tensorboard-pip',
@@ -38,6 +40,7 @@ ROSDEP_KEYS = {
     'torchvision': 'python3-pytorch-pip',
     'tqdm': 'python3-tqdm',
     'transformers': 'python3-transformers-pip',
+    'zstandard': None,
 }
 
 

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recorded bag: its topics, its messages, and what of it is lost.
+
+A bag is read through once when it is opened. If the rosbags library reads it to its end, it reads
+it from then on; if not, `salvage` gets out of the files what is left. Either way the messages
+come as objects with the fields of the ROS messages, and no ROS is needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from rosbags.rosbag2 import Reader
+from rosbags.typesys import Stores, get_typestore
+
+from samg_ros.bags.salvage import SUFFIXES, RawMessage, salvage
+from samg_ros.errors import BagError, first_line
+
+METADATA = 'metadata.yaml'
+
+
+class Recorded(NamedTuple):
+    """A message of a bag."""
+
+    topic: str
+    log_time_ns: int
+    """When the recorder got it."""
+    message: Any
+    """With the fields of its ROS type; arrays are numpy arrays."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bag:
+    """An opened bag."""
+
+    path: Path
+    topics: dict[str, str]
+    """Name -> type, such as sensor_msgs/msg/Image."""
+    counts: dict[str, int]
+    """Name -> messages that can be read."""
+    losses: tuple[str, ...]
+    """What cannot be read, a line each; empty for a whole bag."""
+    _read: Callable[[Collection[str]], Iterator[RawMessage]]
+    undecodable: Counter[str] = field(default_factory=Counter)
+    """Name -> messages that were not what their type says, as far as has been read."""
+
+    def messages(self, topics: Collection[str]) -> Iterator[Recorded]:
+        """Yield the messages of some topics, in the order of the recording.
+
+        Messages that cannot be decoded are counted in `undecodable` and left out.
+
+        Args:
+            topics: names; those that the bag lacks have no messages.
+        """
+        store = get_typestore(Stores.ROS2_KILTED)
+        self.undecodable.clear()
+        for raw in self._read([name for name in topics if name in self.topics]):
+            try:
+                message = store.deserialize_cdr(raw.data, raw.type)
+            except Exception:  # noqa: BLE001 - wrong bytes can break a decoder anywhere
+                self.undecodable[raw.topic] += 1
+                continue
+            yield Recorded(raw.topic, raw.log_time_ns, message)
+
+
+def open_bag(path: str | Path) -> Bag:
+    """Open a bag and read it through once.
+
+    Args:
+        path: folder with metadata.yaml, or a storage file; see `salvage.SUFFIXES`.
+
+    Raises:
+        BagError: if there is no bag, or no message of it can be read.
+    """
+    path = Path(path)
+    _check_place(path)
+    losses: list[str] = []
+
+    def whole(topics: Collection[str]) -> Iterator[RawMessage]:
+        return _read_whole(path, topics)
+
+    try:
+        counts, types = _survey(whole(()))
+        expected = _expected(path)
+    except Exception as error:  # noqa: BLE001 - a damaged file can break a reader anywhere
+        losses.append(f'not whole: {first_line(error)}')
+    else:
+        if not counts:
+            raise BagError(f"'{path}' holds no message; record again with the camera running")
+        if expected is None or sum(counts.values()) >= expected:
+            return Bag(path, types, dict(counts), (), whole)
+        lost = f'{METADATA} announces {expected} messages, {sum(counts.values())} are there'
+        return Bag(path, types, dict(counts), (lost,), whole)
+
+    files = _storage_files(path, losses)
+
+    def remains(topics: Collection[str]) -> Iterator[RawMessage]:
+        return _read_remains(files, topics, [])
+
+    counts, types = _survey(_read_remains(files, (), losses))
+    if not counts:
+        raise BagError(f"'{path}' cannot be read: {'; '.join(losses)}")
+    expected = _announced(path)
+    if expected is not None:
+        losses.append(f'{sum(counts.values())} of {expected} messages are left')
+    return Bag(path, types, dict(counts), tuple(losses), remains)
+
+
+def _check_place(path: Path) -> None:
+    if not path.exists():
+        raise BagError(f"there is no bag at '{path}'")
+    if path.is_file() and not path.name.endswith(SUFFIXES):
+        raise BagError(f"'{path}' is not a bag: expected a folder with {METADATA}, or a file "
+                       f'ending in {", ".join(SUFFIXES)}')
+
+
+def _read_whole(path: Path, topics: Collection[str]) -> Iterator[RawMessage]:
+    """Read with rosbags; no topics means all."""
+    with Reader(path) as reader:
+        wanted = [each for each in reader.connections if not topics or each.topic in topics]
+        if not wanted:
+            return
+        for connection, log_time_ns, data in reader.messages(wanted):
+            yield RawMessage(connection.topic, connection.msgtype, log_time_ns, data)
+
+
+def _read_remains(files: list[Path], topics: Collection[str],
+                  losses: list[str]) -> Iterator[RawMessage]:
+    """Read with `salvage`; no topics means all."""
+    for file in files:
+        for raw in salvage(file, losses):
+            if not topics or raw.topic in topics:
+                yield raw
+
+
+def _survey(messages: Iterator[RawMessage]) -> tuple[Counter[str], dict[str, str]]:
+    counts: Counter[str] = Counter()
+    types: dict[str, str] = {}
+    for raw in messages:
+        counts[raw.topic] += 1
+        types[raw.topic] = raw.type
+    return counts, types
+
+
+def _expected(path: Path) -> int | None:
+    """The number of messages that a bag that rosbags reads says it has."""
+    with Reader(path) as reader:
+        return reader.message_count
+
+
+def _announced(path: Path) -> int | None:
+    """The number of messages in a metadata.yaml that may be damaged; None if it does not say."""
+    try:
+        found = yaml.safe_load((path / METADATA).read_text())
+        return int(found['rosbag2_bagfile_information']['message_count'])
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return None
+
+
+def _storage_files(path: Path, losses: list[str]) -> list[Path]:
+    """The storage files of a bag in the order of their numbers."""
+    if path.is_file():
+        return [path]
+    files = [file for file in path.iterdir() if file.name.endswith(SUFFIXES)]
+    if not files:
+        raise BagError(f"'{path}' holds no file ending in {', '.join(SUFFIXES)}; give the folder "
+                       'that `ros2 bag record` made')
+    if not (path / METADATA).exists():
+        losses.append(f'{METADATA} is missing')
+    return sorted(files, key=lambda file: [int(part) if part.isdigit() else part for part in
+                                           re.split(r'(\d+)', file.name)])

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads what is left of a storage file that a proper reader gives up on.
+
+A recorder that lost power leaves an MCAP file without its index, or an SQLite file without its
+last pages. Here files are read from the front, record by record, and what cannot be read is
+stepped over and put down in words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sqlite3
+import struct
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import zstandard
+from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
+from mcap.opcode import Opcode
+from mcap.records import Channel, Chunk, Message, Schema
+from mcap.stream_reader import breakup_chunk
+
+MCAP_MAGIC = b'\x89MCAP0\r\n'
+ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
+"""No serialized message begins like this: the first byte of CDR is 0."""
+SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
+_FRAMING = struct.Struct('<BQ')
+_COMPRESSION_AT = 28
+"""Where a chunk names its compression: behind two times, a size and a checksum (MCAP's
+specification, op 0x06)."""
+_LARGEST_STEP = 2 ** 24
+
+
+class RawMessage(NamedTuple):
+    """A message as it is stored."""
+
+    topic: str
+    type: str
+    """Such as sensor_msgs/msg/Image."""
+    log_time_ns: int
+    data: bytes
+    """CDR."""
+
+
+def salvage(path: Path, losses: list[str]) -> Iterator[RawMessage]:
+    """Yield the messages of one storage file that can still be read, in the file's order.
+
+    Args:
+        path: a file whose name ends in one of SUFFIXES.
+        losses: gets a line for everything that cannot be read.
+    """
+    if path.name.endswith('.zstd'):
+        with tempfile.TemporaryDirectory() as folder:
+            unpacked = Path(folder) / path.stem
+            _unpack(path, unpacked, losses)
+            yield from salvage(unpacked, losses)
+        return
+    read = _read_mcap if path.suffix == '.mcap' else _read_sqlite
+    packed = 0
+    for message in read(path, losses):
+        data = message.data
+        if data.startswith(ZSTD_MAGIC):
+            try:
+                data = zstandard.ZstdDecompressor().decompress(data)
+            except zstandard.ZstdError:
+                packed += 1
+                continue
+        yield message._replace(data=data)
+    if packed:
+        losses.append(f'{path.name}: {packed} messages cannot be decompressed')
+
+
+def _unpack(source: Path, target: Path, losses: list[str]) -> None:
+    """Decompress a file as far as it goes."""
+    with source.open('rb') as packed, target.open('wb') as unpacked:
+        reader = zstandard.ZstdDecompressor().stream_reader(packed)
+        with contextlib.suppress(EOFError):
+            try:
+                while block := reader.read(1 << 20):
+                    unpacked.write(block)
+            except zstandard.ZstdError as error:
+                losses.append(f'{source.name}: decompressed up to byte {unpacked.tell()} only '
+                              f'({error})')
+
+
+def _read_mcap(path: Path, losses: list[str]) -> Iterator[RawMessage]:
+    schemas: dict[int, Schema] = {}
+    channels: dict[int, Channel] = {}
+    unknown = 0
+    size = path.stat().st_size
+    with path.open('rb') as file:
+        if file.read(len(MCAP_MAGIC)) != MCAP_MAGIC:
+            losses.append(f'{path.name}: does not begin as an MCAP file does')
+            return
+        while True:
+            start = file.tell()
+            framing = file.read(_FRAMING.size)
+            if len(framing) < _FRAMING.size:
+                losses.append(f'{path.name}: ends at byte {size} without its index')
+                break
+            opcode, length = _FRAMING.unpack(framing)
+            if opcode in (Opcode.DATA_END, Opcode.FOOTER):
+                break
+            is_cut = start + _FRAMING.size + length > size
+            if is_cut or not opcode:
+                losses.append(f'{path.name}: no whole record at byte {start} of {size}; what '
+                              'follows is lost')
+                if opcode != Opcode.CHUNK:
+                    break
+            body = file.read(min(length, size))
+            try:
+                records = _begun_chunk(body) if is_cut else _records(opcode, body)
+            except (McapError, ValueError, struct.error, EOFError, zstandard.ZstdError,
+                    RuntimeError, MemoryError) as error:
+                losses.append(f'{path.name}: the {length} bytes at {start} cannot be read '
+                              f'({str(error) or type(error).__name__})')
+                continue
+            for record in records:
+                if isinstance(record, Schema):
+                    schemas[record.id] = record
+                elif isinstance(record, Channel):
+                    channels[record.id] = record
+                elif isinstance(record, Message):
+                    channel = channels.get(record.channel_id)
+                    schema = schemas.get(channel.schema_id) if channel else None
+                    if channel is None or schema is None:
+                        unknown += 1
+                        continue
+                    yield RawMessage(channel.topic, schema.name, record.log_time, record.data)
+            if is_cut:
+                break
+    if unknown:
+        losses.append(f'{path.name}: {unknown} messages whose topic was in a lost part')
+
+
+def _records(opcode: int, body: bytes) -> list[object]:
+    """The schemas, channels and messages of one record; a chunk has many."""
+    stream = ReadDataStream(io.BytesIO(body))
+    if opcode == Opcode.CHUNK:
+        return list(breakup_chunk(Chunk.read(stream), validate_crc=True))
+    if opcode == Opcode.SCHEMA:
+        return [Schema.read(stream)]
+    if opcode == Opcode.CHANNEL:
+        return [Channel.read(stream)]
+    if opcode == Opcode.MESSAGE:
+        return [Message.read(stream, len(body))]
+    return []
+
+
+def _begun_chunk(body: bytes) -> list[object]:
+    """The whole records at the beginning of a chunk that was cut, as far as it decompresses."""
+    (name_length,) = struct.unpack_from('<I', body, _COMPRESSION_AT)
+    data_at = _COMPRESSION_AT + 4 + name_length + 8
+    compression = body[_COMPRESSION_AT + 4:_COMPRESSION_AT + 4 + name_length]
+    data = body[data_at:]
+    if compression == b'zstd':
+        data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
+    elif compression:
+        return []
+    records: list[object] = []
+    at = 0
+    while at + _FRAMING.size <= len(data):
+        opcode, length = _FRAMING.unpack_from(data, at)
+        at += _FRAMING.size
+        if at + length > len(data):
+            break
+        records += _records(opcode, data[at:at + length])
+        at += length
+    return records
+
+
+def _read_sqlite(path: Path, losses: list[str]) -> Iterator[RawMessage]:
+    if not os.path.getsize(path):
+        losses.append(f'{path.name}: the file is empty')
+        return
+    with contextlib.closing(sqlite3.connect(f'{path.resolve().as_uri()}?mode=ro&immutable=1',
+                                            uri=True)) as database:
+        try:
+            # SQLite refuses a file that is shorter than its header says, unless told so.
+            database.execute('PRAGMA writable_schema = ON')
+            topics = {key: (name, kind) for key, name, kind in
+                      database.execute('SELECT id, name, type FROM topics')}
+        except sqlite3.DatabaseError as error:
+            losses.append(f'{path.name}: its topics cannot be read ({error})')
+            return
+        last, step, unknown = 0, 0, 0
+        missing: list[tuple[int, int]] = []
+        while step <= _LARGEST_STEP:
+            try:
+                rows = database.execute('SELECT id, topic_id, timestamp, data FROM messages '
+                                        'WHERE id > ? ORDER BY id', (last + step,))
+                for key, topic, timestamp, data in rows:
+                    if key > last + 1:
+                        missing.append((last + 1, key - 1))
+                    last, step = key, 0
+                    if topic not in topics or not isinstance(data, bytes):
+                        unknown += 1
+                        continue
+                    yield RawMessage(*topics[topic], timestamp, data)
+            except sqlite3.DatabaseError:
+                step = max(1, 2 * step)
+                continue
+            if step:
+                losses.append(f'{path.name}: nothing can be read behind message {last}')
+            break
+        else:
+            losses.append(f'{path.name}: nothing can be read behind message {last}')
+    losses.extend(f'{path.name}: messages {first} to {final} cannot be read'
+                  for first, final in missing)
+    if unknown:
+        losses.append(f'{path.name}: {unknown} messages of no known topic')

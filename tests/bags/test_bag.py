@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bags of every kind are read, and damaged ones say what was lost."""
+
+import shutil
+
+import numpy as np
+import pytest
+import zstandard
+
+from samg_ros.bags.bag import open_bag
+from samg_ros.bags.topics import find_topics, frame_of, stamp_ns
+from samg_ros.errors import BagError
+
+from .conftest import (
+    BEGIN_NS,
+    COUNT,
+    LATE_NS,
+    PERIOD_NS,
+    compressed,
+    image,
+    scene,
+    session,
+    write,
+    write_checked,
+)
+
+KINDS = [('mcap', 'none'), ('mcap', 'storage'), ('mcap', 'message'), ('mcap', 'file'),
+         ('sqlite3', 'none'), ('sqlite3', 'message'), ('sqlite3', 'file')]
+IMAGE = '/camera/image_raw'
+LONG = 4 * COUNT
+
+
+def storage_file(folder):
+    return next(file for file in folder.iterdir() if file.name != 'metadata.yaml')
+
+
+def frames(bag):
+    return [frame_of(message) for _, _, message in bag.messages([IMAGE])]
+
+
+@pytest.mark.parametrize(('storage', 'compression'), KINDS)
+def test_frames_and_times_come_back_as_recorded(tmp_path, storage, compression):
+    bag = open_bag(write(tmp_path / 'bag', session(), storage, compression))
+    assert bag.losses == ()
+    assert bag.counts == {IMAGE: COUNT, '/camera/segmentation': COUNT}
+    read = list(bag.messages([IMAGE]))
+    assert [stamp_ns(each.message) for each in read] == \
+        [BEGIN_NS + i * PERIOD_NS for i in range(COUNT)]
+    assert all(each.log_time_ns == stamp_ns(each.message) + LATE_NS for each in read)
+    assert all(np.array_equal(frame_of(each.message), scene(i)[0])
+               for i, each in enumerate(read))
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_storage_file_alone_is_a_bag(tmp_path, storage):
+    bag = open_bag(storage_file(write(tmp_path / 'bag', session(), storage)))
+    assert len(frames(bag)) == COUNT and bag.losses == ()
+
+
+def test_compressed_images_are_frames(tmp_path):
+    bag = open_bag(write(tmp_path / 'bag', session(compressed, f'{IMAGE}/compressed')))
+    topics = find_topics(bag)
+    assert (topics.image, topics.truth) == (f'{IMAGE}/compressed', '/camera/segmentation')
+    (first, *_) = bag.messages([topics.image])
+    assert np.array_equal(frame_of(first.message), scene(0)[0])
+
+
+def test_several_cameras_want_a_choice(tmp_path):
+    bag = open_bag(write(tmp_path / 'bag', session() + session(name='/hand/image_raw')))
+    with pytest.raises(BagError, match='--image.*/camera/image_raw, /hand/image_raw'):
+        find_topics(bag)
+    assert find_topics(bag, '/hand/image_raw').truth is None
+    with pytest.raises(BagError, match="'/head' is not in the bag"):
+        find_topics(bag, '/head')
+
+
+# Damage: what is done to the bag, and what has to be said about it. Partial results keep frames.
+
+def cut(share):
+    def damage(folder, rng):
+        file = storage_file(folder)
+        data = file.read_bytes()
+        file.write_bytes(data[:int(len(data) * share)])
+    return damage
+
+
+def zero(first, last):
+    def damage(folder, rng):
+        file = storage_file(folder)
+        data = bytearray(file.read_bytes())
+        begin, end = int(len(data) * first), int(len(data) * last)
+        data[begin:end] = bytes(end - begin)
+        file.write_bytes(data)
+    return damage
+
+
+def flip(first, last, count):
+    def damage(folder, rng):
+        file = storage_file(folder)
+        data = bytearray(file.read_bytes())
+        for place in rng.integers(int(len(data) * first), int(len(data) * last), count):
+            data[place] ^= 1 << int(rng.integers(8))
+        file.write_bytes(data)
+    return damage
+
+
+def drop_index(folder, rng):
+    """As a recorder that was killed leaves it: no summary, no footer, no metadata."""
+    file = storage_file(folder)
+    data = file.read_bytes()
+    summary = int.from_bytes(data[-28:-20], 'little')
+    file.write_bytes(data[:summary - 13])
+    (folder / 'metadata.yaml').unlink()
+
+
+def without_metadata(folder, rng):
+    (folder / 'metadata.yaml').unlink()
+
+
+def bad_metadata(folder, rng):
+    (folder / 'metadata.yaml').write_text('rosbag2_bagfile_information: {version: [')
+
+
+def without_storage(folder, rng):
+    storage_file(folder).unlink()
+
+
+def empty_storage(folder, rng):
+    storage_file(folder).write_bytes(b'')
+
+
+def noise(folder, rng):
+    file = storage_file(folder)
+    file.write_bytes(rng.integers(0, 256, file.stat().st_size, dtype=np.uint8).tobytes())
+
+
+def other_storage(folder, rng):
+    """An SQLite database with the name of an MCAP file."""
+    other = write(folder.parent / 'other', session(), 'sqlite3')
+    shutil.copy(storage_file(other), storage_file(folder))
+
+
+DAMAGES = {
+    'mcap cut in half': ('mcap', 'storage', cut(0.5), 'without its index|no whole record'),
+    'mcap cut in its index': ('mcap', 'storage', cut(0.999), 'end magic'),
+    'mcap without chunks cut': ('mcap', 'none', cut(0.7), 'without its index|no whole record'),
+    'mcap cut in a large chunk': ('mcap', 'none', cut(0.6), 'no whole record'),
+    'mcap index missing': ('mcap', 'storage', drop_index, 'metadata.yaml is missing'),
+    'mcap zeroed at the front': ('mcap', 'storage', zero(0, 0.1), 'cannot be read.*begin'),
+    'mcap zeroed in the middle': ('mcap', 'storage', zero(0.4, 0.6), 'cannot be read|no whole'),
+    'mcap zeroed at the end': ('mcap', 'storage', zero(0.8, 1), 'no whole record'),
+    'mcap flipped in a chunk': ('mcap', 'checked', flip(0.3, 0.4, 20), 'cannot be read'),
+    'mcap flipped throughout': ('mcap', 'checked', flip(0.1, 0.9, 6), 'cannot be read|no whole'),
+    'mcap message zeroed': ('mcap', 'message', zero(0.4, 0.5), 'cannot be|no whole'),
+    'mcap metadata missing': ('mcap', 'storage', without_metadata, 'metadata.yaml is missing'),
+    'mcap metadata nonsense': ('mcap', 'storage', bad_metadata, 'YAML'),
+    'mcap file missing': ('mcap', 'none', without_storage, 'holds no file'),
+    'mcap file empty': ('mcap', 'none', empty_storage, 'cannot be read'),
+    'mcap file is noise': ('mcap', 'none', noise, 'does not begin as an MCAP file'),
+    'mcap is SQLite': ('mcap', 'none', other_storage, 'does not begin as an MCAP file'),
+    'mcap.zstd cut': ('mcap', 'file', cut(0.6), 'decompressed up to|no whole record'),
+    'sqlite3 cut': ('sqlite3', 'none', cut(0.6), 'cannot be read|nothing can be read'),
+    'sqlite3 zeroed at the front': ('sqlite3', 'none', zero(0, 0.05), 'not a database'),
+    'sqlite3 zeroed in the middle': ('sqlite3', 'none', zero(0.5, 0.7), 'cannot be read|nothing'),
+    'sqlite3 metadata missing': ('sqlite3', 'none', without_metadata, 'metadata.yaml is missing'),
+    'sqlite3 file empty': ('sqlite3', 'none', empty_storage, 'the file is empty'),
+    'sqlite3.zstd cut': ('sqlite3', 'file', cut(0.6), 'cannot be read|nothing can|decompressed'),
+    'sqlite3 message flipped': ('sqlite3', 'message', flip(0.3, 0.6, 60), 'lost|left|cannot be'),
+}
+UNREADABLE = {'mcap zeroed at the front', 'mcap file missing', 'mcap file empty',
+              'mcap file is noise', 'mcap is SQLite', 'sqlite3 zeroed at the front',
+              'sqlite3 file empty'}
+UNHARMED = {'mcap cut in its index', 'mcap index missing', 'mcap metadata missing',
+            'mcap metadata nonsense', 'sqlite3 metadata missing'}
+"""Damage that loses no frame."""
+
+
+@pytest.mark.parametrize('name', DAMAGES)
+def test_damaged_bag_gives_an_error_or_says_what_was_lost(tmp_path, name):
+    storage, compression, damage, words = DAMAGES[name]
+    messages, folder = session(count=LONG), tmp_path / 'bag'
+    if compression == 'checked':
+        write_checked(folder, messages, 1 << 14)
+    else:
+        write(folder, messages, storage, compression, None if 'large' in name else 1 << 14)
+    damage(folder, np.random.default_rng(len(name)))
+    if name in UNREADABLE:
+        with pytest.raises(BagError, match=words):
+            open_bag(folder)
+        return
+    bag = open_bag(folder)
+    found = frames(bag)
+    assert bag.losses
+    assert any(part in ' '.join(bag.losses) for part in words.split('|'))
+    assert 0 < len(found) <= LONG
+    assert (len(found) == LONG) == (name in UNHARMED)
+    known = {scene(i)[0].tobytes() for i in range(LONG)}
+    if name != 'sqlite3 message flipped':  # it has no checksum, and zstd notices only much
+        assert all(frame.tobytes() in known for frame in found)
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_messages_that_are_not_of_their_type_are_counted(tmp_path, storage):
+    messages = session(truth=False)
+    for i in (2, 5):
+        topic, log_time, kind, _ = messages[i]
+        messages[i] = topic, log_time, kind, b'\0\1\0\0' + bytes([255]) * 40
+    bag = open_bag(write(tmp_path / 'bag', messages, storage))
+    assert len(frames(bag)) == COUNT - 2
+    assert bag.undecodable == {IMAGE: 2}
+
+
+def test_bag_without_messages_is_an_error(tmp_path):
+    with pytest.raises(BagError, match='no message'):
+        open_bag(write(tmp_path / 'bag', []))
+
+
+def test_what_is_no_bag_is_an_error(tmp_path):
+    (tmp_path / 'notes.txt').write_text('hello')
+    for path, words in ((tmp_path / 'gone', 'there is no bag'),
+                        (tmp_path / 'notes.txt', 'is not a bag'), (tmp_path, 'holds no file')):
+        with pytest.raises(BagError, match=words):
+            open_bag(path)
+
+
+def test_compressed_storage_file_alone_is_a_bag(tmp_path):
+    file = storage_file(write(tmp_path / 'bag', session(), 'sqlite3'))
+    packed = tmp_path / 'alone.db3.zstd'
+    packed.write_bytes(zstandard.ZstdCompressor().compress(file.read_bytes()))
+    assert len(frames(open_bag(packed))) == COUNT
+
+
+def test_bag_in_several_files_is_one(tmp_path):
+    folder = tmp_path / 'bag'
+    folder.mkdir()
+    whole = session(truth=False)
+    for part, messages in (('bag_10', whole[6:]), ('bag_2', whole[:6])):
+        shutil.copy(storage_file(write(tmp_path / part, messages)), folder / f'{part}.mcap')
+    bag = open_bag(folder)
+    assert [stamp_ns(each.message) for each in bag.messages([IMAGE])] == \
+        [BEGIN_NS + i * PERIOD_NS for i in range(COUNT)]
+    assert image(BEGIN_NS, scene(0)[0])[0] == bag.topics[IMAGE]
