@@ -118,6 +118,11 @@ class Drops:
         """
         self._count(self.counts, 'dropped', cause, message)
 
+    def count(self, cause: str, number: int, message: str) -> None:
+        """Count several that are nobody's fault, without a line in the log; as `add`."""
+        self.counts[cause] += number
+        self._last = f'{cause}: {message}'
+
     def mend(self, cause: str, message: str) -> None:
         """Count one that was put right and used; as `add`."""
         self._count(self.mended, 'put right', cause, message)

@@ -8,6 +8,7 @@ parameter file asks for reliable on every hop through the standard `qos_override
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -56,13 +57,35 @@ def publisher(node: Node, diagnostics: Diagnostics, message_type: Any, topic: st
 
 
 def subscription(node: Node, diagnostics: Diagnostics, message_type: Any, topic: str,
-                 callback: Callable[[Any], None], profile: QoSProfile) -> Subscription:
-    """Create a subscription; as `publisher`, with `qos_overrides.<topic>.subscription.*`."""
+                 callback: Callable[..., None], profile: QoSProfile,
+                 with_info: bool = False) -> Subscription:
+    """Create a subscription; as `publisher`, with `qos_overrides.<topic>.subscription.*`.
+
+    With `with_info` the callback gets, beside the message, what the middleware knows of it: a
+    mapping such as `samg_ros.nodes.arrivals` reads, empty where rclpy does not pass it on.
+    """
     events = SubscriptionEventCallbacks(
         incompatible_qos=_reporter(node, diagnostics, topic, 'a publisher', 'offers'))
     return node.create_subscription(
-        message_type, topic, callback, profile, event_callbacks=events,
+        message_type, topic, _informed(callback) if with_info else callback, profile,
+        event_callbacks=events,
         qos_overriding_options=QoSOverridingOptions.with_default_policies())
+
+
+def _informed(callback: Callable[[Any, Any], None]) -> Callable[..., None]:
+    """Make rclpy pass the message info, whichever way its version does.
+
+    It asks the signature. Then SingleThreadedExecutor passes two arguments, EventsExecutor of
+    Kilted one tuple of both, and Humble, which has no message info, the message alone.
+    """
+    def call(*given: Any) -> None:
+        if len(given) == 1:
+            given = given[0] if isinstance(given[0], tuple) else (given[0], {})
+        callback(*given)
+
+    call.__signature__ = inspect.signature(  # type: ignore[attr-defined]
+        lambda message, info: None)
+    return call
 
 
 def is_wanted(topic: Publisher) -> bool:
