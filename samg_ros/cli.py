@@ -63,6 +63,8 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ('train', 'mini'): Command('samg_ros.pretraining.train', 'train the embedded mask model'),
     ('eval', 'masks'): Command('samg_ros.evaluation.masks_command',
                                "compare masks with the simulator's segmentation"),
+    ('eval', 'bag'): Command('samg_ros.bags.command',
+                             'mask a recorded bag: figures, a page, a video, a bag of masks'),
     ('bench', 'sim'): Command('samg_ros.sim.bench',
                               "time the simulator beside dm_control's pixels wrapper"),
     ('bench', 'masking'): Command('samg_ros.masking.bench',

@@ -111,7 +111,7 @@ def frame_of(message: Any) -> npt.NDArray[np.uint8]:
         InvalidInputError: if a raw image does not fit its header.
     """
     if hasattr(message, 'encoding'):
-        return image_to_rgb(message)
+        return np.require(image_to_rgb(message), requirements='W')  # rosbags' arrays are not
     return compressed_to_rgb(message)
 
 

@@ -142,6 +142,31 @@ def iou_by_setting(groups: Mapping[tuple[str, str], NDArray[np.float64]]) -> Plo
     return _plot(draw, (6.4, 0.7 + 0.26 * len(groups)))
 
 
+def traces(times_s: NDArray[np.float64], series: Mapping[str, Sequence[float]], unit: str,
+           limits: tuple[float, float] | None = None) -> Plot:
+    """Plot values over time.
+
+    Args:
+        times_s: (N,) seconds.
+        series: (N,) values by name, NaN where there is none; what has none is left out.
+        unit: of the values.
+        limits: of the axis of values; None fits it to them.
+    """
+    shown = {name: values for name, values in series.items() if np.isfinite(values).any()}
+
+    def draw(axes: 'Axes') -> None:
+        for (name, values), colour in zip(shown.items(), _COLOURS, strict=False):
+            axes.plot(times_s, values, '.-', markersize=2, linewidth=0.8, color=colour, label=name)
+        axes.set_xlabel('s')
+        axes.set_ylabel(unit)
+        if limits is not None:
+            axes.set_ylim(*limits)
+        if len(shown) > 1:
+            axes.legend(frameon=False, fontsize=8, labelcolor='linecolor')
+
+    return _plot(draw, (6.4, 3.2) if len(shown) > 1 else (3.2, 3.2))
+
+
 def enlarged(picture: NDArray[Any]) -> str:
     """Return a frame or mask as a PNG data URI, enlarged without smoothing.
 
@@ -151,30 +176,55 @@ def enlarged(picture: NDArray[Any]) -> str:
     return _data_uri('image/png', _png(_large(picture)))
 
 
-def video(views: Sequence[View]) -> str:
-    """Return camera, mask outline and what the policy sees side by side as a WebM data URI.
+class Video:
+    """A WebM file of camera, mask outline and what the policy sees side by side, as a context."""
 
-    Args:
-        views: consecutive moments, at least one.
+    def __init__(self, path: Path) -> None:
+        """Name the file; it is begun with the first moment, whose size it has."""
+        self._path = path
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+
+    def __enter__(self) -> 'Video':
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._writer is not None:
+            self._writer.release()
+
+    def add(self, view: View) -> None:
+        """Write the next moment; one of another size is fitted to the first's.
+
+        Raises:
+            VideoError: if this machine's OpenCV cannot write VP8.
+        """
+        frame = np.ascontiguousarray(_triptych(view)[..., ::-1])
+        if self._writer is None:
+            self._size = frame.shape[1], frame.shape[0]
+            with _quiet_stderr():
+                self._writer = cv2.VideoWriter(
+                    str(self._path), cv2.VideoWriter.fourcc(*'VP80'), _FRAMES_PER_S, self._size
+                )
+            if not self._writer.isOpened():
+                raise VideoError(
+                    'OpenCV cannot write VP8 video here; install opencv-python-headless from PyPI'
+                )
+        if frame.shape[1::-1] != self._size:
+            frame = np.asarray(cv2.resize(frame, self._size), np.uint8)
+        self._writer.write(frame)
+
+
+def video(views: Sequence[View]) -> str:
+    """Return a Video of consecutive moments, at least one, as a data URI.
 
     Raises:
         VideoError: if this machine's OpenCV cannot write VP8.
     """
-    frames = [_triptych(view) for view in views]
-    height, width = frames[0].shape[:2]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'video.webm'
-        with _quiet_stderr():
-            writer = cv2.VideoWriter(
-                str(path), cv2.VideoWriter.fourcc(*'VP80'), _FRAMES_PER_S, (width, height)
-            )
-        if not writer.isOpened():
-            raise VideoError(
-                'OpenCV cannot write VP8 video here; install opencv-python-headless from PyPI'
-            )
-        for frame in frames:
-            writer.write(np.ascontiguousarray(frame[..., ::-1]))
-        writer.release()
+        with Video(path) as made:
+            for view in views:
+                made.add(view)
         return _data_uri('video/webm', path.read_bytes())
 
 

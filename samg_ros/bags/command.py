@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`samg eval bag`: a recorded bag in, figures, a page, a video and a bag of masks out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from samg_ros.errors import BagError, CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from samg_ros.masking import Masker
+    from samg_ros.rl.policy import Policy
+
+VIDEO_NAME, BAG_NAME, FIGURES_NAME = 'masked.webm', 'masks', 'bag.json'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `samg eval bag`."""
+    parser.add_argument('bag', type=Path, metavar='BAG',
+                        help='folder with metadata.yaml, or a .mcap or .db3 file')
+    parser.add_argument('--reference', default=None, metavar='PATH',
+                        help="reference folder or image (the checkpoint's)")
+    parser.add_argument('--checkpoint', default=None, metavar='PATH',
+                        help='trained policy: masks as in its training, and replays its actions')
+    parser.add_argument('--model', default=None, help='mask model (mini)')
+    parser.add_argument('--weights', default=None, metavar='FILE', help='its weights')
+    parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda' (%(default)s)")
+    parser.add_argument('--image', default=None, metavar='TOPIC', help='camera (the only one)')
+    parser.add_argument('--truth', default=None, metavar='TOPIC',
+                        help='true masks (segmentation beside the camera)')
+    parser.add_argument('--joint-states', default=None, metavar='TOPIC',
+                        help='for a policy that sees joints (joint_states)')
+    parser.add_argument('--command', default=None, metavar='TOPIC',
+                        help='recorded actions (command)')
+    parser.add_argument('--out', type=Path, default=None, metavar='DIR',
+                        help=f'write the page, {VIDEO_NAME}, {FIGURES_NAME} and the bag '
+                             f'{BAG_NAME}/ there')
+    parser.add_argument('--json', type=Path, default=None, metavar='FILE',
+                        help='write the figures there too')
+    parser.add_argument('--seed', type=int, default=0, help='of the fit to the reference (0)')
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run `samg eval bag`."""
+    import contextlib
+
+    from samg_ros.bags.bag import open_bag
+    from samg_ros.bags.evaluate import MaskedFrame, evaluate_bag
+    from samg_ros.bags.output import MaskBag
+    from samg_ros.bags.report import table, write_report
+    from samg_ros.bags.topics import find_topics
+    from samg_ros.evaluation.pictures import Video
+
+    bag = open_bag(args.bag)
+    topics = find_topics(bag, args.image, args.truth, args.joint_states, args.command)
+    masker, policy = _masker_and_policy(args)
+    with contextlib.ExitStack() as stack:
+        sink = None
+        if args.out is not None:
+            masks = stack.enter_context(MaskBag(_new(args.out) / BAG_NAME))
+            video = stack.enter_context(Video(args.out / VIDEO_NAME))
+
+            def sink(made: MaskedFrame) -> None:
+                masks.add(made.header, made.log_time_ns, made.view.mask, made.view.masked,
+                          made.action)
+                video.add(made.view)
+
+        result = evaluate_bag(bag, topics, masker, policy, sink=sink, progress=True)
+    figures = result.summary()
+    print(table(figures, bag.losses))
+    text = json.dumps({'bag': str(args.bag), 'topics': vars(topics), 'losses': list(bag.losses),
+                       **figures}, indent=2) + '\n'
+    for path in filter(None, (args.json, args.out and args.out / FIGURES_NAME)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    if args.out is not None:
+        print(write_report(args.out, result, bag.losses, {
+            'Command': shlex.join(['samg', *sys.argv[1:]]),
+            'Topics': ', '.join(topics.all),
+            'Masker': json.dumps(masker.describe()) if masker else 'none: raw frames',
+            'Policy': args.checkpoint or 'none'}, VIDEO_NAME))
+
+
+def _new(folder: Path) -> Path:
+    """Return the folder for the results, made if it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BagError(f"cannot make the folder '{folder}': {error.strerror}; choose another --out"
+                       ) from error
+    return folder
+
+
+def _masker_and_policy(args: argparse.Namespace) -> tuple[Masker | None, Policy | None]:
+    """Return the fitted masker and the policy that were asked for."""
+    from samg_ros.masking import Masker, MaskerSettings, Reference
+    from samg_ros.rl.policy import load_policy
+
+    policy = load_policy(args.checkpoint, args.device) if args.checkpoint else None
+    reference = Reference.load(args.reference) if args.reference else None
+    if policy is not None and policy.spec.source == 'masked':
+        if args.model or args.weights:
+            raise ConfigError('a policy is replayed behind the masker of its training: leave out '
+                              '--model and --weights, or --checkpoint')
+        if reference is None:
+            return policy.masker(args.device), policy
+        if policy.masker_description is None:
+            raise CheckpointError('the checkpoint does not say which masker it was trained behind')
+        return Masker.from_description(policy.masker_description,
+                                       args.device).fit(reference), policy
+    if reference is None:
+        if policy is None:
+            raise ConfigError('frames are masked with a reference: give --reference DIR, or '
+                              '--checkpoint of a policy that carries one')
+        return None, policy
+    masker = Masker.load(args.model or 'mini', MaskerSettings(seed=args.seed), args.device,
+                         args.weights)
+    return masker.fit(reference), policy
