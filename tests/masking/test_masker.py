@@ -107,6 +107,19 @@ def test_apply_mask_fills_outside_only():
     np.testing.assert_array_equal(tensor.numpy(), masked)
 
 
+@pytest.mark.parametrize('shape', [(5, 7, 3), (4, 5, 7, 3), (2, 3, 5, 7, 3), (0, 5, 7, 3)])
+@pytest.mark.parametrize('fill', [(0, 0, 0), (1, 0, 255)])
+def test_apply_mask_takes_any_number_of_frames(shape, fill):
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, shape, dtype=np.uint8)
+    masks = rng.random(shape[:-1]) > 0.5
+    for given, inside in ((frames, masks), (frames[..., ::-1, :], masks[..., ::-1])):
+        masked = apply_mask(given, inside, fill)
+        expected = np.where(inside[..., None], given, np.array(fill, np.uint8))
+        np.testing.assert_array_equal(masked, expected)
+        assert not np.shares_memory(masked, frames)
+
+
 def test_apply_mask_names_what_does_not_fit():
     with pytest.raises(InvalidInputError, match='frames'):
         apply_mask(np.zeros((2, 2, 3), np.uint8), np.zeros((3, 2), bool))
