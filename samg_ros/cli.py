@@ -69,6 +69,8 @@ COMMANDS: dict[tuple[str, ...], Command] = {
                               "time the simulator beside dm_control's pixels wrapper"),
     ('bench', 'masking'): Command('samg_ros.masking.bench',
                                   'time the masker beside the bare networks'),
+    ('bench', 'graph'): Command('samg_ros.nodes.bench',
+                                'time perception beside the bare masker'),
     ('reference', 'render'): Command('samg_ros.sim.reference',
                                      'make a reference from the simulator', 'render'),
     ('reference', 'show'): Command('samg_ros.sim.reference', 'describe a reference', 'show'),

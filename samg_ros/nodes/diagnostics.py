@@ -176,6 +176,11 @@ class Rate:
         """Seconds since the last event, infinite before the first."""
         return time.monotonic() - self._times[-1] if self._times else float('inf')
 
+    @property
+    def last_s(self) -> float:
+        """Seconds that the last event took, 0 before the first."""
+        return self._durations[-1] if self._durations else 0.0
+
     def duration_ms(self, percentile: float) -> float:
         """A percentile (0 to 100) of the durations in milliseconds, 0 before the first."""
         if not self._durations:

@@ -2,6 +2,7 @@
 """`perception` in a real graph: what it takes, what it drops, clicks and captures."""
 
 import array
+import json
 import threading
 import time
 
@@ -17,6 +18,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
+from samg_ros import cli
 from samg_ros.errors import SamgError
 from samg_ros.masking import Reference
 from samg_ros.nodes import perception as module
@@ -262,6 +264,18 @@ def test_nonsense_images_are_counted_and_the_node_lives(graph, reference):
     assert node._in == node.latency.count + node.drops.total == 150
     assert node.drops.total > 50
     assert camera.frame() is not None
+
+
+def test_the_bench_measures_the_real_node(tmp_path, capfd):
+    path = tmp_path / 'graph.json'
+    assert cli.main(['bench', 'graph', '--frames', '5', '--size', '60', '80', '--overload', '0.5',
+                     '--json', str(path)]) == 0
+    figures = json.loads(path.read_text())
+    node, load = figures['node'], figures['overload']
+    assert node['stamps_changed'] == 0.0 and node['frames'] == 5
+    assert 0 < node['masker_median_ms'] < 2 * node['latency_median_ms']
+    assert load['sent'] > load['masked'] > 0 and load['dropped'] > 0 and load['unaccounted'] == 0
+    assert 'node cost' in capfd.readouterr().out
 
 
 def test_gaps_in_a_publishers_numbers_are_counted():
