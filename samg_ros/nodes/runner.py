@@ -48,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='other training settings, such as \'{"batch_size": 64}\'')
     parser.add_argument('--episodes', type=int, default=5,
                         help='episodes per setting in the report (%(default)s)')
+    parser.add_argument('--record', type=Path, default=None, metavar='FILE.mcap',
+                        help='record frames, joints, time steps and commands for samg eval bag')
     parser.add_argument('--params-file', default='', metavar='YAML',
                         help=f"ROS parameters of the nodes (the package's {PARAMETER_FILE})")
 
@@ -92,7 +94,7 @@ def _run(args: argparse.Namespace, stop_signal: StopSignal) -> int:
         print(said)
     sys.stdout.flush()
     prepared_s = time.monotonic() - began
-    progress = run_graph(plan, parameter_file, stop_signal)
+    progress = run_graph(plan, parameter_file, stop_signal, args.record)
     if progress is None or not progress['done']:
         where = 'before the first step' if progress is None else \
             f'at step {progress["step"]} of {progress["steps"]} and saved'
@@ -110,13 +112,14 @@ def _run(args: argparse.Namespace, stop_signal: StopSignal) -> int:
 
 
 def run_graph(plan: TrainPlan, parameter_file: Path, stop_signal: StopSignal,
-              ) -> dict[str, Any] | None:
+              record: Path | None = None) -> dict[str, Any] | None:
     """Run bridge, perception and trainer until the training is done or a signal comes.
 
     Args:
         plan: what to train.
         parameter_file: ROS parameters of the nodes.
         stop_signal: is deferred while the nodes run, so that they can save.
+        record: MCAP file to record the session in; None for none.
 
     Returns:
         `Learner.progress` at the end; None if it stopped before there was a learner.
@@ -140,6 +143,11 @@ def run_graph(plan: TrainPlan, parameter_file: Path, stop_signal: StopSignal,
     executor = make_executor()
     display = None
     try:
+        if record is not None:
+            from samg_ros.nodes.recorder import Recorder
+
+            nodes.append(Recorder(record))  # before those that it listens to
+            executor.add_node(nodes[0])
         classes: list[tuple[str, Any]] = [('trainer', Trainer), ('mujoco_bridge', MujocoBridge)]
         if plan.needs_reference:
             classes.insert(1, ('perception', Perception))
@@ -151,7 +159,7 @@ def run_graph(plan: TrainPlan, parameter_file: Path, stop_signal: StopSignal,
             nodes.append(node)
             executor.add_node(node)
             node.start()
-        trainer = nodes[0]
+        trainer = next(node for node in nodes if isinstance(node, Trainer))
         display = ProgressDisplay(trainer)
         stop_signal.defer()
 

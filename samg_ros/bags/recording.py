@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes serialized messages into one MCAP file as they come.
+
+Chunks have checksums and are written when they are full, so that of a session that is killed all
+but the last moments can be read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mcap.writer import CompressionType, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from samg_ros.errors import BagError
+
+
+class Recording:
+    """An MCAP file that is being written."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin the file.
+
+        Args:
+            path: ends in .mcap; must not be there yet.
+
+        Raises:
+            BagError: if it is there, has another ending, or cannot be written.
+        """
+        if path.suffix != '.mcap':
+            raise BagError(f"a recording is an MCAP file: call it '{path.stem}.mcap'")
+        try:
+            self._file = path.open('xb')
+        except OSError as error:
+            raise BagError(f"cannot record to '{path}': {error.strerror}; choose another name"
+                           ) from error
+        self._store = get_typestore(Stores.ROS2_KILTED)
+        self._writer = Writer(self._file, compression=CompressionType.ZSTD)
+        self._writer.start('ros2')
+        self._schemas: dict[str, int] = {}
+        self._channels: dict[str, int] = {}
+
+    def add(self, topic: str, kind: str, log_time_ns: int, data: bytes) -> None:
+        """Write a message.
+
+        Args:
+            topic: full name, such as /camera/image_raw.
+            kind: type, such as sensor_msgs/msg/Image.
+            log_time_ns: when it came.
+            data: CDR.
+        """
+        if topic not in self._channels:
+            if kind not in self._schemas:
+                definition, _ = self._store.generate_msgdef(kind, ros_version=2)
+                self._schemas[kind] = self._writer.register_schema(kind, 'ros2msg',
+                                                                   definition.encode())
+            self._channels[topic] = self._writer.register_channel(topic, 'cdr',
+                                                                  self._schemas[kind])
+        self._writer.add_message(self._channels[topic], log_time_ns, data, log_time_ns)
+
+    def close(self) -> None:
+        """Write the index and close the file."""
+        self._writer.finish()
+        self._file.close()
