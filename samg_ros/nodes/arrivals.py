@@ -2,9 +2,9 @@
 """What the middleware knows of a message: when it came, and how many of its like never did.
 
 A subscription of depth 1 keeps the newest frame, and what it overwrites no callback ever sees.
-Publishers number their messages, though, so the gaps say how many that were. (Which middleware and
-distribution numbers them is another matter: Humble does not say, and Iron and Jazzy do not say
-whose number it is, so that there the count is right for one publisher only.)
+Publishers number their messages, though, so the gaps say how many that were. Older versions of
+rclpy pass no numbers on, or do not say whose they are; then nothing can be counted, or only the
+messages of a single publisher.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ class Arrivals:
 
     def __init__(self) -> None:
         self._last: dict[bytes, int] = {}
+        self.numbered = True
+        """Whether messages had numbers so far."""
 
     def missed(self, info: Mapping[str, Any]) -> int:
         """Return how many messages of its publisher were lost or overwritten before this one.
@@ -33,6 +35,7 @@ class Arrivals:
         """
         number = info.get('publication_sequence_number')
         if number is None:
+            self.numbered = False
             return 0
         publisher = bytes((info.get('publisher_gid') or {}).get('data', b''))
         last = self._last.get(publisher, number - 1)

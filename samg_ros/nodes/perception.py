@@ -33,11 +33,11 @@ from samg_ros.nodes.conversions import (
     mask_to_image,
 )
 from samg_ros.nodes.diagnostics import OK, WARN, Diagnostics, Drops, Rate, Report
+from samg_ros.nodes.overlay import overlay
 from samg_ros.nodes.perception_parameters import COMPRESSED, LIVE, PerceptionParameters
 from samg_ros.nodes.signals import leave
 from samg_ros.nodes.torch_threads import declare_torch_threads
 
-_OVERLAY_COLOUR = np.array([40, 220, 60], dtype=np.uint16)
 DESCRIPTION_PARAMETER = 'masker_description'
 
 
@@ -66,6 +66,8 @@ class Perception(ManagedNode):
         self._arrivals = Arrivals()
         self.latency = Rate()
         """From a frame's arrival to the publication of all that is made of it."""
+        self.masking = Rate()
+        """The masker's part of it."""
         self._stamp_age = Rate()
         self._in = 0
         self._area = self._predicted_iou = 0.0
@@ -178,7 +180,9 @@ class Perception(ManagedNode):
         self._in += overtaken + 1
         try:
             self._frame = frame = convert(message)
+            started = time.perf_counter()
             prediction = self._masker.predict(frame[None])
+            mask = prediction.masks[0].cpu().numpy()  # a GPU has done its work only now
         except EncodingError as error:
             self.drops.add('encoding', str(error))
             return
@@ -188,8 +192,8 @@ class Perception(ManagedNode):
         except SamgError as error:
             self.drops.add('image', str(error))
             return
+        self.masking.tick(time.perf_counter() - started)
         header = message.header
-        mask = prediction.masks[0].cpu().numpy()
         self._predicted_iou = float(prediction.predicted_iou.min())
         self._area = float(np.count_nonzero(mask)) / mask.size
         # The image goes last: whoever acts on it then has the rest already.
@@ -251,8 +255,10 @@ class Perception(ManagedNode):
 
     def _report_frames(self) -> Report:
         report = self.drops.report()
-        return Report(report.level, report.message,
-                      {'in': self._in, 'out': self.latency.count, **report.values})
+        values = {'in': self._in, 'out': self.latency.count, **report.values}
+        if not self._arrivals.numbered:
+            values['overtaken'] = 'not known'
+        return Report(report.level, report.message, values)
 
     def _report(self) -> Report:
         latency = self.latency
@@ -260,6 +266,7 @@ class Perception(ManagedNode):
                   'frames': latency.count, 'rate_hz': latency.hz,
                   'latency_median_ms': latency.duration_ms(50),
                   'latency_p95_ms': latency.duration_ms(95),
+                  'masker_median_ms': self.masking.duration_ms(50),
                   'stamp_age_median_ms': self._stamp_age.duration_ms(50),
                   'dropped': self.drops.total, 'mask_area': self._area,
                   'predicted_iou': self._predicted_iou, 'age_s': latency.age_s,
@@ -276,21 +283,6 @@ class Perception(ManagedNode):
         if self._area == 0.0:
             return Report(WARN, 'the mask is empty: the object is not found', values)
         return Report(OK, 'masking', values)
-
-
-def overlay(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return the frame with what is outside the mask darkened and the object tinted.
-
-    Args:
-        frame: (H, W, 3) uint8 RGB.
-        mask: (H, W) bool.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-    """
-    wide = frame.astype(np.uint16)
-    tinted = (2 * wide + _OVERLAY_COLOUR) // 3
-    return np.where(mask[..., None], tinted, wide // 3).astype(np.uint8)
 
 
 def main(argv: list[str] | None = None) -> NoReturn:

@@ -75,8 +75,8 @@ def subscription(node: Node, diagnostics: Diagnostics, message_type: Any, topic:
 def _informed(callback: Callable[[Any, Any], None]) -> Callable[..., None]:
     """Make rclpy pass the message info, whichever way its version does.
 
-    It asks the signature. Then SingleThreadedExecutor passes two arguments, EventsExecutor of
-    Kilted one tuple of both, and Humble, which has no message info, the message alone.
+    It asks the signature. Then SingleThreadedExecutor passes two arguments, Kilted's EventsExecutor
+    one tuple of both, and a version that has no message info yet the message alone.
     """
     def call(*given: Any) -> None:
         if len(given) == 1:

@@ -288,5 +288,7 @@ def test_gaps_in_a_publishers_numbers_are_counted():
     assert [came(7), came(8), came(12)] == [0, 0, 3]
     assert [came(3, b'b'), came(5, b'b'), came(13)] == [0, 1, 0]
     assert came(1) == 0  # it began anew
+    assert arrivals.numbered
     assert arrivals.missed({}) == 0 and waited_s({}) == 0.0
+    assert not arrivals.numbered
     assert 0.9 < waited_s({'received_timestamp': time.time_ns() - 10**9}) < 2
