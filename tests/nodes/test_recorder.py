@@ -6,13 +6,27 @@ import pytest
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray, Header
+from std_srvs.srv import SetBool
 
 from samg_ros.bags.bag import open_bag
+from samg_ros.bags.evaluate import evaluate_bag
 from samg_ros.bags.topics import find_topics, frame_of, stamp_ns
 from samg_ros.errors import BagError
+from samg_ros.masking import Masker, MaskerSettings, Reference
 from samg_ros.nodes import command
 from samg_ros.nodes.conversions import array_to_image, mask_to_image
+from samg_ros.nodes.perception import Perception
+from samg_ros.nodes.policy import PolicyNode
 from samg_ros.nodes.recorder import Recorder
+from samg_ros.nodes.train_plan import REMAPPINGS
+from samg_ros.observation import ObservationSpec
+from samg_ros.rl.agent import DrQv2Agent
+from samg_ros.rl.checkpoint import Checkpoint, save_checkpoint
+from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.policy import load_policy
+
+SIDE = 48
+JOINTS = ('shoulder', 'elbow')
 
 
 def test_recording_holds_what_was_sent(graph, tmp_path):
@@ -51,3 +65,66 @@ def test_recording_does_not_overwrite(graph, tmp_path):
         (tmp_path / name).touch()
         with pytest.raises(BagError, match=words):
             Recorder(tmp_path / name)
+
+
+def scene(index):
+    """(SIDE, SIDE, 3) uint8 and (SIDE, SIDE) bool: an orange disc that moves over blue noise."""
+    pixels = np.random.default_rng(index).integers(0, 60, (SIDE, SIDE, 3), dtype=np.uint8)
+    pixels[..., 2] += 80
+    row, column = np.mgrid[:SIDE, :SIDE]
+    mask = (row - 24) ** 2 + (column - 14 - index) ** 2 < 100
+    pixels[mask] = (230, 140, 20)
+    return pixels, mask
+
+
+def test_actions_read_offline_are_those_of_the_live_graph_to_the_bit(graph, tmp_path):
+    """Camera, perception, policy and commands over DDS; then the recording, without ROS."""
+    reference = Reference(*scene(4))
+    reference.save(tmp_path / 'reference')
+    masker = Masker.load('mini', MaskerSettings(fit_weights=False)).fit(reference)
+    config = TrainConfig(
+        task='arm_reach', camera_size=SIDE, convolutions=((4, 3, 2),), feature_dim=8,
+        hidden_dim=16, observation=ObservationSpec(size=16, proprioception=JOINTS))
+    save_checkpoint(tmp_path / 'checkpoint.pt', Checkpoint(
+        config, np.full(2, -0.5), np.full(2, 0.5), DrQv2Agent(config, 2).state_dict(),
+        reference=reference, masker=masker.describe()))
+    images = graph.probe.create_publisher(Image, 'camera/image_raw', 5)
+    joints = graph.probe.create_publisher(JointState, 'joint_states', 5)
+    commands = []
+    graph.probe.create_subscription(Float64MultiArray, 'command', commands.append, 50)
+    graph.add(Perception, {'reference': str(tmp_path / 'reference'), 'fit_weights': False},
+              REMAPPINGS['perception'])
+    node = graph.add(PolicyNode, {'checkpoint': str(tmp_path / 'checkpoint.pt'),
+                                  'joints': list(JOINTS), 'timeout_s': 60.0})
+
+    def send(index):
+        header = Header(stamp=Time(sec=index // 20, nanosec=index % 20 * 50_000_000))
+        joints.publish(JointState(header=header, name=list(JOINTS),
+                                  position=[0.01 * index, -0.02 * index]))
+        graph.spin_for(0.02)
+        images.publish(array_to_image(scene(index)[0], header))
+
+    graph.until(lambda: images.get_subscription_count() and joints.get_subscription_count())
+    graph.spin_for(0.5)
+    send(0)
+    graph.until(lambda: node._inputs.moments)
+    assert graph.call(SetBool, 'policy/enable', SetBool.Request(data=True)).success
+    recorder = Recorder(tmp_path / 'session.mcap')
+    graph.executor.add_node(recorder)
+    graph.until(lambda: images.get_subscription_count() == 2
+                and joints.get_subscription_count() == 2)
+    graph.spin_for(0.5)
+    for index in range(1, 9):
+        before = len(commands)
+        send(index)
+        graph.until(lambda before=before: len(commands) > before)
+    graph.until(lambda: recorder.count >= 3 * 8)
+    graph.executor.remove_node(recorder)
+    recorder.close()
+    recorder.destroy_node()
+
+    bag = open_bag(tmp_path / 'session.mcap')
+    figures = evaluate_bag(bag, find_topics(bag), masker,
+                           load_policy(tmp_path / 'checkpoint.pt')).summary()
+    assert figures['frames'] == 8 and figures['empty_masks'] == 0
+    assert figures['policy']['equal_to_the_bit'] == figures['policy']['compared'] == 8
