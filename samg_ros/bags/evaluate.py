@@ -229,8 +229,9 @@ class _Evaluation:
             index, view = self._masks.pop(stamp)
             truth = self._truths.pop(stamp)
             if truth.shape != view.mask.shape:
-                raise InvalidInputError(f'a true mask has {truth.shape} pixels, its frame '
-                                        f'{view.mask.shape}')
+                self._result.unusable[f'{self._topics.truth}: a true mask has {truth.shape} '
+                                      f'pixels, its frame {view.mask.shape}'] += 1
+                return
             iou = float(mask_iou(view.mask, truth))
             self._result.truth_iou[index] = iou
             self._rank(iou, index, view)

@@ -4,7 +4,7 @@
 import cv2
 import numpy as np
 import pytest
-from mcap.writer import Writer as PublicWriter
+from mcap.writer import CompressionType, Writer as PublicWriter
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -100,10 +100,11 @@ def write(folder, messages, storage='mcap', compression='none', chunk_bytes=None
     return folder
 
 
-def write_checked(folder, messages, chunk_bytes):
+def write_checked(folder, messages, chunk_bytes, compression=CompressionType.ZSTD):
     """Write a bag with the public `mcap` library, which adds checksums, and no metadata.yaml."""
     folder.mkdir()
-    writer = PublicWriter(str(folder / 'bag.mcap'), chunk_size=chunk_bytes)
+    writer = PublicWriter(str(folder / 'bag.mcap'), chunk_size=chunk_bytes,
+                          compression=compression)
     writer.start('ros2')
     channels = {}
     for topic, log_time, kind, message in messages:

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import zstandard
+from mcap.writer import CompressionType
 
 from samg_ros.bags.bag import open_bag
 from samg_ros.bags.topics import find_topics, frame_of, stamp_ns
@@ -55,6 +56,14 @@ def test_frames_and_times_come_back_as_recorded(tmp_path, storage, compression):
 def test_storage_file_alone_is_a_bag(tmp_path, storage):
     bag = open_bag(storage_file(write(tmp_path / 'bag', session(), storage)))
     assert len(frames(bag)) == COUNT and bag.losses == ()
+
+
+@pytest.mark.parametrize('compression', CompressionType)
+def test_bag_of_the_public_mcap_library_is_read(tmp_path, compression):
+    folder = write_checked(tmp_path / 'bag', session(), 1 << 14, compression)
+    bag = open_bag(folder / 'bag.mcap')
+    assert bag.losses == ()
+    assert np.array_equal(frames(bag), [scene(i)[0] for i in range(COUNT)])
 
 
 def test_compressed_images_are_frames(tmp_path):

@@ -121,6 +121,11 @@ def test_frames_that_cannot_be_used_are_counted(tmp_path, masker):
     result = evaluate_bag(bag, find_topics(bag), masker)
     assert len(result.coverage) == COUNT - 2
     assert len(result.unusable) == 2 and sum(result.unusable.values()) == 2
+    truths = session()[1::2]
+    truths[2][3].height //= 2  # so the step fits, and half of the mask is not there
+    bag = open_bag(write(tmp_path / 'half', session(truth=False) + truths))
+    result = evaluate_bag(bag, find_topics(bag), masker)
+    assert np.isnan(result.truth_iou).sum() == sum(result.unusable.values()) == 1
     for message in messages:
         message[3].encoding = 'secret'
     bag = open_bag(write(tmp_path / 'secret', messages))
