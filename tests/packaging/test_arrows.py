@@ -28,6 +28,7 @@ def test_contracts_hold(lint):
     ('sim/env.py', 'import rclpy', 'only nodes and the bridge know ROS'),
     ('samg_ros/rl/config.py', 'import samg_ros.sim.bridge_node', 'the bridge is a node'),
     ('sim/env.py', 'import samg_ros.masking', 'the simulator does not mask'),
+    ('samg_ros/bags/bag.py', 'import rclpy', 'bags are read without ROS'),
 ])
 def test_forbidden_import_is_found(lint, clone, module, line, broken):
     path = clone / module
