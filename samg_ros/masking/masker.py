@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,16 @@ from samg_ros.masking.models.base import Encoding, VisionModel
 from samg_ros.masking.pipeline import find, find_nothing, is_guided
 from samg_ros.masking.precision import in_precision
 from samg_ros.masking.prediction import Frames, Prediction
-from samg_ros.masking.reference import Points, Reference, checked_points
-from samg_ros.masking.settings import MaskerSettings
+from samg_ros.masking.reference import (
+    Points,
+    Reference,
+    References,
+    checked_points,
+    named_references,
+)
+from samg_ros.masking.settings import MaskerSettings, checked_settings
 from samg_ros.masking.targets import FittedReference, Targets, point_features
 
-References = Reference | Sequence[Reference]
-MOST_OBJECTS = 255  # labels are uint8
-UNNAMED = 'object'
 ADJUSTABLE = ('passes', 'min_predicted_iou', 'combine_references')
 
 
@@ -57,7 +60,7 @@ class Masker:
             InvalidInputError: if model or settings are something else.
             ConfigError: if the device is not there or cannot compute in the wanted type.
         """
-        self.settings = _checked_settings(settings)
+        self.settings = checked_settings(settings)
         if not isinstance(model, VisionModel):
             raise InvalidInputError(f'model {type(model).__name__}: expected a VisionModel '
                                     '(see samg_ros.masking.models.load_model)')
@@ -93,7 +96,7 @@ class Masker:
             InvalidInputError: if an argument has another type.
             ConfigError: if the device is not there or cannot compute in the wanted type.
         """
-        _checked_settings(settings)
+        checked_settings(settings)
         if not isinstance(model, str):
             raise InvalidInputError(f"model {model!r}: expected a name such as 'mini'")
         _check_weights(weights)
@@ -147,21 +150,8 @@ class Masker:
         Raises:
             InvalidInputError: if it is anything else.
         """
-        named = reference if isinstance(reference, Mapping) else {UNNAMED: reference}
-        objects = {}
-        for name, given in named.items():
-            given = [given] if isinstance(given, Reference) else given
-            if not isinstance(name, str) or not isinstance(given, Sequence) or not given \
-                    or not all(isinstance(one, Reference) for one in given):
-                raise InvalidInputError(
-                    f'reference: {type(reference).__name__}; expected a samg_ros.masking.Reference '
-                    '(see Reference.load), a list of them, or a mapping from names to these')
-            objects[name] = list(given)
-        if not 0 < len(objects) <= MOST_OBJECTS:
-            raise InvalidInputError(f'reference: {len(objects)} objects; expected 1 to '
-                                    f'{MOST_OBJECTS}')
         self._look_for({name: [self._fit_one(one) for one in given]
-                        for name, given in objects.items()})
+                        for name, given in named_references(reference).items()})
         return self
 
     def add_points(self, points: npt.ArrayLike, name: str | None = None,
@@ -306,7 +296,10 @@ class Masker:
     @torch.no_grad()
     def _clicked_on(self, frame: npt.NDArray[np.uint8], points: npt.ArrayLike,
                     ) -> tuple[Points, Encoding, Geometry]:
-        frames = checked_frames(np.asarray(frame)[None])
+        if not isinstance(frame, np.ndarray):
+            raise InvalidInputError(f'frame: {type(frame).__name__}; expected a numpy array of '
+                                    '(H, W, 3) uint8 RGB')
+        frames = checked_frames(frame[None])
         height, width = frames.shape[1:3]
         clicked = checked_points(points, height, width, 'points')
         geometry = self._geometry(height, width)
@@ -333,12 +326,6 @@ class Masker:
     def _find(self, frames: Tensor) -> Prediction:
         return find(self._model, frames, self._geometry(*frames.shape[1:3]), self._targets,
                     self.settings)
-
-
-def _checked_settings(settings: MaskerSettings | None) -> MaskerSettings:
-    if not isinstance(settings, (MaskerSettings, type(None))):
-        raise InvalidInputError(f'settings: {type(settings).__name__}; expected MaskerSettings')
-    return settings or MaskerSettings()
 
 
 def _check_weights(weights: Weights) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from samg_ros.masking.checks import check_size, checked_array, checked_path
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Points = npt.NDArray[np.float64]
+
+MOST_OBJECTS = 255  # labels are uint8
+UNNAMED = 'object'
 
 PUBLIC_MASK_THRESHOLD = 24
 """Public SAM-G masks are the object on black as JPEG: its noise on black stays well below this."""
@@ -155,6 +159,32 @@ class Reference:
         facts = {'points': self.points.tolist(), 'source': self.source}
         (folder / 'reference.yaml').write_text(yaml.safe_dump(facts))
         return folder
+
+
+References = Reference | Sequence[Reference]
+"""Of one object: one, or several that show it differently."""
+
+
+def named_references(given: References | Mapping[str, References]) -> dict[str, list[Reference]]:
+    """Return the references of each object by its name; an object alone is called `object`.
+
+    Raises:
+        InvalidInputError: if there is none, or something else among them.
+    """
+    named = given if isinstance(given, Mapping) else {UNNAMED: given}
+    objects = {}
+    for name, own in named.items():
+        own = [own] if isinstance(own, Reference) else own
+        if not isinstance(name, str) or not isinstance(own, Sequence) or not own \
+                or not all(isinstance(one, Reference) for one in own):
+            raise InvalidInputError(
+                f'reference: {type(given).__name__}; expected a samg_ros.masking.Reference '
+                '(see Reference.load), a list of them, or a mapping from names to these')
+        objects[name] = list(own)
+    if not 0 < len(objects) <= MOST_OBJECTS:
+        raise InvalidInputError(f'reference: {len(objects)} objects; expected 1 to '
+                                f'{MOST_OBJECTS}')
+    return objects
 
 
 def checked_points(points: npt.ArrayLike, height: int, width: int, name: str) -> Points:

@@ -91,3 +91,14 @@ class MaskerSettings:
 
 def _one_of(value: object, choices: tuple[str, ...]) -> bool:
     return isinstance(value, str) and value in choices
+
+
+def checked_settings(settings: MaskerSettings | None) -> MaskerSettings:
+    """Return the settings, the defaults for None.
+
+    Raises:
+        InvalidInputError: if they are anything else.
+    """
+    if not isinstance(settings, (MaskerSettings, type(None))):
+        raise InvalidInputError(f'settings: {type(settings).__name__}; expected MaskerSettings')
+    return settings or MaskerSettings()

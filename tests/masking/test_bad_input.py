@@ -191,8 +191,27 @@ def on_a_reference(function, *right):
 def add_points(rng, world):
     if rng.random() < 0.3:
         return on_a_reference(Masker.add_points, [[1, 2]])(rng, world)
+    if rng.random() < 0.3:
+        frame = wrong_picture(rng, ())
+        return lambda: world.masker.add_points([[1, 2]], 'a', frame=frame), 'frame'
     points = wrong_points(rng)
     return lambda: world.masker.add_points(points, 'a'), 'points'
+
+
+def capture(rng, world):
+    frame, points = wrong_picture(rng, ()), wrong_points(rng)
+    right = world.fields['image'], world.fields['points']
+    return pick(rng, [(lambda: world.masker.capture(frame, right[1]), 'frame'),
+                      (lambda: world.masker.capture(right[0], points), 'points')])
+
+
+def adjust(rng, world):
+    if rng.random() < 0.3:
+        fixed = pick(rng, ['features', 'grid_size', 'fit_steps', 'dtype', 'seed', 'colour'])
+        return lambda: world.masker.adjust(**{fixed: 1}), fixed
+    name = pick(rng, ['passes', 'min_predicted_iou', 'combine_references'])
+    value = pick(rng, WRONG_SETTINGS[name])
+    return lambda: world.masker.adjust(**{name: value}), name
 
 
 def ask(function):
@@ -224,7 +243,8 @@ def mask_frames(rng, world):
 
 CASES = {
     'Masker': make_masker, 'Masker.load': load_masker, 'Masker.from_description': describe_masker,
-    'Masker.fit': fit, 'Masker.add_points': add_points,
+    'Masker.fit': fit, 'Masker.add_points': add_points, 'Masker.capture': capture,
+    'Masker.adjust': adjust,
     'Masker.clear_points': on_a_reference(Masker.clear_points),
     'Masker.__call__': ask(Masker.__call__), 'Masker.predict': ask(Masker.predict),
     'Masker.warm_up': warm_up, 'MaskerSettings': make_settings, 'Reference': make_reference,
