@@ -220,9 +220,12 @@ class _Solid:
         right, above, away = self.place + self.swing * math.sin(2 * math.pi * step / self.period)
         sideways = right * np.cross(eye.forward, eye.up) + above * eye.up
         centre = eye.position + away * distance * (eye.forward + eye.half_height * sideways)
-        mujoco.mjv_initGeom(scene.geoms[scene.ngeom], self.kind,
-                            DISTRACTOR_SIZE * distance * self.stretch, centre,
+        geom = scene.geoms[scene.ngeom]
+        mujoco.mjv_initGeom(geom, self.kind, DISTRACTOR_SIZE * distance * self.stretch, centre,
                             self.turn.reshape(-1), np.array(self.colour, dtype=np.float32))
+        # These are left as they were when the place belonged to another geom.
+        geom.objtype, geom.objid = mujoco.mjtObj.mjOBJ_UNKNOWN, -1
+        geom.category = mujoco.mjtCatBit.mjCAT_DECOR
         scene.ngeom += 1
 
 

@@ -210,7 +210,7 @@ def test_frames_that_change_size_stop_the_arm_until_it_is_enabled_again(graph, a
     count = len(arm.commands)
     graph.spin_for(0.2)
     assert len(arm.commands) == count and node.state == 'disabled'
-    assert arm.enable().success
+    graph.until(lambda: arm.enable().success)  # a frame of the right size has to come first
     graph.until(lambda: not arm.is_still())
 
 

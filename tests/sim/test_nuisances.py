@@ -70,6 +70,16 @@ def test_camera_and_distractors_change_the_truth_with_the_picture() -> None:
     assert covered.sum() <= plain.sum() and not (covered & ~plain).any()
 
 
+def test_distractors_are_no_part_of_the_object_wherever_the_scene_puts_them() -> None:
+    env = SimEnv('walker_walk', seed=4, nuisances={'distractors': 1.0})
+    truth = env.reset(seed=4).mask
+    assert env._renderer is not None
+    for geom in env._renderer.scene.geoms[:100]:  # as if other geoms had been there
+        geom.objtype, geom.objid = mujoco.mjtObj.mjOBJ_SITE, 99
+    assert np.array_equal(env.reset(seed=4).mask, truth)
+    env.close()
+
+
 def test_a_texture_is_on_the_body_alone() -> None:
     plain, painted = steps({}, count=0)[0], steps({'body_texture': 1.0}, count=0)[0]
     assert plain.mask is not None
