@@ -8,12 +8,12 @@ it, or joint positions as ros2_control's forward_command_controller sends them.
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import numpy as np
 
-from samg_ros.errors import ConfigError, SamgError
+from samg_ros.errors import ConfigError
 from samg_ros.sim.colours import Colour, Colours
+from samg_ros.sim.dm_environment import DmEnvironment
 from samg_ros.sim.gl import prepare_gl
 from samg_ros.sim.tasks import Part, TaskSpec
 from samg_ros.sim.textures import repaint
@@ -49,7 +49,7 @@ def _not_about_a_first_try(record: logging.LogRecord) -> bool:
     return 'Failed to converge' not in record.getMessage()
 
 
-class ArmSimulation:
+class ArmSimulation(DmEnvironment):
     """A manipulation environment of dm_control as a `samg_ros.sim.tasks.Simulation`.
 
     Actions are velocities of the six joints of the arm and the three fingers, rad/s.
@@ -64,43 +64,14 @@ class ArmSimulation:
         for observable in task.observables.values():
             observable.enabled = False
         # Nothing of these models changes from episode to episode, so one is enough.
-        self._env = composer.Environment(task, random_state=seed,
-                                         max_reset_attempts=_RESET_ATTEMPTS,
-                                         recompile_mjcf_every_episode=False)
-        self._name = spec.name
-        action_spec = self._env.action_spec()
-        self._low = np.array(action_spec.minimum, dtype=np.float64)
-        self._high = np.array(action_spec.maximum, dtype=np.float64)
-        self.success: bool | None = False
-
-    @property
-    def model(self) -> Any:
-        return self._env.physics.model.ptr
-
-    @property
-    def data(self) -> Any:
-        return self._env.physics.data.ptr
-
-    @property
-    def physics(self) -> Any:
-        """The dm_control physics, for comparisons with dm_control itself."""
-        return self._env.physics
-
-    @property
-    def action_low(self) -> np.ndarray:
-        return self._low
-
-    @property
-    def action_high(self) -> np.ndarray:
-        return self._high
+        super().__init__(spec.name, composer.Environment(
+            task, random_state=seed, max_reset_attempts=_RESET_ATTEMPTS,
+            recompile_mjcf_every_episode=False))
+        self.success = False
 
     @property
     def resting_action(self) -> np.ndarray:
         return np.zeros_like(self._low)
-
-    @property
-    def control_timestep_ns(self) -> int:
-        return round(self._env.control_timestep() * 1e9)
 
     def seed(self, seed: int) -> None:
         self._env.random_state.seed(seed)
@@ -109,20 +80,15 @@ class ArmSimulation:
         absl_log = logging.getLogger('absl')
         absl_log.addFilter(_not_about_a_first_try)
         try:
-            self._env.reset()
+            super().reset()
         finally:
             absl_log.removeFilter(_not_about_a_first_try)
         self.success = bool(self._env.task.get_reward(self._env.physics) == 1.0)
 
     def step(self, action: np.ndarray) -> tuple[float, float, bool]:
-        from dm_control.rl.control import PhysicsError
-        try:
-            step = self._env.step(action)
-        except PhysicsError as error:
-            raise SamgError(f"the physics of '{self._name}' diverged ({error}); "
-                            'reset to begin a new episode') from error
-        self.success = bool(step.reward == 1.0)  # exactly where the goal is reached, by tolerance()
-        return float(step.reward), float(step.discount), bool(step.last())
+        reward, discount, over = super().step(action)
+        self.success = reward == 1.0  # exactly where the goal is reached, by dm_control's tolerance
+        return reward, discount, over
 
     def recolour(self, colours: Colours) -> None:
         """Paint the arm, with rings and fingers lighter, the ground's checker and the sky."""
@@ -140,11 +106,6 @@ class ArmSimulation:
     def paint_screen(self, colour: Colour, floor: bool) -> None:
         raise ConfigError(f"task '{self._name}' has no green screen, which only DMControl tasks "
                           "have; use composite 'segmentation'")
-
-    def close(self) -> None:
-        env, self._env = self._env, None
-        if env is not None:  # dm_control's own may be called only once
-            env.close()
 
 
 class PositionControlledArm(ArmSimulation):

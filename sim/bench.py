@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from samg_ros.arguments import names
 from samg_ros.errors import ConfigError
 from samg_ros.sim.env import SimEnv
 from samg_ros.sim.render import QUALITIES
@@ -223,9 +224,6 @@ def table(speeds: Sequence[SimSpeed]) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg bench sim`."""
-    def names(text: str) -> list[str]:
-        return [name for name in text.split(',') if name]
-
     parser.add_argument('--task', type=names, action='extend', metavar='NAME[,NAME]',
                         help='tasks (walker_walk)')
     parser.add_argument('--setting', type=names, action='extend', metavar='NAME[,NAME]',

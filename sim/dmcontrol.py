@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from samg_ros.errors import SamgError
 from samg_ros.sim.colours import Colour, Colours
+from samg_ros.sim.dm_environment import DmEnvironment
 from samg_ros.sim.gl import prepare_gl
 from samg_ros.sim.tasks import Part, TaskSpec
 from samg_ros.sim.textures import repaint
@@ -62,10 +62,8 @@ def _not_about_old_attributes(record: logging.LogRecord) -> bool:
     return 'is deprecated' not in record.getMessage()
 
 
-class SuiteSimulation:
+class SuiteSimulation(DmEnvironment):
     """A Control Suite environment as a `samg_ros.sim.tasks.Simulation`."""
-
-    success: bool | None = None
 
     def __init__(self, spec: TaskSpec, seed: int) -> None:
         prepare_gl()
@@ -74,57 +72,17 @@ class SuiteSimulation:
         absl_log = logging.getLogger('absl')
         absl_log.addFilter(_not_about_old_attributes)
         try:
-            self._env = suite.load(spec.domain, spec.task, task_kwargs={'random': seed})
+            env = suite.load(spec.domain, spec.task, task_kwargs={'random': seed})
         finally:
             absl_log.removeFilter(_not_about_old_attributes)
-        self._name = spec.name
-        action_spec = self._env.action_spec()
-        self._low = np.array(action_spec.minimum, dtype=np.float64)
-        self._high = np.array(action_spec.maximum, dtype=np.float64)
-
-    @property
-    def model(self) -> Any:
-        return self._env.physics.model.ptr
-
-    @property
-    def data(self) -> Any:
-        return self._env.physics.data.ptr
-
-    @property
-    def physics(self) -> Any:
-        """The dm_control physics, for comparisons with dm_control itself."""
-        return self._env.physics
-
-    @property
-    def action_low(self) -> np.ndarray:
-        return self._low
-
-    @property
-    def action_high(self) -> np.ndarray:
-        return self._high
+        super().__init__(spec.name, env)
 
     @property
     def resting_action(self) -> np.ndarray:
         return (self._low + self._high) / 2
 
-    @property
-    def control_timestep_ns(self) -> int:
-        return round(self._env.control_timestep() * 1e9)
-
     def seed(self, seed: int) -> None:
         self._env.task.random.seed(seed)
-
-    def reset(self) -> None:
-        self._env.reset()
-
-    def step(self, action: np.ndarray) -> tuple[float, float, bool]:
-        from dm_control.rl.control import PhysicsError
-        try:
-            step = self._env.step(action)
-        except PhysicsError as error:
-            raise SamgError(f"the physics of '{self._name}' diverged ({error}); "
-                            'reset to begin a new episode') from error
-        return float(step.reward or 0.0), float(step.discount), bool(step.last())
 
     def recolour(self, colours: Colours) -> None:
         """Paint the material `self`, the floor's checker and the sky, as DMC-GB does."""
@@ -141,9 +99,6 @@ class SuiteSimulation:
         repaint(self.model, 'skybox', _SKYBOX, *(colour,) * 3)
         if floor:
             repaint(self.model, 'grid', _GRID, *(colour,) * 3)
-
-    def close(self) -> None:
-        self._env.close()
 
 
 _GRID = """

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from samg_ros.arguments import names
 from samg_ros.errors import ConfigError
 from samg_ros.evaluation.mask_report import write_mask_report
 from samg_ros.evaluation.masks import evaluate_masks, table
@@ -43,9 +44,6 @@ def find_reference(path: str | Path | None, task: str) -> Path | None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg eval masks`."""
-    def names(text: str) -> list[str]:
-        return [name for name in text.split(',') if name]
-
     parser.add_argument('--task', type=names, action='extend', metavar='NAME[,NAME]',
                         help='tasks (walker_walk)')
     parser.add_argument('--setting', type=names, action='extend', metavar='NAME[,NAME]',
