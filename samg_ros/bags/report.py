@@ -9,7 +9,7 @@ from typing import Any
 
 from samg_ros.bags.evaluate import BagResult
 from samg_ros.evaluation.page import write_page
-from samg_ros.evaluation.pictures import enlarged, traces
+from samg_ros.evaluation.pictures import still, traces
 
 PAGE_NAME = 'bag.html'
 ROWS = {'coverage': 'mask area, share of the frame', 'temporal_iou': 'IoU with the mask before',
@@ -67,7 +67,7 @@ def write_report(folder: Path, result: BagResult, losses: Sequence[str], facts: 
         folder / PAGE_NAME, 'bag.html.j2', figures=figures, rows=_rows(figures), losses=losses,
         facts=facts, plots=plots, video=video,
         judged='IoU with the truth' if figures['truth_iou'] else 'predicted IoU',
-        worst=[{'frame': enlarged(bad.view.frame), 'masked': enlarged(bad.view.masked),
+        worst=[{'frame': still(bad.view.frame), 'masked': still(bad.view.masked),
                 'words': f'frame {bad.frame_index}: {bad.score:.2f}'} for bad in result.worst])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from samg_ros.evaluation.masks import MaskResult, Moment
 from samg_ros.evaluation.page import write_page
-from samg_ros.evaluation.pictures import enlarged, iou_by_setting
+from samg_ros.evaluation.pictures import iou_by_setting, still
 
 PAGE_NAME = 'masks.html'
 MISSING, INVENTED = (255, 60, 60), (60, 255, 60)
@@ -55,7 +55,7 @@ def _strip(moments: Sequence[Moment]) -> dict[str, list[dict[str, str]]]:
 
 
 def _cell(picture: np.ndarray, words: str) -> dict[str, str]:
-    return {'picture': enlarged(picture), 'words': words}
+    return {'picture': still(picture), 'words': words}
 
 
 def _errors(moment: Moment) -> np.ndarray[Any, Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pictures of a report page, as data URIs: plots, enlarged frames, short videos.
+"""The pictures of a report page, as data URIs: plots, frames, short videos.
 
 Plots come twice, for a light and a dark page; the browser picks. Colours keep their order and
 distance in both and for colour-blind readers (Okabe and Ito's palette).
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SIDE = 168
-"""Least height of an enlarged frame in pixels."""
+"""Least height of a frame in a video, in pixels."""
 _FRAMES_PER_S = 25
 _INK = {'light': '#1d2733', 'dark': '#dfe6ee'}
 _GRID = {'light': '#d8dee6', 'dark': '#33404f'}
@@ -167,13 +167,13 @@ def traces(times_s: NDArray[np.float64], series: Mapping[str, Sequence[float]], 
     return _plot(draw, (6.4, 3.2) if len(shown) > 1 else (3.2, 3.2))
 
 
-def enlarged(picture: NDArray[Any]) -> str:
-    """Return a frame or mask as a PNG data URI, enlarged without smoothing.
+def still(picture: NDArray[Any]) -> str:
+    """Return a frame or mask as a PNG data URI, pixel for pixel; the page enlarges it.
 
     Args:
         picture: (H, W, 3) uint8 RGB, or (H, W) bool.
     """
-    return _data_uri('image/png', _png(_large(picture)))
+    return _data_uri('image/png', _png(_rgb(picture)))
 
 
 class Video:
@@ -241,11 +241,16 @@ def _triptych(view: View) -> NDArray[np.uint8]:
 
 def _large(picture: NDArray[Any]) -> NDArray[np.uint8]:
     """Enlarge a picture by a whole factor to at least _SIDE pixels of height, as RGB."""
-    rgb = np.asarray(picture)
-    if rgb.dtype == np.bool_:
-        rgb = np.repeat(rgb[..., None], 3, axis=2) * np.uint8(255)
+    rgb = _rgb(picture)
     factor = max(1, -(-_SIDE // rgb.shape[0]))
-    return np.ascontiguousarray(rgb.repeat(factor, axis=0).repeat(factor, axis=1), dtype=np.uint8)
+    return np.ascontiguousarray(rgb.repeat(factor, axis=0).repeat(factor, axis=1))
+
+
+def _rgb(picture: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return a frame or mask as (H, W, 3) uint8."""
+    if picture.dtype == np.bool_:
+        return np.repeat(picture[..., None], 3, axis=2) * np.uint8(255)
+    return np.asarray(picture, np.uint8)
 
 
 def _png(rgb: NDArray[np.uint8]) -> bytes:

@@ -140,7 +140,7 @@ def _setting(result: EpisodeResults) -> dict[str, Any]:
     """The pictures of one visual setting."""
     kinds = {'camera': 'frame', 'mask': 'mask', 'policy sees': 'masked'}
     rows = [
-        {'name': name, 'pictures': [pictures.enlarged(getattr(v, kind)) for v in result.strip]}
+        {'name': name, 'pictures': [pictures.still(getattr(v, kind)) for v in result.strip]}
         for name, kind in kinds.items()
     ]
     return {

@@ -109,7 +109,7 @@ def test_strips_are_the_frames_themselves(page):
     pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page.read_text())
     assert len(pictures) == 2 * 3 * 6
     first = cv2.imdecode(np.frombuffer(base64.b64decode(pictures[0]), np.uint8), cv2.IMREAD_COLOR)
-    np.testing.assert_array_equal(first[::2, ::2, ::-1], make_views(1, (200, 40, 40))[0].frame)
+    np.testing.assert_array_equal(first[..., ::-1], make_views(1, (200, 40, 40))[0].frame)
 
 
 def test_a_page_without_masks_and_random_policy_leaves_their_figures_out(tmp_path):
