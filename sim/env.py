@@ -208,6 +208,19 @@ class SimEnv:
                 self._colours.seed(seed)
             if self._disturbance is not None:
                 self._disturbance.seed(seed)
+        self._begin_episode()
+        return self._observe(0.0, 1.0, FIRST)
+
+    def skip_episodes(self, count: int) -> None:
+        """Pass over episodes, so that the next reset begins the one that would come after them.
+
+        Nothing is rendered, which is why this is quick.
+        """
+        for _ in range(count):
+            self._begin_episode()
+        self._running = False
+
+    def _begin_episode(self) -> None:
         self._simulation.reset()
         if self._renderer is None or self._renderer.model is not self._simulation.model:
             self._make_renderer()
@@ -222,7 +235,6 @@ class SimEnv:
         self._step_index = self._control_steps = 0
         self._running = True
         self._time_ns += self.control_period_ns
-        return self._observe(0.0, 1.0, FIRST)
 
     def step(self, action: np.ndarray) -> SimStep:
         """Apply an action for one agent step.
