@@ -9,7 +9,8 @@ from typing import Any
 
 from samg_ros.bags.evaluate import BagResult
 from samg_ros.evaluation.page import write_page
-from samg_ros.evaluation.pictures import still, traces
+from samg_ros.evaluation.pictures import still
+from samg_ros.evaluation.plots import traces
 
 PAGE_NAME = 'bag.html'
 ROWS = {'coverage': 'mask area, share of the frame', 'temporal_iou': 'IoU with the mask before',

@@ -11,7 +11,8 @@ import numpy as np
 
 from samg_ros.evaluation.masks import MaskResult, Moment
 from samg_ros.evaluation.page import write_page
-from samg_ros.evaluation.pictures import iou_by_setting, still
+from samg_ros.evaluation.pictures import still
+from samg_ros.evaluation.plots import iou_by_setting
 
 PAGE_NAME = 'masks.html'
 MISSING, INVENTED = (255, 60, 60), (60, 255, 60)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from samg_ros.evaluation import pictures
+from samg_ros.evaluation import pictures, plots
 from samg_ros.evaluation.episodes import EpisodeResults, flatten
 from samg_ros.evaluation.page import write_page
 
@@ -50,9 +50,9 @@ def write_report(
         'report.html.j2',
         task=config['task'],
         tiles=_tiles(results, random, counters),
-        curve=pictures.learning_curve(curve, results, random) if curve else None,
-        returns=pictures.return_bars(results, random),
-        ious=pictures.iou_plot(results),
+        curve=plots.learning_curve(curve, results, random) if curve else None,
+        returns=plots.return_bars(results, random),
+        ious=plots.iou_plot(results),
         rows=_rows(results, random),
         settings=[_setting(result) for result in results.values()],
         facts=_facts(config, counters, facts or {}),
