@@ -24,12 +24,9 @@ from samg_ros.masking import Masker
 from samg_ros.nodes.base import close, make_executor, spin
 from samg_ros.nodes.domain import choose_domain
 from samg_ros.nodes.files import share_file
-from samg_ros.nodes.parameters import overrides
-from samg_ros.nodes.perception import Perception
-from samg_ros.nodes.train_plan import REMAPPINGS, make_plan, prepare_reference
-from samg_ros.nodes.trainer import Trainer
+from samg_ros.nodes.runner import make_node
+from samg_ros.nodes.train_plan import make_plan, prepare_reference
 from samg_ros.rl.learner import Learner
-from samg_ros.sim.bridge_node import MujocoBridge
 from samg_ros.sim.env import SimEnv
 
 EXECUTORS: dict[str, Callable[[], Any]] = {
@@ -67,12 +64,8 @@ def measure(task: str, steps: int, executor: Any, watch: Stopwatch, folder: Path
     nodes: list[Any] = []
     marks: list[tuple[float, float, float, float]] = []
     try:
-        for name, node_class in (('trainer', Trainer), ('perception', Perception),
-                                 ('mujoco_bridge', MujocoBridge)):
-            remapped = [part for pair in REMAPPINGS.get(name, ())
-                        for part in ('-r', f'{pair[0]}:={pair[1]}')]
-            node = node_class(cli_args=['--ros-args', *remapped],
-                              parameter_overrides=overrides(plan.parameters(name)))
+        for spec in plan.nodes:
+            node = make_node(spec)
             nodes.append(node)
             executor.add_node(node)
             node.start()

@@ -57,12 +57,14 @@ VERBS = {
 }
 
 COMMANDS: dict[tuple[str, ...], Command] = {
-    ('run', 'sim_train'): Command('samg_ros.nodes.runner',
+    ('run', 'sim_train'): Command('samg_ros.nodes.run_sim_train',
                                   'train in simulation over ROS 2 topics, in one process'),
     ('train', 'policy'): Command('samg_ros.rl.train', 'train a policy on masked frames'),
     ('train', 'mini'): Command('samg_ros.pretraining.train', 'train the embedded mask model'),
     ('eval', 'masks'): Command('samg_ros.evaluation.masks_command',
                                "compare masks with the simulator's segmentation"),
+    ('eval', 'policy'): Command('samg_ros.rl.eval_command',
+                                'try policies in visual settings: returns, masks, a page'),
     ('eval', 'bag'): Command('samg_ros.bags.command',
                              'mask a recorded bag: figures, a page, a video, a bag of masks'),
     ('bench', 'sim'): Command('samg_ros.sim.bench',

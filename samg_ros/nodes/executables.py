@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Light entry points of the nodes, for setup.py.
+"""Where the nodes are, and their light entry points for setup.py.
 
 Importing a node imports torch or MuJoCo, which takes seconds, and Ctrl-C or a launch file that ends
 in those seconds would leave a traceback. Here the signal handlers stand first.
@@ -8,32 +8,52 @@ in those seconds would leave a traceback. Here the signal handlers stand first.
 from __future__ import annotations
 
 import importlib
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from samg_ros.nodes.signals import StopSignal, leave
 
+NODES = {
+    'mujoco_bridge': ('samg_ros.sim.bridge_node', 'MujocoBridge'),
+    'perception': ('samg_ros.nodes.perception', 'Perception'),
+    'command_guard': ('samg_ros.nodes.command_guard', 'CommandGuard'),
+    'policy': ('samg_ros.nodes.policy', 'PolicyNode'),
+    'trainer': ('samg_ros.nodes.trainer', 'Trainer'),
+}
+"""Name of a node and its executable -> module and class."""
+
+
+def node_class(name: str) -> Any:
+    """Import and return the class of a node."""
+    module, class_name = NODES[name]
+    return getattr(importlib.import_module(module), class_name)
+
 
 def mujoco_bridge() -> NoReturn:
-    """Run the simulator; see `samg_ros.sim.bridge_node`."""
-    _run('samg_ros.sim.bridge_node')
+    """Run the simulator."""
+    _run('mujoco_bridge')
 
 
 def perception() -> NoReturn:
-    """Run the masker; see `samg_ros.nodes.perception`."""
-    _run('samg_ros.nodes.perception')
+    """Run the masker."""
+    _run('perception')
 
 
 def policy() -> NoReturn:
-    """Run a trained policy; see `samg_ros.nodes.policy`."""
-    _run('samg_ros.nodes.policy')
+    """Run a trained policy."""
+    _run('policy')
+
+
+def command_guard() -> NoReturn:
+    """Run what stops an arm whose commands have stopped coming."""
+    _run('command_guard')
 
 
 def trainer() -> NoReturn:
-    """Run the learner; see `samg_ros.nodes.trainer`."""
-    _run('samg_ros.nodes.trainer')
+    """Run the learner."""
+    _run('trainer')
 
 
-def _run(module: str) -> NoReturn:
+def _run(name: str) -> NoReturn:
     StopSignal()
-    importlib.import_module(module).main()
+    importlib.import_module(NODES[name][0]).main()
     leave(0)

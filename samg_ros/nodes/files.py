@@ -28,6 +28,24 @@ def share_file(name: str) -> Path:
                       f'{", ".join(str(place) for place in places)}; install the package again')
 
 
+def parameter_file(given: str, default: str) -> Path:
+    """Return the parameter file of a graph.
+
+    Args:
+        given: path from the user; empty for the package's.
+        default: the package's, below share/samg_ros.
+
+    Raises:
+        ConfigError: if it is not there.
+    """
+    if not given:
+        return share_file(default)
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"there is no parameter file '{given}'; check params_file")
+    return path
+
+
 def _ament_share() -> list[Path]:
     """The share folder of a sourced ROS workspace, if there is one."""
     try:

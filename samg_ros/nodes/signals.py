@@ -45,6 +45,12 @@ class StopSignal:
         if self.requested:
             self._end()
 
+    def __enter__(self) -> StopSignal:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.restore()
+
     def restore(self) -> None:
         """Put back the handlers that were there before."""
         for number, handler in self._before.items():

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One set of choices, turned into the parameters of every node of the training graph.
+"""The training graph: one set of choices, turned into nodes and their parameters.
 
-The launch file and the one-process runner both make their parameters here, so that a choice such
-as the action repeat cannot come out differently in two nodes.
+A choice such as the action repeat, which two nodes have to know, is made here for both.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from samg_ros.errors import ConfigError, VideoError
+from samg_ros.nodes.graph import CAMERA_REMAPPINGS, NodeSpec
 from samg_ros.rl.config import TrainConfig, preset
 from samg_ros.sim.settings import get_setting
 from samg_ros.sim.tasks import get_task
@@ -21,9 +21,7 @@ from samg_ros.sim.tasks import get_task
 DEFAULT_EPISODES = 5
 """Episodes per visual setting in the report."""
 
-REMAPPINGS = {'perception': (('image', 'camera/image_raw'),
-                             ('camera_info', 'camera/camera_info'))}
-"""Topic names of each node that differ from its own, in a simulated graph."""
+PARAMETER_FILE = 'config/sim_train.yaml'
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,14 @@ class TrainPlan:
     def needs_reference(self) -> bool:
         """Whether there is anything to mask."""
         return self.config.observation.source == 'masked'
+
+    @property
+    def nodes(self) -> tuple[NodeSpec, ...]:
+        """The graph; whoever answers frames is there before they come."""
+        perception = NodeSpec('perception', self.parameters('perception'), CAMERA_REMAPPINGS)
+        return (NodeSpec('trainer', self.parameters('trainer')),
+                *([perception] if self.needs_reference else []),
+                NodeSpec('mujoco_bridge', self.parameters('mujoco_bridge')))
 
     def parameters(self, node: str) -> dict[str, Any]:
         """Return the parameters that this plan gives a node: mujoco_bridge, perception, trainer."""
@@ -111,7 +117,7 @@ def make_config(task: str, preset_name: str = 'quick', setting: str = 'train', s
     return preset(preset_name, task, **{**values, 'setting': setting, 'seed': seed})
 
 
-def make_plan(task: str, preset_name: str = 'quick', setting: str = 'train', seed: int = 0,
+def make_plan(task: str, preset: str = 'quick', setting: str = 'train', seed: int = 0,
               steps: int = 0, overrides: str = '', run_dir: str | Path = '',
               reference: str | Path = '', videos: str | Path = '',
               episodes: int = DEFAULT_EPISODES, model: str = '', weights: str = '') -> TrainPlan:
@@ -119,7 +125,7 @@ def make_plan(task: str, preset_name: str = 'quick', setting: str = 'train', see
 
     Args:
         task: task name.
-        preset_name: 'quick' or 'paper'.
+        preset: 'quick' or 'paper'.
         setting: visual setting to train in.
         seed: of everything random.
         steps: agent steps; 0 takes the preset's.
@@ -134,13 +140,13 @@ def make_plan(task: str, preset_name: str = 'quick', setting: str = 'train', see
     Raises:
         SamgError: if one of them is not usable.
     """
-    config = make_config(task, preset_name, setting, seed, steps, overrides)
+    config = make_config(task, preset, setting, seed, steps, overrides)
     folder = Path(run_dir).expanduser() if str(run_dir) else \
-        Path('runs') / f'{task}-{preset_name}-{seed}'
+        Path('runs') / f'{task}-{preset}-{seed}'
     if str(videos) and not Path(videos).expanduser().is_dir():
         raise VideoError(f"there is no folder of videos at '{videos}'")
     return TrainPlan(
-        config=config, preset=preset_name, steps=steps, overrides=overrides,
+        config=config, preset=preset, steps=steps, overrides=overrides,
         run_dir=folder.resolve(),
         given_reference=Path(reference).expanduser().resolve() if str(reference) else None,
         videos=Path(videos).expanduser().resolve() if str(videos) else None, episodes=episodes,

@@ -9,10 +9,10 @@ from std_srvs.srv import SetBool
 
 from samg_ros.masking import Reference
 from samg_ros.nodes.files import share_file
+from samg_ros.nodes.graph import CAMERA_REMAPPINGS
 from samg_ros.nodes.joint_limits import load_joint_limits
 from samg_ros.nodes.perception import Perception
 from samg_ros.nodes.policy import PolicyNode
-from samg_ros.nodes.train_plan import REMAPPINGS
 from samg_ros.observation import ObservationSpec
 from samg_ros.rl.agent import DrQv2Agent
 from samg_ros.rl.checkpoint import Checkpoint, save_checkpoint
@@ -47,7 +47,7 @@ def test_the_simulated_arm_is_moved_within_its_limits_and_left_at_rest(graph, ar
     states = graph.listen(JointState, 'joint_states')
     graph.add(MujocoBridge)
     graph.add(Perception, {'reference': str(arm_run / 'reference'), 'fit_weights': False,
-                           'passes': 1}, REMAPPINGS['perception'])
+                           'passes': 1}, CAMERA_REMAPPINGS)
     # A crowded machine masks slowly; how fast the watchdog is, is tested elsewhere.
     node = graph.add(PolicyNode, {'checkpoint': str(arm_run), 'limits': str(path),
                                   'timeout_s': 10.0}, (('command', CONTROLLER),))

@@ -11,9 +11,10 @@ from std_srvs.srv import Trigger
 from samg_ros.masking import Masker, MaskerSettings, Reference, apply_mask
 from samg_ros.nodes import command, time_step
 from samg_ros.nodes.conversions import array_to_image, image_to_mask, image_to_rgb
+from samg_ros.nodes.graph import CAMERA_REMAPPINGS
 from samg_ros.nodes.pairing import stamp_of
 from samg_ros.nodes.perception import Perception
-from samg_ros.nodes.train_plan import REMAPPINGS, make_plan
+from samg_ros.nodes.train_plan import make_plan
 from samg_ros.nodes.trainer import Trainer
 from samg_ros.rl.checkpoint import load_checkpoint
 from samg_ros.sim.bridge_node import MujocoBridge
@@ -25,7 +26,7 @@ QUICK = {'fit_steps': 10, 'passes': 1}
 
 def add_perception(graph, plan, weights, **parameters):
     return graph.add(Perception, {**plan.parameters('perception'), 'weights': str(weights),
-                                  **QUICK, **parameters}, REMAPPINGS['perception'])
+                                  **QUICK, **parameters}, CAMERA_REMAPPINGS)
 
 
 def add_all(graph, plan, weights):
@@ -176,7 +177,7 @@ def test_an_incompatible_qos_is_reported_by_name(graph, plan, weights):
 
 @pytest.mark.parametrize('choices, said', [
     ({'task': 'cartpole_swing'}, 'cartpole_swingup'), ({'setting': 'video_hrad'}, 'video_hard'),
-    ({'preset_name': 'fast'}, 'quick'), ({'overrides': '{"batch": 3}'}, 'batch'),
+    ({'preset': 'fast'}, 'quick'), ({'overrides': '{"batch": 3}'}, 'batch'),
     ({'overrides': 'batch_size=3'}, 'JSON'), ({'videos': '/not/there'}, '/not/there')])
 def test_a_wrong_choice_is_a_one_line_error_that_names_it(choices, said):
     with pytest.raises(Exception, match=said) as caught:

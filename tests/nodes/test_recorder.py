@@ -15,10 +15,10 @@ from samg_ros.errors import BagError
 from samg_ros.masking import Masker, MaskerSettings, Reference
 from samg_ros.nodes import command
 from samg_ros.nodes.conversions import array_to_image, mask_to_image
+from samg_ros.nodes.graph import CAMERA_REMAPPINGS
 from samg_ros.nodes.perception import Perception
 from samg_ros.nodes.policy import PolicyNode
 from samg_ros.nodes.recorder import Recorder
-from samg_ros.nodes.train_plan import REMAPPINGS
 from samg_ros.observation import ObservationSpec
 from samg_ros.rl.agent import DrQv2Agent
 from samg_ros.rl.checkpoint import Checkpoint, save_checkpoint
@@ -93,7 +93,7 @@ def test_actions_read_offline_are_those_of_the_live_graph_to_the_bit(graph, tmp_
     commands = []
     graph.probe.create_subscription(Float64MultiArray, 'command', commands.append, 50)
     graph.add(Perception, {'reference': str(tmp_path / 'reference'), 'fit_weights': False},
-              REMAPPINGS['perception'])
+              CAMERA_REMAPPINGS)
     node = graph.add(PolicyNode, {'checkpoint': str(tmp_path / 'checkpoint.pt'),
                                   'joints': list(JOINTS), 'timeout_s': 60.0})
 

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The arguments of the graphs, for their launch files and for `samg run` alike.
+
+`ros2 launch samg_ros sim_train.launch.py run_dir:=there` and `samg run sim_train --run-dir there`
+are the same choice, so it has one name, one default and one description, here. Imports nothing
+heavy: the command line is parsed before the seconds in which torch is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from samg_ros.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One choice that a graph offers."""
+
+    name: str
+    """As in a launch file; the command line has dashes for its underscores."""
+    default: str | int | bool
+    """Also says the type."""
+    description: str
+    """One sentence; what an empty or zero value stands for."""
+    choices: tuple[str, ...] = ()
+    """The only values; empty for any."""
+
+    def read(self, text: str) -> str | int | bool:
+        """Return the value in a launch argument.
+
+        Raises:
+            ConfigError: if the text is not of the type of the default.
+        """
+        if isinstance(self.default, bool):
+            if text.lower() not in ('true', 'false'):
+                raise ConfigError(f'launch argument {self.name}:={text} must be true or false')
+            return text.lower() == 'true'
+        if isinstance(self.default, int):
+            try:
+                return int(text)
+            except ValueError as error:
+                raise ConfigError(
+                    f'launch argument {self.name}:={text} must be a whole number') from error
+        return text
+
+
+def add_to_parser(parser: argparse.ArgumentParser, arguments: Sequence[Argument]) -> None:
+    """Declare arguments on a command's parser; booleans become switches."""
+    for argument in arguments:
+        options: dict[str, Any] = {'help': _as_help(argument.description)}
+        if isinstance(argument.default, bool):
+            options['action'] = argparse.BooleanOptionalAction if argument.default else 'store_true'
+        else:
+            options['type'] = type(argument.default)
+            options['metavar'] = None if argument.choices else argument.name.upper()
+            options['choices'] = argument.choices or None
+            if argument.default not in ('', 0):
+                options['help'] += ' (%(default)s)'
+        parser.add_argument(f'--{argument.name.replace("_", "-")}', default=argument.default,
+                            **options)
+
+
+def _as_help(sentence: str) -> str:
+    """A sentence as argparse's help has it: no capital, unless an acronym begins it, and no dot."""
+    acronym = sentence[:2].isupper()
+    return (sentence if acronym else sentence[0].lower() + sentence[1:]).rstrip('.').replace(
+        '%', '%%')
+
+
+def from_namespace(args: argparse.Namespace, arguments: Sequence[Argument]) -> dict[str, Any]:
+    """Return name -> value of a parsed command line."""
+    return {argument.name: getattr(args, argument.name) for argument in arguments}
+
+
+def from_launch(given: Mapping[str, str], arguments: Sequence[Argument]) -> dict[str, Any]:
+    """Return name -> value of a launch file's arguments.
+
+    Raises:
+        ConfigError: if one is not of its type.
+    """
+    return {argument.name: argument.read(given[argument.name]) for argument in arguments}
+
+
+def params_file(config: str) -> Argument:
+    """Return the argument for the nodes' parameter file; empty for one of config/."""
+    return Argument('params_file', '', "ROS parameters of the nodes; empty for the package's "
+                    f'{config}.')
+
+
+SEED = Argument('seed', 0, 'Seed of everything random.')
+VIDEOS = Argument('videos', '', 'Folder of background videos for the video settings; empty for '
+                  'procedural ones.')
+SETTING = Argument('setting', 'train', 'Visual setting: train, color_easy, color_hard, video_easy '
+                   'or video_hard.')
+
+SIM_TRAIN = (
+    Argument('task', 'cartpole_swingup', 'Task to train on, such as walker_walk or '
+             'cartpole_swingup.'),
+    SETTING,
+    Argument('preset', 'quick', 'Training settings: quick (two CPU cores, minutes) or paper (a '
+             'GPU).'),
+    Argument('reference', '', 'Reference folder or image that says what matters; empty to render '
+             'one from the simulator into the run folder.'),
+    VIDEOS,
+    Argument('model', '', 'Masking model: mini, or a pair such as dinov2-b+sam-vit-b; empty takes '
+             "the parameter file's, mini."),
+    Argument('weights', '', "Weights of the model, NAME=PATH,NAME=PATH for a pair; empty for the "
+             "package's."),
+    Argument('run_dir', '', 'Run folder; empty for runs/TASK-PRESET-SEED. A run that is there goes '
+             'on.'),
+    SEED,
+    Argument('steps', 0, "Agent steps; 0 takes the preset's."),
+    Argument('overrides', '', 'Other training settings as JSON, such as {"batch_size": 64}.'),
+    Argument('episodes', 5, 'Episodes per visual setting in the report.'),
+)
+"""Of `sim_train`: the arguments of `train_plan.make_plan`."""

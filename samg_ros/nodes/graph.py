@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a graph is made of, whoever starts it.
+
+A plan (`train_plan`, `arm_plan`) turns one set of choices into these; a launch file makes a process
+of each (`launching`), `samg run` an object of each (`runner`). So a node, a parameter or a
+remapping cannot come out differently in the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Remappings = tuple[tuple[str, str], ...]
+
+CAMERA_REMAPPINGS: Remappings = (('image', 'camera/image_raw'),
+                                 ('camera_info', 'camera/camera_info'))
+"""What makes perception listen to the simulator's camera."""
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One node of a graph."""
+
+    name: str
+    """Of the node; for one of this package also of its executable."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Those that the plan gives it, over those of the parameter file."""
+    remappings: Remappings = ()
+    """Topic names that differ from its own."""
+
+    @property
+    def ros_arguments(self) -> list[str]:
+        """The remappings as ROS arguments of a node."""
+        return ['--ros-args', *(part for old, new in self.remappings
+                                for part in ('-r', f'{old}:={new}'))]
