@@ -65,6 +65,7 @@ ROS = [
     # What the launch library imports; the library itself has no wheel.
     'osrf-pycommon>=2.0',
 ]
+DEMONSTRATIONS = ['h5py>=3.6']
 MODELS = ['segment-anything>=1.0', 'timm>=1.0', 'torchvision>=0.16', 'transformers>=4.57']
 DEVELOPMENT = [
     'colcon-common-extensions',
@@ -90,7 +91,8 @@ setup(
     ],
     python_requires='>=3.10',
     install_requires=LEARNING + SIMULATION + BAGS,
-    extras_require={'ros': ROS, 'models': MODELS, 'dev': DEVELOPMENT},
+    extras_require={'ros': ROS, 'models': MODELS, 'demonstrations': DEMONSTRATIONS,
+                    'dev': DEVELOPMENT},
     zip_safe=False,
     author='The samg_ros authors',
     maintainer='The samg_ros authors',

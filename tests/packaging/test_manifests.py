@@ -23,6 +23,7 @@ ROSDEP_KEYS = {
     'dm-control': None,
     'gymnasium': 'python3-gymnasium-pip',
     'gymnasium-robotics': 'python3-gymnasium-robotics-pip',
+    'h5py': 'python3-h5py',
     'jinja2': 'python3-jinja2',
     'matplotlib': 'python3-matplotlib',
     'mcap': None,
@@ -83,8 +84,9 @@ def test_licence_is_the_same_everywhere(package, setup_arguments):
 
 def test_every_requirement_is_in_package_xml(package, setup_arguments):
     named = {dependency.name for dependency in package.exec_depends}
-    wanted = setup_arguments['install_requires'] + setup_arguments['extras_require']['ros'] \
-        + setup_arguments['extras_require']['models']
+    extras = setup_arguments['extras_require']
+    wanted = sum((extras[name] for name in ('ros', 'models', 'demonstrations')),
+                 setup_arguments['install_requires'])
     for line in wanted:
         name = canonicalize_name(Requirement(line).name)
         key = name[4:].replace('-', '_') if name.startswith('ros-') else ROSDEP_KEYS[name]
