@@ -42,7 +42,7 @@ from samg_ros.nodes.remote_parameters import RemoteParameters
 from samg_ros.nodes.signals import leave
 from samg_ros.nodes.torch_threads import declare_torch_threads
 from samg_ros.nodes.trajectory import to_trajectory
-from samg_ros.nodes.watchdog import Deadlines, Watchdog
+from samg_ros.nodes.watchdog import ACKNOWLEDGED_S, CHECK_S, Deadlines, Watchdog
 from samg_ros.observation import Observer
 from samg_ros.rl.policy import Policy, load_policy
 
@@ -50,9 +50,6 @@ DISABLED, ACTING, SAFE = 'disabled', 'acting', 'safe'
 ACTION = 'action'
 _MISSED = {FRAME: 'no new frame came', JOINTS: 'no joint state came', MASK: 'the mask was empty',
            PAIR: 'no joint state was near a frame', ACTION: 'no finite action was ready in time'}
-_CHECK_S = 0.02
-_ACKNOWLEDGED_S = 0.2
-"""How long the last command is waited for before its publisher goes."""
 
 
 class PolicyNode(ManagedNode):
@@ -125,7 +122,7 @@ class PolicyNode(ManagedNode):
         self._inputs = PolicyInputs(self, self._wanted, self._deadlines, self._on_moment,
                                     self._on_misfit)
         self._sent_at = time.monotonic()
-        self._watchdog = None if self._asked.lockstep else Watchdog(_CHECK_S, self._check)
+        self._watchdog = None if self._asked.lockstep else Watchdog(CHECK_S, self._check)
 
     def deactivate(self) -> None:
         """Stop listening; the safe action goes out last."""
@@ -224,7 +221,7 @@ class PolicyNode(ManagedNode):
             if self._asked.lockstep:
                 return
             self._send_safe(final=True)
-            self._command.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S))
+            self._command.wait_for_all_acked(Duration(seconds=ACKNOWLEDGED_S))
 
     def _on_misfit(self, misfit: str) -> None:
         """Stop for good: someone changed camera or mask, and has to say that it is well."""

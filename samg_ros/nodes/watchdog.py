@@ -11,6 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+CHECK_S = 0.02
+"""Between two looks at what is late, and so between two safe actions."""
+ACKNOWLEDGED_S = 0.2
+"""How long the last command is waited for before its publisher goes."""
+
 
 class Deadlines:
     """When each of several things was good for the last time."""

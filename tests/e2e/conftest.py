@@ -3,6 +3,7 @@
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,12 @@ _spec.loader.exec_module(_module)
 graph = _module.graph
 
 TASK = 'cartpole_swingup'
+
+@pytest.fixture(scope='session')
+def open_graph() -> Any:
+    """What opens a graph for longer than one test."""
+    return _module.open_graph
+
 
 OVERRIDES = ('{"batch_size": 8, "hidden_dim": 16, "random_steps": 20, "update_after": 20, '
              '"update_every": 50, "action_repeat": 20, "checkpoint_every": 100000}')

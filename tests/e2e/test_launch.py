@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import rclpy
+from busy_machine import limit_s
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
@@ -46,11 +47,6 @@ description = get_launch_description_from_python_launch_file(sys.argv[1])
 for argument in description.get_launch_arguments():
     print(argument.name, '|', argument.description)
 """
-
-
-def limit_s(seconds):
-    """A time limit on this machine, which may be busy with something else."""
-    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @pytest.fixture(scope='module')

@@ -9,17 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+from busy_machine import limit_s
 
 from samg_ros.rl.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 TINY = ('{"batch_size": 8, "hidden_dim": 16, "random_steps": 20, "update_after": 30, '
         '"update_every": 10, "action_repeat": 100, "checkpoint_every": 1000}')
-
-
-def limit_s(seconds):
-    """A time limit on this machine, which may be busy with something else."""
-    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 class Command:

@@ -4,14 +4,20 @@
 Each test gets its own ROS context, in a domain that nobody else on the machine uses.
 """
 
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-CONFIG = Path(__file__).parents[2] / 'config'
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / 'config'
 
 
 class Graph:
@@ -25,6 +31,7 @@ class Graph:
 
         self.executor = make_executor()
         self.nodes: list[Any] = []
+        self.processes: list[subprocess.Popen[str]] = []
         self.probe = rclpy.create_node('probe')
         self.executor.add_node(self.probe)
         self.diagnostics: dict[str, Any] = {}
@@ -67,6 +74,21 @@ class Graph:
         self.spin_for(0.1)  # the executor takes notice when it spins
         close([node])
 
+    def spawn(self, name: str, parameters: dict[str, Any] | None = None,
+              remappings: tuple[tuple[str, str], ...] = ()) -> subprocess.Popen[str]:
+        """Start a node as a process that ends with the graph; its stderr is a pipe."""
+        code = f'from samg_ros.nodes.executables import {name}; {name}()'
+        arguments = [part for key, value in {'diagnostics_period_s': 0.1,
+                                             **(parameters or {})}.items()
+                     for part in ('-p', f'{key}:={json.dumps(value)}')]
+        arguments += [part for old, new in remappings for part in ('-r', f'{old}:={new}')]
+        environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(
+            [str(ROOT), os.environ.get('PYTHONPATH', '')])}
+        self.processes.append(subprocess.Popen(
+            [sys.executable, '-c', code, '--ros-args', *arguments], env=environment, text=True,
+            stderr=subprocess.PIPE))
+        return self.processes[-1]
+
     def until(self, condition: Callable[[], Any], timeout_s: float = 60.0) -> None:
         """Spin until the condition holds; fail if it does not in time."""
         deadline = time.monotonic() + timeout_s
@@ -98,9 +120,9 @@ class Graph:
         return future.result()
 
 
-@pytest.fixture
-def graph(request: pytest.FixtureRequest) -> Iterator[Graph]:
-    """An empty graph; its parameter file may be chosen by indirect parametrisation."""
+@contextmanager
+def open_graph(parameter_file: str) -> Iterator[Graph]:
+    """An empty graph, in a ROS context of its own that knows a file of config/."""
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
@@ -108,14 +130,24 @@ def graph(request: pytest.FixtureRequest) -> Iterator[Graph]:
     from samg_ros.nodes.domain import choose_domain
 
     choose_domain()
-    parameters = CONFIG / getattr(request, 'param', 'sim_train.yaml')
-    rclpy.init(args=['--ros-args', '--params-file', str(parameters)],
+    rclpy.init(args=['--ros-args', '--params-file', str(CONFIG / parameter_file)],
                signal_handler_options=SignalHandlerOptions.NO)
     made = Graph()
     try:
         yield made
     finally:
+        for process in made.processes:
+            process.kill()
+            process.wait()
+            process.stderr.close()
         close(made.nodes)
         made.probe.destroy_node()
         made.executor.shutdown()
         rclpy.try_shutdown()
+
+
+@pytest.fixture
+def graph(request: pytest.FixtureRequest) -> Iterator[Graph]:
+    """An empty graph; its parameter file may be chosen by indirect parametrisation."""
+    with open_graph(getattr(request, 'param', 'sim_train.yaml')) as made:
+        yield made

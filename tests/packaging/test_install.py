@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-EXECUTABLES = {'samg', 'mujoco_bridge', 'perception', 'trainer'}
+EXECUTABLES = {'samg', 'mujoco_bridge', 'perception', 'policy', 'command_guard', 'trainer'}
 
 REPORT = """
 import json

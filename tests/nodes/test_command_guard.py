@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`command_guard` beside a commander that falls silent."""
+
+import time
+
+import pytest
+from busy_machine import limit_s
+from std_msgs.msg import Float64MultiArray
+
+from samg_ros.errors import SamgError
+from samg_ros.nodes.command_guard import CommandGuard
+
+TIMEOUT_S = 0.25
+GRACE_S = 0.1
+
+
+class Commander:
+    """Sends commands, and remembers all that the controller got."""
+
+    def __init__(self, graph):
+        self.graph = graph
+        self.publisher = graph.probe.create_publisher(Float64MultiArray, 'command', 5)
+        self.heard = []
+        graph.probe.create_subscription(
+            Float64MultiArray, 'command',
+            lambda message: self.heard.append((time.monotonic(), list(message.data))), 100)
+        self.guard = graph.add(CommandGuard, {'command_interface': 'velocity',
+                                              'timeout_s': TIMEOUT_S})
+        graph.until(lambda: self.publisher.get_subscription_count() == 2
+                    and self.guard._command.get_subscription_count() == 2)
+
+    def send(self, *values):
+        """Send a command and wait until it was heard; return when that was."""
+        self.heard.clear()
+        self.publisher.publish(Float64MultiArray(data=values))
+        self.graph.until(lambda: self.heard)
+        return self.heard[-1][0]
+
+
+@pytest.fixture
+def commander(graph):
+    return Commander(graph)
+
+
+def test_an_arm_without_commands_is_stopped_in_time_and_until_they_are_back(graph, commander):
+    sent_at = commander.send(0.1, -0.2)
+    graph.until(lambda: commander.heard[-1][1] == [0.0, 0.0])
+    assert TIMEOUT_S - 0.02 < commander.heard[-1][0] - sent_at < TIMEOUT_S + limit_s(GRACE_S)
+    count = len(commander.heard)
+    graph.until(lambda: len(commander.heard) > count + 3, 5)
+    graph.until(lambda: graph.said('command_guard: commands').startswith('no command followed'))
+    for _ in range(20):
+        commander.send(0.1, -0.2)
+        graph.spin_for(0.02)
+    assert all(any(values) for _, values in commander.heard) and not commander.guard.stopping
+    assert commander.guard.stops == 1
+    graph.until(lambda: commander.guard.stopping)
+    assert commander.guard.stops == 2
+
+
+def test_an_arm_that_was_left_at_rest_is_left_alone(graph, commander):
+    commander.send(0.1, -0.2)
+    commander.send(0.0, 0.0)
+    graph.spin_for(TIMEOUT_S + GRACE_S)
+    assert len(commander.heard) == 1 and commander.guard.stops == 0
+    graph.remove(commander.guard)
+    graph.spin_for(0.1)
+    assert len(commander.heard) == 1
+
+
+def test_a_guard_that_goes_leaves_a_moving_arm_at_rest(graph, commander):
+    commander.send(0.1, -0.2)
+    graph.remove(commander.guard)
+    graph.until(lambda: commander.heard[-1][1] == [0.0, 0.0], 5)
+    assert len(commander.heard) == 2
+
+
+@pytest.mark.parametrize('interface', ['', 'position'])
+def test_where_zeros_might_move_the_arm_it_does_not_start(graph, interface):
+    with pytest.raises(SamgError, match="'command_interface' of command_guard must be velocity"):
+        graph.add(CommandGuard, {'command_interface': interface})
