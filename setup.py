@@ -102,9 +102,11 @@ setup(
     entry_points={
         'console_scripts': [
             'samg = samg_ros.cli:main',
+            'lifecycle_manager = samg_ros.nodes.executables:lifecycle_manager',
             'mujoco_bridge = samg_ros.nodes.executables:mujoco_bridge',
             'perception = samg_ros.nodes.executables:perception',
             'policy = samg_ros.nodes.executables:policy',
+            'command_guard = samg_ros.nodes.executables:command_guard',
             'trainer = samg_ros.nodes.executables:trainer',
         ],
     },
