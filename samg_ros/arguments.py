@@ -5,3 +5,8 @@
 def names(text: str) -> list[str]:
     """Read `NAME[,NAME...]`, for argparse's `type` with `action='extend'`."""
     return [name for name in text.split(',') if name]
+
+
+def whole_numbers(text: str) -> list[int]:
+    """Read `NUMBER[,NUMBER...]`, likewise."""
+    return [int(number) for number in text.split(',') if number]

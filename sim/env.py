@@ -22,7 +22,7 @@ from samg_ros.sim.nuisances import Disturbance, Nuisances
 from samg_ros.sim.render import FIRST_PART, FLOOR, HIDDEN_GROUP, Renderer, SceneLabels, scene_labels
 from samg_ros.sim.settings import composite, get_setting
 from samg_ros.sim.tasks import TaskSpec, get_task, load_simulation
-from samg_ros.sim.videos import Backgrounds, make_backgrounds, resize_bilinear
+from samg_ros.sim.videos import Backgrounds, make_backgrounds, resize_bilinear, videos_of
 
 FIRST, MID, LAST = 0, 1, 2
 """Step types, as in dm_env."""
@@ -100,7 +100,8 @@ class SimEnv:
         height: pixels of a frame.
         width: pixels of a frame.
         quality: `fast`, or `paper` for the very pixels of dm_control.
-        videos: folder of videos for the settings that show one; None for painted ones.
+        videos: folder of videos for the settings that show one, or of such folders by setting's
+            name; None for painted ones.
         colours: folder or file of DMC-GB's colours for the settings that change them; None for
             drawn ones.
         action_repeat: control steps per agent step; None takes the task's.
@@ -144,7 +145,7 @@ class SimEnv:
         self._backgrounds: Backgrounds | None = None
         if self.setting.has_video:
             self._backgrounds = make_backgrounds(
-                videos, height, width, seed,
+                videos_of(videos, setting), height, width, seed,
                 resize_behind_screen if self._screen else resize_bilinear)
         elif videos is not None and not Path(videos).is_dir():
             raise VideoError(f"there is no folder of videos at '{videos}'")

@@ -65,6 +65,8 @@ class TaskSpec:
     """Control steps per agent step in the paper."""
     episode_steps: int = 1000
     """Control steps per episode."""
+    success_steps: int = 0
+    """An episode solves the task if the goal holds for more control steps than these."""
     upright_body: str | None = None
     """Body whose z axis points up in the pose that people draw; references show that pose."""
     points: tuple[tuple[float, float], ...] = field(default=())

@@ -258,3 +258,15 @@ def make_backgrounds(folder: str | Path | None, height: int, width: int, seed: i
     if folder is None:
         return ProceduralBackgrounds(height, width, seed)
     return VideoFolder(folder, height, width, seed, resize)
+
+
+def videos_of(folder: str | Path | None, setting: str) -> str | Path | None:
+    """Return the folder below with a setting's own videos, if there is one, or else the folder.
+
+    Args:
+        folder: of videos, or of one such folder a setting, as DMC-GB's `video_easy/` and
+            `video_hard/`; None for no folder.
+        setting: name of the visual setting.
+    """
+    own = None if folder is None else Path(folder) / setting
+    return own if own is not None and own.is_dir() else folder

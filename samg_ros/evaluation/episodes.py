@@ -37,6 +37,10 @@ class EpisodeResults:
     """Consecutive moments of the first episode."""
     frames_per_s: float = 0.0
     """Camera frames per second through simulator, masker and policy."""
+    seed: int = 0
+    """Of the episodes."""
+    successes: tuple[bool, ...] = ()
+    """Whether each episode solved the task; empty for tasks that only know rewards."""
 
     @property
     def mean_return(self) -> float:
@@ -46,9 +50,12 @@ class EpisodeResults:
     @property
     def return_error(self) -> float:
         """Standard error of the mean return; 0 for a single episode."""
-        if len(self.returns) < 2:
-            return 0.0
-        return float(np.std(self.returns, ddof=1) / math.sqrt(len(self.returns)))
+        return standard_error(self.returns)
+
+    @property
+    def success_rate(self) -> float | None:
+        """Share of episodes that solved the task; None for tasks that only know rewards."""
+        return float(np.mean(self.successes)) if self.successes else None
 
     @property
     def mean_iou(self) -> float | None:
@@ -61,13 +68,22 @@ class EpisodeResults:
         values = flatten(self.mask_ious)
         return {
             'setting': self.setting,
+            'seed': self.seed,
             'returns': list(self.returns),
             'mean_return': self.mean_return,
             'return_error': self.return_error,
+            'success_rate': self.success_rate,
             'mean_iou': self.mean_iou,
             'iou_percentile_5': float(np.percentile(values, 5)) if values else None,
             'frames_per_s': self.frames_per_s,
         }
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Return the standard error of the mean; 0 for a single value."""
+    if len(values) < 2:
+        return 0.0
+    return float(np.std(values, ddof=1) / math.sqrt(len(values)))
 
 
 def flatten(groups: Sequence[Sequence[float]]) -> list[float]:

@@ -132,6 +132,51 @@ def iou_by_setting(groups: Mapping[tuple[str, str], NDArray[np.float64]]) -> Plo
     return _plot(draw, (6.4, 0.7 + 0.26 * len(groups)))
 
 
+def figures_by_setting(groups: Mapping[tuple[str, str], tuple[float, float]], name: str) -> Plot:
+    """Plot figures with their errors as bars, one a policy and setting.
+
+    Args:
+        groups: mean and standard error by policy and setting.
+        name: of the figure.
+    """
+    settings = list(dict.fromkeys(setting for _, setting in groups))
+
+    def draw(axes: 'Axes') -> None:
+        for place, ((_, setting), (mean, error)) in enumerate(groups.items()):
+            axes.barh(place, mean, 0.7, xerr=error, capsize=3,
+                      color=_COLOURS[settings.index(setting) % len(_COLOURS)],
+                      ecolor=axes.xaxis.label.get_color())
+        axes.set_yticks(range(len(groups)), [f'{policy}, {setting}' for policy, setting in groups])
+        axes.invert_yaxis()
+        axes.set_xlabel(name)
+
+    return _plot(draw, (6.4, 0.7 + 0.26 * len(groups)))
+
+
+def against(series: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float]]],
+            axis: str, name: str, highest: float | None = None) -> Plot:
+    """Plot how figures depend on something.
+
+    Args:
+        series: by name: where, the figures there, and their standard errors.
+        axis: of what they depend on.
+        name: of the figure.
+        highest: end of its axis, which begins at 0; None fits it to the figures.
+    """
+    def draw(axes: 'Axes') -> None:
+        for place, (label, (where, values, errors)) in enumerate(series.items()):
+            axes.errorbar(where, values, errors, capsize=3, label=label, clip_on=False,
+                          color=_COLOURS[place % len(_COLOURS)],
+                          marker='os^Dv'[place // len(_COLOURS) % 5])
+        axes.set_xlabel(axis)
+        axes.set_ylabel(name)
+        axes.set_ylim(min(0, *(min(values) for _, values, _ in series.values())), highest)
+        axes.legend(frameon=False, fontsize=8, labelcolor='linecolor', loc='center left',
+                    bbox_to_anchor=(1, 0.5))
+
+    return _plot(draw, (6.4, 3.2))
+
+
 def traces(times_s: NDArray[np.float64], series: Mapping[str, Sequence[float]], unit: str,
            limits: tuple[float, float] | None = None) -> Plot:
     """Plot values over time.

@@ -9,6 +9,7 @@ from typing import Any
 
 from samg_ros.evaluation import pictures, plots
 from samg_ros.evaluation.episodes import EpisodeResults, flatten
+from samg_ros.evaluation.figures_report import strip_rows
 from samg_ros.evaluation.page import write_page
 
 REPORT_NAME = 'report.html'
@@ -138,14 +139,9 @@ def _rows(
 
 def _setting(result: EpisodeResults) -> dict[str, Any]:
     """The pictures of one visual setting."""
-    kinds = {'camera': 'frame', 'mask': 'mask', 'policy sees': 'masked'}
-    rows = [
-        {'name': name, 'pictures': [pictures.still(getattr(v, kind)) for v in result.strip]}
-        for name, kind in kinds.items()
-    ]
     return {
         'name': result.setting,
-        'rows': rows,
+        'rows': strip_rows(result),
         'video': pictures.video(result.video) if result.video else None,
     }
 

@@ -78,6 +78,8 @@ def evaluate_policy(
     *,
     masker: 'Masker | None' = None,
     videos: Path | str | None = None,
+    colours: Path | str | None = None,
+    nuisances: Mapping[str, float] | None = None,
     action_repeat: int | None = None,
     camera_size: int = 84,
     max_steps: int | None = None,
@@ -91,8 +93,11 @@ def evaluate_policy(
         setting: visual setting.
         episodes: number of episodes, at least 1.
         seed: seed of the simulation and of the random policy; apart from training's.
-        masker: the policy's masker if it is at hand already; None builds it.
+        masker: what stands in front of a policy on masked frames; None builds the masker that it
+            was trained behind.
         videos: folder of background videos; None for the built-in ones.
+        colours: folder of DMC-GB's lists of colours; None for drawn ones.
+        nuisances: strengths of further disturbances by name, see `sim.nuisances`.
         action_repeat: control steps per action; None takes the policy's, else the task's.
         camera_size: side of the camera frame in pixels; a policy's own comes first.
         max_steps: agent steps after which an episode is cut; None runs it whole.
@@ -123,6 +128,8 @@ def evaluate_policy(
         height=camera_size,
         width=camera_size,
         videos=videos,
+        colours=colours,
+        nuisances=nuisances,
         action_repeat=action_repeat,
         truth=policy is not None,
     )
@@ -130,6 +137,7 @@ def evaluate_policy(
     rng = np.random.default_rng(seed + _SEED_OFFSET)
     observer = None if policy is None else Observer(policy.spec)
     returns: list[float] = []
+    successes: list[bool] = []
     ious: list[tuple[float, ...]] = []
     views: list[View] = []
     frames = 0
@@ -137,7 +145,7 @@ def evaluate_policy(
     try:
         for episode in range(episodes):
             step = env.reset()
-            total = 0.0
+            total, solved = 0.0, 0
             matches: list[float] = []
             while True:
                 frames += 1
@@ -156,7 +164,10 @@ def evaluate_policy(
                     break
                 step = env.step(action)
                 total += step.reward
+                solved += env.action_repeat * bool(step.success)
             returns.append(total)
+            if step.success is not None:
+                successes.append(solved > env.spec.success_steps)
             if matches:
                 ious.append(tuple(matches))
             if progress is not None:
@@ -170,6 +181,8 @@ def evaluate_policy(
         strip=_spread(views, 6),
         video=_spread(views, 125),
         frames_per_s=frames / (time.monotonic() - start),
+        seed=seed,
+        successes=tuple(successes),
     )
 
 
