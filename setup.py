@@ -67,6 +67,7 @@ ROS = [
 ]
 DEMONSTRATIONS = ['h5py>=3.6']
 MODELS = ['segment-anything>=1.0', 'timm>=1.0', 'torchvision>=0.16', 'transformers>=4.57']
+RAY = ['ray>=2.10']  # many runs at once
 DEVELOPMENT = [
     'colcon-common-extensions',
     'import-linter>=2.0',
@@ -83,7 +84,7 @@ setup(
     name=PACKAGE,
     version='0.1.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={'': ['py.typed', 'assets/*', 'templates/*', 'weights/*']},
+    package_data={'': ['py.typed', 'assets/*', 'templates/*', 'weights/*', 'policies/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
@@ -92,7 +93,7 @@ setup(
     python_requires='>=3.10',
     install_requires=LEARNING + SIMULATION + BAGS,
     extras_require={'ros': ROS, 'models': MODELS, 'demonstrations': DEMONSTRATIONS,
-                    'dev': DEVELOPMENT},
+                    'ray': RAY, 'dev': DEVELOPMENT},
     zip_safe=False,
     author='The samg_ros authors',
     maintainer='The samg_ros authors',
