@@ -13,13 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import yaml
+from rosbags.interfaces import ConnectionExtRosbag2
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
-from samg_ros.bags.salvage import SUFFIXES, RawMessage, salvage
+from samg_ros.bags.salvage import CDR, ROS1, SUFFIXES, RawMessage, has_journal, salvage
 from samg_ros.errors import BagError, first_line
 
 METADATA = 'metadata.yaml'
@@ -61,8 +62,9 @@ class Bag:
         store = get_typestore(Stores.ROS2_KILTED)
         self.undecodable.clear()
         for raw in self._read([name for name in topics if name in self.topics]):
+            decode = store.deserialize_ros1 if raw.encoding == ROS1 else store.deserialize_cdr
             try:
-                message = store.deserialize_cdr(raw.data, raw.type)
+                message = decode(raw.data, raw.type)
             except Exception:  # noqa: BLE001 - wrong bytes can break a decoder anywhere
                 self.undecodable[raw.topic] += 1
                 continue
@@ -80,35 +82,38 @@ def open_bag(path: str | Path) -> Bag:
     """
     path = Path(path)
     _check_place(path)
-    losses: list[str] = []
+    files = _storage_files(path)
 
     def whole(topics: Collection[str]) -> Iterator[RawMessage]:
         return _read_whole(path, topics)
 
     try:
         counts, types = _survey(whole(()))
-        expected = _expected(path)
-    except Exception as error:  # noqa: BLE001 - a damaged file can break a reader anywhere
-        losses.append(f'not whole: {first_line(error)}')
-    else:
-        if not counts:
-            raise BagError(f"'{path}' holds no message; record again with the camera running")
-        if expected is None or sum(counts.values()) >= expected:
+        if counts and sum(counts.values()) >= _expected(path) \
+                and not any(map(has_journal, files)):
             return Bag(path, types, dict(counts), (), whole)
-        lost = f'{METADATA} announces {expected} messages, {sum(counts.values())} are there'
-        return Bag(path, types, dict(counts), (lost,), whole)
+        refusal = ''
+    except Exception as error:  # noqa: BLE001 - a damaged file can break a reader anywhere
+        refusal = first_line(error)
 
-    files = _storage_files(path, losses)
+    # Not only damage leads here. rosbags leaves out topics whose QoS metadata.yaml has otherwise,
+    # chunks without an index of messages, MCAP profiles other than ros2, and SQLite's journal.
+    losses: list[str] = []
+    announced = _announced(path, losses)
 
     def remains(topics: Collection[str]) -> Iterator[RawMessage]:
         return _read_remains(files, topics, [])
 
     counts, types = _survey(_read_remains(files, (), losses))
-    if not counts:
+    left = sum(counts.values())
+    if announced is not None and left < announced:
+        losses.append(f'{left} of {announced} messages are left')
+    if losses and refusal:
+        losses.insert(0, f'not whole: {refusal}')
+    if not counts and losses:
         raise BagError(f"'{path}' cannot be read: {'; '.join(losses)}")
-    expected = _announced(path)
-    if expected is not None:
-        losses.append(f'{sum(counts.values())} of {expected} messages are left')
+    if not counts:
+        raise BagError(f"'{path}' holds no message; record again with the camera running")
     return Bag(path, types, dict(counts), tuple(losses), remains)
 
 
@@ -121,9 +126,10 @@ def _check_place(path: Path) -> None:
 
 
 def _read_whole(path: Path, topics: Collection[str]) -> Iterator[RawMessage]:
-    """Read with rosbags; no topics means all."""
+    """Read what is encoded as in ROS 2 with rosbags; no topics means all."""
     with Reader(path) as reader:
-        wanted = [each for each in reader.connections if not topics or each.topic in topics]
+        wanted = [each for each in reader.connections if (not topics or each.topic in topics)
+                  and cast(ConnectionExtRosbag2, each.ext).serialization_format == CDR]
         if not wanted:
             return
         for connection, log_time_ns, data in reader.messages(wanted):
@@ -148,22 +154,27 @@ def _survey(messages: Iterator[RawMessage]) -> tuple[Counter[str], dict[str, str
     return counts, types
 
 
-def _expected(path: Path) -> int | None:
+def _expected(path: Path) -> int:
     """The number of messages that a bag that rosbags reads says it has."""
     with Reader(path) as reader:
         return reader.message_count
 
 
-def _announced(path: Path) -> int | None:
+def _announced(path: Path, losses: list[str]) -> int | None:
     """The number of messages in a metadata.yaml that may be damaged; None if it does not say."""
+    if path.is_file():
+        return None
     try:
         found = yaml.safe_load((path / METADATA).read_text())
         return int(found['rosbag2_bagfile_information']['message_count'])
+    except FileNotFoundError:
+        losses.append(f'{METADATA} is missing')
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
-        return None
+        losses.append(f'{METADATA} cannot be read')
+    return None
 
 
-def _storage_files(path: Path, losses: list[str]) -> list[Path]:
+def _storage_files(path: Path) -> list[Path]:
     """The storage files of a bag in the order of their numbers."""
     if path.is_file():
         return [path]
@@ -171,7 +182,5 @@ def _storage_files(path: Path, losses: list[str]) -> list[Path]:
     if not files:
         raise BagError(f"'{path}' holds no file ending in {', '.join(SUFFIXES)}; give the folder "
                        'that `ros2 bag record` made')
-    if not (path / METADATA).exists():
-        losses.append(f'{METADATA} is missing')
     return sorted(files, key=lambda file: [int(part) if part.isdigit() else part for part in
                                            re.split(r'(\d+)', file.name)])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads what is left of a storage file that a proper reader gives up on.
+"""Reads a storage file that a proper reader gives up on: what is left of it, or all of it.
 
 A recorder that lost power leaves an MCAP file without its index, or an SQLite file without its
 last pages. Here files are read from the front, record by record, and what cannot be read is
@@ -14,6 +14,7 @@ import os
 import sqlite3
 import struct
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,8 @@ MCAP_MAGIC = b'\x89MCAP0\r\n'
 ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 """No serialized message begins like this: the first byte of CDR is 0."""
 SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
+CDR, ROS1 = 'cdr', 'ros1'
+"""Encodings of messages that are read, by their names in both kinds of file."""
 _FRAMING = struct.Struct('<BQ')
 _COMPRESSION_AT = 28
 """Where a chunk names its compression: behind two times, a size and a checksum (MCAP's
@@ -44,7 +47,8 @@ class RawMessage(NamedTuple):
     """Such as sensor_msgs/msg/Image."""
     log_time_ns: int
     data: bytes
-    """CDR."""
+    encoding: str = CDR
+    """CDR, or ROS1 where a file of ROS 1 was converted to MCAP."""
 
 
 def salvage(path: Path, losses: list[str]) -> Iterator[RawMessage]:
@@ -61,8 +65,11 @@ def salvage(path: Path, losses: list[str]) -> Iterator[RawMessage]:
             yield from salvage(unpacked, losses)
         return
     read = _read_mcap if path.suffix == '.mcap' else _read_sqlite
-    packed = 0
+    packed, foreign = 0, Counter[str]()
     for message in read(path, losses):
+        if message.encoding not in (CDR, ROS1):
+            foreign[message.encoding] += 1
+            continue
         data = message.data
         if data.startswith(ZSTD_MAGIC):
             try:
@@ -73,6 +80,14 @@ def salvage(path: Path, losses: list[str]) -> Iterator[RawMessage]:
         yield message._replace(data=data)
     if packed:
         losses.append(f'{path.name}: {packed} messages cannot be decompressed')
+    losses.extend(f"{path.name}: {count} messages are encoded as '{encoding}', not as ROS does"
+                  for encoding, count in foreign.items())
+
+
+def has_journal(path: Path) -> bool:
+    """Whether messages wait beside an SQLite file, as a recorder that was killed leaves them."""
+    journal = path.with_name(f'{path.name}-wal')
+    return journal.exists() and bool(journal.stat().st_size)
 
 
 def _unpack(source: Path, target: Path, losses: list[str]) -> None:
@@ -105,6 +120,9 @@ def _read_mcap(path: Path, losses: list[str]) -> Iterator[RawMessage]:
                 break
             opcode, length = _FRAMING.unpack(framing)
             if opcode in (Opcode.DATA_END, Opcode.FOOTER):
+                file.seek(-len(MCAP_MAGIC), os.SEEK_END)
+                if file.read() != MCAP_MAGIC:
+                    losses.append(f'{path.name}: ends at byte {size} within its index')
                 break
             is_cut = start + _FRAMING.size + length > size
             if is_cut or not opcode:
@@ -131,7 +149,10 @@ def _read_mcap(path: Path, losses: list[str]) -> Iterator[RawMessage]:
                     if channel is None or schema is None:
                         unknown += 1
                         continue
-                    yield RawMessage(channel.topic, schema.name, record.log_time, record.data)
+                    kind, encoding = schema.name, channel.message_encoding
+                    if encoding == ROS1:
+                        kind = '/msg/'.join(kind.split('/'))
+                    yield RawMessage(channel.topic, kind, record.log_time, record.data, encoding)
             if is_cut:
                 break
     if unknown:
@@ -178,13 +199,14 @@ def _read_sqlite(path: Path, losses: list[str]) -> Iterator[RawMessage]:
     if not os.path.getsize(path):
         losses.append(f'{path.name}: the file is empty')
         return
-    with contextlib.closing(sqlite3.connect(f'{path.resolve().as_uri()}?mode=ro&immutable=1',
+    mode = 'mode=ro' if has_journal(path) else 'mode=ro&immutable=1'
+    with contextlib.closing(sqlite3.connect(f'{path.resolve().as_uri()}?{mode}',
                                             uri=True)) as database:
         try:
             # SQLite refuses a file that is shorter than its header says, unless told so.
             database.execute('PRAGMA writable_schema = ON')
-            topics = {key: (name, kind) for key, name, kind in
-                      database.execute('SELECT id, name, type FROM topics')}
+            topics = {key: rest for key, *rest in database.execute(
+                'SELECT id, name, type, serialization_format FROM topics')}
         except sqlite3.DatabaseError as error:
             losses.append(f'{path.name}: its topics cannot be read ({error})')
             return
@@ -201,7 +223,8 @@ def _read_sqlite(path: Path, losses: list[str]) -> Iterator[RawMessage]:
                     if topic not in topics or not isinstance(data, bytes):
                         unknown += 1
                         continue
-                    yield RawMessage(*topics[topic], timestamp, data)
+                    name, kind, encoding = topics[topic]
+                    yield RawMessage(name, kind, timestamp, data, encoding)
             except sqlite3.DatabaseError:
                 step = max(1, 2 * step)
                 continue

@@ -4,7 +4,7 @@
 import cv2
 import numpy as np
 import pytest
-from mcap.writer import CompressionType, Writer as PublicWriter
+from mcap.writer import Writer as PublicWriter
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -100,20 +100,22 @@ def write(folder, messages, storage='mcap', compression='none', chunk_bytes=None
     return folder
 
 
-def write_checked(folder, messages, chunk_bytes, compression=CompressionType.ZSTD):
+def write_checked(folder, messages, chunk_bytes, profile='ros2', encoding=None, **options):
     """Write a bag with the public `mcap` library, which adds checksums, and no metadata.yaml."""
     folder.mkdir()
-    writer = PublicWriter(str(folder / 'bag.mcap'), chunk_size=chunk_bytes,
-                          compression=compression)
-    writer.start('ros2')
+    writer = PublicWriter(str(folder / 'bag.mcap'), chunk_size=chunk_bytes, **options)
+    writer.start(profile)
+    ros1 = profile == 'ros1'
+    serialize = STORE.serialize_ros1 if ros1 else STORE.serialize_cdr
     channels = {}
     for topic, log_time, kind, message in messages:
         if topic not in channels:
-            definition, _ = STORE.generate_msgdef(kind, ros_version=2)
-            schema = writer.register_schema(kind, 'ros2msg', definition.encode())
-            channels[topic] = writer.register_channel(topic, 'cdr', schema)
-        writer.add_message(channels[topic], log_time, bytes(STORE.serialize_cdr(message, kind)),
-                           log_time)
+            definition, _ = STORE.generate_msgdef(kind, ros_version=1 if ros1 else 2)
+            schema = writer.register_schema(kind.replace('/msg/', '/') if ros1 else kind,
+                                            'ros1msg' if ros1 else 'ros2msg', definition.encode())
+            channels[topic] = writer.register_channel(
+                topic, encoding or ('ros1' if ros1 else 'cdr'), schema)
+        writer.add_message(channels[topic], log_time, bytes(serialize(message, kind)), log_time)
     writer.finish()
     return folder
 

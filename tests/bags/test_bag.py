@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags of every kind are read, and damaged ones say what was lost."""
 
+import contextlib
 import shutil
+import sqlite3
 
 import numpy as np
 import pytest
+import yaml
 import zstandard
-from mcap.writer import CompressionType
+from mcap.writer import CompressionType, IndexType
 
 from samg_ros.bags.bag import open_bag
 from samg_ros.bags.topics import find_topics, frame_of, stamp_ns
@@ -21,6 +24,7 @@ from .conftest import (
     image,
     scene,
     session,
+    stamps,
     write,
     write_checked,
 )
@@ -60,10 +64,79 @@ def test_storage_file_alone_is_a_bag(tmp_path, storage):
 
 @pytest.mark.parametrize('compression', CompressionType)
 def test_bag_of_the_public_mcap_library_is_read(tmp_path, compression):
-    folder = write_checked(tmp_path / 'bag', session(), 1 << 14, compression)
+    folder = write_checked(tmp_path / 'bag', session(), 1 << 14, compression=compression)
     bag = open_bag(folder / 'bag.mcap')
     assert bag.losses == ()
     assert np.array_equal(frames(bag), [scene(i)[0] for i in range(COUNT)])
+
+
+MCAP_WITHOUT = {
+    'index': {'index_types': IndexType.NONE},
+    'index of messages': {'index_types': IndexType.CHUNK},
+    'chunks': {'use_chunking': False},
+    'checksums': {'enable_crcs': False},
+    'summary': {'index_types': IndexType.NONE, 'use_statistics': False, 'repeat_channels': False,
+                'repeat_schemas': False, 'use_summary_offsets': False},
+    'profile': {'profile': ''},
+}
+
+
+@pytest.mark.parametrize('name', MCAP_WITHOUT)
+def test_mcap_that_does_without_something_is_whole(tmp_path, name):
+    folder = write_checked(tmp_path / 'bag', session(), 1 << 14, **MCAP_WITHOUT[name])
+    bag = open_bag(folder / 'bag.mcap')
+    assert bag.losses == ()
+    assert np.array_equal(frames(bag), [scene(i)[0] for i in range(COUNT)])
+
+
+def test_mcap_made_of_a_ros_1_bag_is_read(tmp_path):
+    folder = write_checked(tmp_path / 'bag', session(), 1 << 14, profile='ros1')
+    bag = open_bag(folder / 'bag.mcap')
+    assert bag.losses == () and bag.topics[IMAGE] == 'sensor_msgs/msg/Image'
+    read = list(bag.messages([IMAGE]))
+    assert [stamp_ns(each.message) for each in read] == stamps()
+    assert np.array_equal([frame_of(each.message) for each in read],
+                          [scene(i)[0] for i in range(COUNT)])
+
+
+def test_messages_of_no_ros_encoding_are_named(tmp_path):
+    folder = write_checked(tmp_path / 'bag', session(truth=False), 1 << 14, profile='',
+                           encoding='protobuf')
+    with pytest.raises(BagError, match=f"{COUNT} messages are encoded as 'protobuf'"):
+        open_bag(folder / 'bag.mcap')
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_metadata_with_another_qos_than_the_file_hides_nothing(tmp_path, storage):
+    folder = write(tmp_path / 'bag', session(), storage)
+    path = folder / 'metadata.yaml'
+    metadata = yaml.safe_load(path.read_text())
+    for topic in metadata['rosbag2_bagfile_information']['topics_with_message_count']:
+        topic['topic_metadata']['offered_qos_profiles'] = '- history: 1\n  depth: 7\n'
+    path.write_text(yaml.safe_dump(metadata))
+    bag = open_bag(folder)
+    assert bag.losses == () and len(frames(bag)) == COUNT
+
+
+@pytest.mark.parametrize('alone', [False, True])
+def test_what_a_killed_recorder_left_in_the_journal_is_read(tmp_path, alone):
+    source = storage_file(write(tmp_path / 'bag', session(truth=False), 'sqlite3'))
+    killed = tmp_path / 'killed'
+    killed.mkdir()
+    with contextlib.closing(sqlite3.connect(source)) as database:
+        database.execute('PRAGMA journal_mode = WAL')
+        database.execute('PRAGMA wal_autocheckpoint = 0')
+        with database:
+            rows = database.execute('SELECT * FROM messages WHERE id > 4').fetchall()
+            database.execute('DELETE FROM messages WHERE id > 4')
+        database.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+        with database:
+            database.executemany('INSERT INTO messages VALUES (?, ?, ?, ?)', rows)
+        for file in (source, source.with_name(f'{source.name}-wal')):
+            shutil.copy(file, killed)
+    bag = open_bag(killed / source.name if alone else killed)
+    assert bag.losses[1:] == (() if alone else ('metadata.yaml is missing',))
+    assert len(frames(bag)) == COUNT
 
 
 def test_compressed_images_are_frames(tmp_path):
