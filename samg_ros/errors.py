@@ -46,6 +46,10 @@ class CheckpointError(SamgError):
     """A training checkpoint is missing, cut short, or belongs to something else."""
 
 
+class DemonstrationError(SamgError):
+    """Demonstrations cannot be read or written, or do not fit what they are wanted for."""
+
+
 class VideoError(SamgError):
     """A background video or a folder of them cannot be used."""
 

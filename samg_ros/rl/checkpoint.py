@@ -53,15 +53,23 @@ class Checkpoint:
     """Count and random state of the replay."""
     counters: dict[str, Any] = field(default_factory=dict)
     """Agent steps, updates, episodes, seconds of training."""
+    episode: dict[str, Any] = field(default_factory=dict)
+    """The episode under way, and what a resumed run needs to go on in it."""
 
 
 def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
     """Write a checkpoint whole or not at all; an older one stays until the new one is safe.
 
     Raises:
-        CheckpointError: if the file cannot be written.
+        CheckpointError: if the file cannot be written, or the networks are no longer finite.
     """
     path = Path(path)
+    if not _is_finite(checkpoint.agent):
+        raise CheckpointError(
+            'training diverged: the networks hold values that are not finite; an earlier '
+            f'checkpoint {path}, if any, is untouched; train again with a lower learning_rate or '
+            'reward_scale'
+        )
     values = {
         'format': _FORMAT,
         'version': _VERSION,
@@ -73,6 +81,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         'agent': checkpoint.agent,
         'replay': checkpoint.replay,
         'counters': checkpoint.counters,
+        'episode': checkpoint.episode,
     }
     buffer = io.BytesIO()
     torch.save(values, buffer)
@@ -143,6 +152,7 @@ def load_checkpoint(path: Path | str, device: str = 'cpu') -> Checkpoint:
         masker=None if values['masker'] is None else json.loads(values['masker']),
         replay=values['replay'],
         counters=values['counters'],
+        episode=values.get('episode', {}),  # checkpoints of older versions have none
     )
 
 
@@ -169,6 +179,15 @@ def _unpack_reference(values: dict[str, Any] | None) -> 'Reference | None':
         parts=tuple(part.cpu().numpy() for part in values['parts']),
         points=values['points'].cpu().numpy(),
         source=values['source'],
+    )
+
+
+def _is_finite(state: Any) -> bool:
+    """Whether every floating-point tensor of a nested state is finite."""
+    if isinstance(state, dict):
+        return all(_is_finite(value) for value in state.values())
+    return not (isinstance(state, torch.Tensor) and state.is_floating_point()) or bool(
+        torch.isfinite(state).all()
     )
 
 

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from samg_ros.errors import CheckpointError, ConfigError, InvalidInputError
+from samg_ros.errors import ConfigError, InvalidInputError
 from samg_ros.observation import Observation
 from samg_ros.rl.agent import DrQv2Agent
 from samg_ros.rl.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint, save_checkpoint
@@ -26,15 +26,14 @@ from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.metrics import MetricsLog
 from samg_ros.rl.policy import scale_action
 from samg_ros.rl.replay import Replay
+from samg_ros.rl.same_run import check_same_run
 
 if TYPE_CHECKING:
     from samg_ros.masking import Reference
+    from samg_ros.rl.demonstrations import DemonstratedSteps
 
 FIRST, MID, LAST = 0, 1, 2
 """Step types, as in dm_env."""
-
-_MAY_CHANGE = ('preset', 'steps', 'checkpoint_every')
-"""Settings that a resumed run may have otherwise than its checkpoint."""
 
 
 def _take_other_cores() -> None:
@@ -74,6 +73,7 @@ class Learner:
         reference: 'Reference | None' = None,
         masker_description: dict[str, Any] | None = None,
         device: str = 'cpu',
+        demonstrations: 'DemonstratedSteps | None' = None,
     ) -> None:
         """Start a run, or resume the one in the folder.
 
@@ -85,10 +85,12 @@ class Learner:
             reference: what the masker was fitted to; goes into the checkpoint.
             masker_description: `Masker.describe()`; goes into the checkpoint.
             device: torch device of the networks.
+            demonstrations: what a new run's replay begins with; a resumed one has them already.
 
         Raises:
             CheckpointError: if the folder holds another run, or its files cannot be used.
             ConfigError: if the action limits are not usable.
+            DemonstrationError: if the demonstrations cannot be read.
         """
         self.config = config
         self.run_dir = Path(run_dir)
@@ -104,30 +106,43 @@ class Learner:
         self.episodes = 0
         self._seconds = 0.0
         self._action: NDArray[np.float32] | None = None
+        self.episodes_begun = 0
+        """Episodes that were entered, the present one and those that were left early among them."""
         self._return = 0.0
         self._episode_steps = 0
         self._ious: list[float] = []
         self._losses: dict[str, list[Tensor]] = defaultdict(list)
         self._returns: deque[float] = deque(maxlen=10)
         self._last_iou: float | None = None
+        self._interrupted: dict[str, Any] = {}
+
+        self.demonstrated = 0 if demonstrations is None else len(demonstrations)
+        """Time steps at the beginning of the replay that were demonstrated."""
 
         self.agent = DrQv2Agent(config, len(self.low), device)
         checkpoint = None
         if (self.run_dir / CHECKPOINT_NAME).exists():
             checkpoint = load_checkpoint(self.run_dir, device)
-            self._check_same_run(checkpoint)
+            check_same_run(
+                self.run_dir, checkpoint, config, self.low, self.high, reference,
+                masker_description, self.demonstrated,
+            )
         self.replay = Replay(
             self.run_dir / 'replay',
             config.observation,
             len(self.low),
             # Episodes add a first step each; the share of them is small and may fall out.
-            capacity=min(config.replay_capacity, config.steps + config.steps // 50 + 1),
+            capacity=min(
+                config.replay_capacity, config.steps + config.steps // 50 + 1 + self.demonstrated
+            ),
             slack=2 * config.checkpoint_every,
             seed=config.seed,
             count=None if checkpoint is None else checkpoint.replay['count'],
         )
         if checkpoint is not None:
             self._resume(checkpoint)
+        elif demonstrations is not None:
+            self._learn_from(demonstrations)
         self._metrics = MetricsLog(self.run_dir, self.steps)
         self._worker = ThreadPoolExecutor(1, 'samg-update', initializer=_take_other_cores)
         self._pending: Future[None] | None = None
@@ -146,13 +161,19 @@ class Learner:
             the middle of the limits, which nothing is learned from.
 
         Raises:
-            InvalidInputError: if reward, discount or step type is not usable; nothing is stored.
+            InvalidInputError: if reward, discount, joints or step type are not usable; nothing
+                is stored.
             CheckpointError: if a checkpoint that was due cannot be written.
         """
         if not (np.isfinite(time_step.reward) and np.isfinite(time_step.discount)):
             raise InvalidInputError(
                 f'reward {time_step.reward} and discount {time_step.discount} must be finite; '
                 'the time step was dropped'
+            )
+        joints = time_step.observation.get('proprioception')
+        if joints is not None and not np.isfinite(joints).all():
+            raise InvalidInputError(
+                f'joint positions must be finite, got {joints.tolist()}; the time step was dropped'
             )
         if time_step.step_type not in (FIRST, MID, LAST):
             raise InvalidInputError(f'step type must be 0, 1 or 2, got {time_step.step_type}')
@@ -165,6 +186,7 @@ class Learner:
             self._end_episode()
         if self.steps >= self.config.steps:
             self.done = True
+            self._action = None
             self.save()
             return self._middle()
         if time_step.step_type == LAST:
@@ -182,11 +204,35 @@ class Learner:
             self.save()
         return scale_action(action, self.low, self.high)
 
+    def continue_episode(self) -> NDArray[np.float64]:
+        """Go on in the episode in which the checkpoint was written, if there was one.
+
+        To be called before the first step after resuming, by who can bring that episode back.
+
+        Returns:
+            (n, A) float64, the commands of that episode so far: a simulator that takes them
+            after that episode's reset shows the time step that the learner waits for. With n = 0
+            the learner waits for the first time step of the next episode.
+        """
+        action = self._interrupted.get('action')
+        if action is None:
+            return np.empty((0, len(self.low)))
+        self._action = action.cpu().numpy()
+        self._return = self._interrupted['return']
+        self._episode_steps = self._interrupted['steps']
+        actions = [*self.replay.episode_actions(), self._action]
+        return np.stack([scale_action(each, self.low, self.high) for each in actions])
+
+    def remembers(self, observation: Observation) -> bool:
+        """Whether this is the observation of the newest time step in the replay."""
+        return np.array_equal(observation['pixels'][-3:], self.replay.newest)
+
     def save(self) -> None:
         """Write the checkpoint; the replay's files first, so that it never counts too much.
 
         Raises:
-            CheckpointError: if the files cannot be written; the previous checkpoint stays.
+            CheckpointError: if the files cannot be written, or the networks are no longer finite;
+                the previous checkpoint stays.
         """
         self._wait()
         self.replay.flush()
@@ -205,7 +251,15 @@ class Learner:
                     'updates': self.updates,
                     'episodes': self.episodes,
                     'seconds': self._seconds,
+                    'demonstrated': self.demonstrated,
                     'done': self.done,
+                },
+                episode={
+                    'begun': self.episodes_begun,
+                    'action': None if self._action is None else torch.tensor(self._action),
+                    'return': self._return,
+                    'steps': self._episode_steps,
+                    'returns': list(self._returns),
                 },
             ),
         )
@@ -248,10 +302,22 @@ class Learner:
             'done': self.done,
         }
 
+    def _learn_from(self, demonstrations: 'DemonstratedSteps') -> None:
+        """Put demonstrations into the replay."""
+        for time_step, action in demonstrations:
+            self.replay.add(
+                time_step.observation['pixels'],
+                time_step.observation.get('proprioception'),
+                action,
+                time_step.reward,
+                time_step.discount,
+            )
+
     def _store(self, time_step: TimeStep) -> None:
         if time_step.step_type == FIRST:
             self._action = None
         if self._action is None:
+            self.episodes_begun += 1
             self._return, self._episode_steps = 0.0, 0
             self._ious.clear()
         else:
@@ -321,38 +387,6 @@ class Learner:
     def _middle(self) -> NDArray[np.float64]:
         return (self.low + self.high) / 2
 
-    def _check_same_run(self, checkpoint: Checkpoint) -> None:
-        theirs, ours = checkpoint.config, self.config
-        if theirs.task != ours.task:
-            raise CheckpointError(
-                f"{self.run_dir} holds a run of task '{theirs.task}', not '{ours.task}'; choose "
-                'another run folder'
-            )
-        for name, value in ours.to_dict().items():
-            old = theirs.to_dict()[name]
-            if old != value and name not in _MAY_CHANGE:
-                raise CheckpointError(
-                    f'{self.run_dir} holds a run with {name} {old}, not {value}; keep the '
-                    'setting to resume it, or choose another run folder'
-                )
-        if not (
-            np.array_equal(checkpoint.action_low, self.low)
-            and np.array_equal(checkpoint.action_high, self.high)
-        ):
-            raise CheckpointError(
-                f'{self.run_dir} holds a run with other action limits; choose another run folder'
-            )
-        if self.masker_description not in (None, checkpoint.masker):
-            raise CheckpointError(
-                f'{self.run_dir} holds a run with another masker ({checkpoint.masker}); choose '
-                'another run folder'
-            )
-        if not _same_reference(self.reference, checkpoint.reference):
-            raise CheckpointError(
-                f'{self.run_dir} holds a run with another reference; leave the reference out to '
-                'take its own, or choose another run folder'
-            )
-
     def _resume(self, checkpoint: Checkpoint) -> None:
         self.agent.load_state_dict(checkpoint.agent)
         self.replay.load_rng(checkpoint.replay['rng'])
@@ -361,20 +395,12 @@ class Learner:
         self.updates = counters['updates']
         self.episodes = counters['episodes']
         self._seconds = counters['seconds']
+        self.demonstrated = counters.get('demonstrated', 0)
+        self._interrupted = checkpoint.episode
+        self.episodes_begun = self._interrupted.get('begun', self.episodes)
+        self._returns.extend(self._interrupted.get('returns', ()))
         self.done = self.steps >= self.config.steps and counters['done']
         if self.reference is None:
             self.reference = checkpoint.reference
         if self.masker_description is None:
             self.masker_description = checkpoint.masker
-
-
-def _same_reference(ours: 'Reference | None', theirs: 'Reference | None') -> bool:
-    """Whether a given reference, if any, is the checkpoint's."""
-    if ours is None:
-        return True
-    if theirs is None or len(ours.parts) != len(theirs.parts):
-        return False
-    pairs = [(ours.image, theirs.image), (ours.mask, theirs.mask), (ours.points, theirs.points)]
-    return all(
-        np.array_equal(a, b) for a, b in [*pairs, *zip(ours.parts, theirs.parts, strict=True)]
-    )

@@ -61,17 +61,37 @@ class MetricsLog:
         )
 
     def write(self, row: dict[str, float]) -> None:
-        """Append one line; `row` has names from COLUMNS, 'step' among them."""
-        self._table.writerow(row)
-        self._file.flush()
-        for name, value in row.items():
-            if name not in ('step', 'frames', 'episode'):
-                self._events.add_scalar(f'train/{name}', value, int(row['step']))
+        """Append one line; `row` has names from COLUMNS, 'step' among them.
+
+        Raises:
+            CheckpointError: if it cannot be written.
+        """
+        try:
+            self._table.writerow(row)
+            self._file.flush()
+            for name, value in row.items():
+                if name not in ('step', 'frames', 'episode'):
+                    self._events.add_scalar(f'train/{name}', value, int(row['step']))
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def close(self) -> None:
-        """Write what is pending and close both."""
-        self._file.close()
-        self._events.close()
+        """Write what is pending and close both.
+
+        Raises:
+            CheckpointError: if it cannot be written.
+        """
+        try:
+            self._file.close()
+            self._events.close()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> CheckpointError:
+        return CheckpointError(
+            f'cannot write the metrics in {self.path.parent}: {error.strerror}; free some room, '
+            'and the same command goes on from the last checkpoint'
+        )
 
 
 def read_metrics(run_dir: Path | str) -> list[dict[str, float]]:

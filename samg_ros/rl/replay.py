@@ -180,6 +180,18 @@ class Replay:
             next_joints=next_joints,
         )
 
+    @property
+    def newest(self) -> NDArray[np.uint8]:
+        """Frame of the newest time step, (3, size, size) uint8."""
+        frame: NDArray[np.uint8] = self._frames[(self.count - 1) % len(self._steps)]
+        return frame
+
+    def episode_actions(self) -> NDArray[np.float32]:
+        """Return the actions of the newest episode so far, (n, actions) float32 in [-1, 1]."""
+        numbers = np.arange(self._start + 1, self.count)
+        actions: NDArray[np.float32] = self._steps[numbers % len(self._steps)]['action']
+        return actions
+
     def flush(self) -> None:
         """Write everything to disk.
 
@@ -277,3 +289,5 @@ class Replay:
                 f'the replay in {self.folder} lacks time steps that the checkpoint counts '
                 f'({count}); start a new run in another folder'
             )
+        if count:
+            self._start = int(self._steps['start'][(count - 1) % slots])

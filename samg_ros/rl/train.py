@@ -12,22 +12,24 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from samg_ros.arguments import names, whole_numbers
 from samg_ros.errors import ConfigError
-from samg_ros.observation import SOURCES, Observer
+from samg_ros.observation import SOURCES
 from samg_ros.rl.config import PRESETS, TrainConfig, field_help, preset
-from samg_ros.rl.learner import FIRST, LAST, Learner, TimeStep
+from samg_ros.rl.evaluation import SETTINGS, evaluate_run
+from samg_ros.rl.learner import Learner
 from samg_ros.rl.progress import ProgressLine, duration, progress_line
+from samg_ros.rl.rollout import Rollout
 
 if TYPE_CHECKING:
     from samg_ros.masking import Masker, Reference
-    from samg_ros.sim.env import SimStep
 
 EXIT_INTERRUPTED = 130
 
@@ -63,9 +65,6 @@ def train_direct(
     """
     from samg_ros.sim.env import SimEnv
 
-    spec = config.observation
-    if spec.source == 'masked' and (masker is None or masker.reference is None):
-        raise ConfigError('training on masked frames needs a masker fitted to a reference')
     env = SimEnv(
         task=config.task,
         setting=config.setting,
@@ -75,7 +74,12 @@ def train_direct(
         videos=videos,
         action_repeat=config.action_repeat,
     )
-    try:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))  # the update has the others
+    with ExitStack() as stack:
+        stack.callback(torch.set_num_threads, threads)
+        stack.callback(env.close)
+        rollout = Rollout(env, config.observation, masker)
         learner = Learner(
             config,
             *env.action_spec,
@@ -84,59 +88,45 @@ def train_direct(
             masker_description=None if masker is None else masker.describe(),
             device=device,
         )
-    except BaseException:
-        env.close()
-        raise
-    observer = Observer(spec)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))  # the update has the others
-    try:
-        step = env.reset()
+        stack.callback(learner.close)
+        if learner.done:
+            return learner.progress
+        time_step = rollout.begin(learner)
         while not learner.done:
             if should_stop is not None and should_stop():
                 learner.save()
                 break
-            action = learner.step(_observe(step, observer, masker))
+            action = learner.step(time_step)
             if on_progress is not None:
                 on_progress(learner.progress)
-            step = env.reset() if step.step_type == LAST else env.step(action)
+            time_step = rollout.answer(action)
         return learner.progress
-    finally:
-        torch.set_num_threads(threads)
-        learner.close()
-        env.close()
-
-
-def _observe(step: 'SimStep', observer: Observer, masker: 'Masker | None') -> TimeStep:
-    """Mask the frame as the spec says and make a time step of it."""
-    from samg_ros.evaluation.metrics import mask_iou
-    from samg_ros.masking import apply_mask
-
-    spec, frame, iou = observer.spec, step.frame, None
-    assert step.mask is not None
-    if spec.source == 'truth':
-        frame = apply_mask(frame, step.mask, spec.fill)
-    elif spec.source == 'masked':
-        assert masker is not None
-        mask = masker(frame[None])[0]
-        iou = float(mask_iou(mask, step.mask))
-        frame = apply_mask(frame, mask, spec.fill)
-    joints = spec.select_joints(step.joint_names, step.joint_positions)
-    see = observer.reset if step.step_type == FIRST else observer.push
-    return TimeStep(see(frame, joints), step.reward, step.discount, step.step_type, iou)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg train policy`."""
+    from samg_ros.rl.runs_command import add_comparison_arguments
+
     help_of = field_help()
-    parser.add_argument('--task', default='cartpole_swingup', help=help_of['task'])
+    parser.add_argument(
+        '--task', type=names, action='extend', metavar='NAME[,NAME]',
+        help=f'{help_of["task"]} Several tasks, settings, sources or seeds are many runs.',
+    )
     parser.add_argument('--preset', default='quick', choices=PRESETS, help='Where settings start.')
-    parser.add_argument('--setting', default='train', help=help_of['setting'])
-    parser.add_argument('--source', default='masked', choices=SOURCES, help='What is seen.')
-    parser.add_argument('--seed', type=int, default=0, help=help_of['seed'])
+    parser.add_argument(
+        '--setting', type=names, action='extend', metavar='NAME[,NAME]', help=help_of['setting']
+    )
+    parser.add_argument(
+        '--source', type=names, action='extend', metavar='NAME[,NAME]',
+        help=f'What is seen: {", ".join(SOURCES)} (masked).',
+    )
+    parser.add_argument(
+        '--seed', type=whole_numbers, action='extend', metavar='N[,N]', help=help_of['seed']
+    )
     parser.add_argument('--steps', type=int, help=help_of['steps'])
     parser.add_argument(
-        '--run-dir', type=Path, help='Run folder; default runs/TASK-PRESET-SEED. Resumed if used.'
+        '--run-dir', type=Path, help='Run folder; default runs/TASK-PRESET-SEED. Resumed if used. '
+        'Of many runs, the folder of their folders; default runs.'
     )
     parser.add_argument(
         '--reference', type=Path, help='Reference folder; default one rendered from the simulator.'
@@ -156,22 +146,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--episodes', type=int, default=10, help='Episodes of the evaluation; 0 for none.'
     )
     parser.add_argument('--json', type=Path, help='Also write the figures there.')
+    add_comparison_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, evaluate and write the report; its path is the last line printed.
 
     Returns:
-        0, or 130 after Ctrl-C, when what was learned is saved.
+        0, or 130 after Ctrl-C, when what was learned is saved; of many runs, see `run_many`.
     """
+    from samg_ros.rl.runs_command import run_many
+
     start = time.monotonic()
     overrides = parse_settings(args.set)
-    overrides['setting'] = args.setting
-    overrides['seed'] = args.seed
-    overrides['observation'] = {'source': args.source, **overrides.get('observation', {})}
     if args.steps is not None:
         overrides['steps'] = args.steps
-    config = preset(args.preset, args.task, **overrides)
+    tasks, settings = args.task or ['cartpole_swingup'], args.setting or ['train']
+    sources, seeds = args.source or ['masked'], args.seed or [0]
+    if max(map(len, (tasks, settings, sources, seeds))) > 1:
+        return run_many(args, tasks=tasks, settings=settings, sources=sources, seeds=seeds,
+                        overrides=overrides)
+    overrides['setting'], overrides['seed'] = settings[0], seeds[0]
+    overrides['observation'] = {'source': sources[0], **overrides.get('observation', {})}
+    config = preset(args.preset, tasks[0], **overrides)
     run_dir = args.run_dir or Path('runs') / f'{config.task}-{config.preset}-{config.seed}'
     masker = None
     if config.observation.source == 'masked':
@@ -200,7 +197,8 @@ def run(args: argparse.Namespace) -> int:
             'Set-up': duration(ready - start),
             'Command': shlex.join(['samg', *sys.argv[1:]]),
         }
-        report = evaluate_and_report(run_dir, args.episodes, args.videos, facts, args.json)
+        report = evaluate_and_report(run_dir, args.episodes, args.videos, facts, args.json,
+                                     args.eval_setting or SETTINGS, args.colours)
         print(report)
     return 0
 
@@ -211,6 +209,8 @@ def evaluate_and_report(
     videos: Path | str | None = None,
     facts: dict[str, str] | None = None,
     json_path: Path | None = None,
+    settings: Sequence[str] = SETTINGS,
+    colours: Path | None = None,
 ) -> Path:
     """Evaluate a finished run, print its figures and write its report.
 
@@ -220,6 +220,8 @@ def evaluate_and_report(
         videos: folder of background videos; None for the built-in ones.
         facts: what else the report should say about the run, by name.
         json_path: also write the figures there.
+        settings: visual settings to evaluate in.
+        colours: folder of DMC-GB's lists of colours; None for drawn ones.
 
     Returns:
         Path of report.html.
@@ -228,14 +230,15 @@ def evaluate_and_report(
         CheckpointError: if the folder has no usable checkpoint.
     """
     from samg_ros.evaluation.report import write_report
-    from samg_ros.rl.evaluation import evaluate_run
 
     line = ProgressLine()
     try:
         evaluation = evaluate_run(
             run_dir,
-            episodes=episodes,
+            settings,
+            episodes,
             videos=videos,
+            colours=colours,
             progress=lambda name, i, n: line.update(
                 f'evaluating in {name}: episode {i} of {n}', force=i == n
             ),

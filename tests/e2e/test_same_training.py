@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training over ROS in lockstep and training without ROS are one computation."""
+
+import torch
+
+from samg_ros.masking import Masker, MaskerSettings, Reference
+from samg_ros.nodes.graph import CAMERA_REMAPPINGS
+from samg_ros.nodes.perception import Perception
+from samg_ros.nodes.train_plan import make_plan, prepare_reference
+from samg_ros.nodes.trainer import Trainer
+from samg_ros.rl.agent import DrQv2Agent
+from samg_ros.rl.checkpoint import load_checkpoint
+from samg_ros.rl.train import train_direct
+from samg_ros.sim.bridge_node import MujocoBridge
+
+STEPS = 40
+OVERRIDES = ('{"batch_size": 8, "hidden_dim": 16, "random_steps": 10, "update_after": 10, '
+             '"action_repeat": 60, "checkpoint_every": 25}')
+QUICK = {'fit_steps': 10, 'passes': 1}
+
+
+def test_the_trainer_node_learns_what_the_direct_trainer_learns_bit_for_bit(
+        graph, tmp_path, reference, weights):
+    plan = make_plan('cartpole_swingup', seed=3, steps=STEPS, reference=reference,
+                     overrides=OVERRIDES, run_dir=tmp_path / 'ros')
+    prepare_reference(plan)
+    graph.add(MujocoBridge, plan.parameters('mujoco_bridge'))
+    graph.add(Perception, {**plan.parameters('perception'), 'weights': str(weights), **QUICK},
+              CAMERA_REMAPPINGS)
+    trainer = graph.add(Trainer, plan.parameters('trainer'))
+    graph.until(lambda: trainer.finished, 300)
+    masker = Masker.load('mini', MaskerSettings(**QUICK), weights=weights)
+    masker.fit(Reference.load(plan.reference))
+    progress = train_direct(plan.config, tmp_path / 'direct', masker=masker)
+
+    ros, direct = (load_checkpoint(tmp_path / name) for name in ('ros', 'direct'))
+    assert progress['updates'] == ros.counters['updates'] == 31
+    assert progress['episode'] == ros.counters['episodes'] == 2
+    assert parts_that_differ(ros.agent, direct.agent) == []
+    fresh = DrQv2Agent(plan.config, 1).state_dict()
+    assert len(parts_that_differ(ros.agent, fresh)) > 20
+    assert (ros.replay, ros.masker) == (direct.replay, direct.masker)
+    for name in ('frames.npy', 'steps.npy'):
+        assert (tmp_path / 'ros' / 'replay' / name).read_bytes() == (
+            tmp_path / 'direct' / 'replay' / name).read_bytes()
+
+
+def parts_that_differ(ours, theirs, name=''):
+    """Names of the tensors and values of two nested states that are not equal to the bit."""
+    if isinstance(ours, dict) and isinstance(theirs, dict) and ours.keys() == theirs.keys():
+        return [part for key in ours
+                for part in parts_that_differ(ours[key], theirs[key], f'{name}.{key}')]
+    same = torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else ours == theirs
+    return [] if same else [name]
