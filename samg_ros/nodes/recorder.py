@@ -11,16 +11,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Float64MultiArray
 
 from samg_ros.bags.recording import Recording
 from samg_ros.nodes import qos
 from samg_ros.nodes.base import PlainNode
+from samg_ros.sim.tasks import COMMAND_TOPICS
 
-TOPICS = {'camera/image_raw': Image, 'camera/segmentation': Image, 'joint_states': JointState,
-          'time_step': Float64MultiArray, 'command': Float64MultiArray}
-"""What `samg eval bag` reads."""
+TOPICS = {
+    'camera/image_raw': Image, 'camera/camera_info': CameraInfo, 'camera/segmentation': Image,
+    'masked/image_raw': Image, 'masked/camera_info': CameraInfo, 'masked/mask': Image,
+    'joint_states': JointState, 'time_step': Float64MultiArray, 'command': Float64MultiArray,
+    **dict.fromkeys(COMMAND_TOPICS.values(), Float64MultiArray)}
+"""What went in, what was made of it, and what the arm was sent; nobody has to publish all."""
 _DEPTH = 100
 """Messages of a topic that wait while others are written."""
 

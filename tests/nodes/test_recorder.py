@@ -4,7 +4,9 @@
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
-from sensor_msgs.msg import Image, JointState
+from mcap.reader import make_reader
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Float64MultiArray, Header
 from std_srvs.srv import SetBool
 
@@ -27,6 +29,9 @@ from samg_ros.rl.policy import load_policy
 
 SIDE = 48
 JOINTS = ('shoulder', 'elbow')
+TYPES = {'sensor_msgs/msg/Image': Image, 'sensor_msgs/msg/CameraInfo': CameraInfo,
+         'sensor_msgs/msg/JointState': JointState,
+         'std_msgs/msg/Float64MultiArray': Float64MultiArray}
 
 
 def test_recording_holds_what_was_sent(graph, tmp_path):
@@ -35,29 +40,47 @@ def test_recording_holds_what_was_sent(graph, tmp_path):
     graph.executor.add_node(recorder)
     send = {topic: graph.probe.create_publisher(kind, topic, 100) for topic, kind in (
         ('camera/image_raw', Image), ('camera/segmentation', Image),
+        ('camera/camera_info', CameraInfo), ('masked/mask', Image), ('masked/image_raw', Image),
         ('joint_states', JointState), ('command', Float64MultiArray))}
     graph.until(lambda: all(each.get_subscription_count() for each in send.values()))
     pixels = np.random.default_rng(0).integers(0, 256, (10, 20, 24, 3), dtype=np.uint8)
     for i, frame in enumerate(pixels):
         header = Header(stamp=Time(sec=i, nanosec=5), frame_id='camera_optical')
         send['camera/image_raw'].publish(array_to_image(frame, header))
+        send['camera/camera_info'].publish(CameraInfo(header=header, width=24, height=20))
         send['camera/segmentation'].publish(mask_to_image(frame[..., 0] > 99, header))
+        send['masked/mask'].publish(mask_to_image(frame[..., 0] > 98, header))
+        send['masked/image_raw'].publish(array_to_image(frame // 2, header))
         send['joint_states'].publish(JointState(header=header, name=['a'], position=[0.5]))
         send['command'].publish(command.to_message([0.25 * i], i))
-    graph.until(lambda: recorder.count == 4 * len(pixels))
+    graph.until(lambda: recorder.count == len(send) * len(pixels))
     graph.executor.remove_node(recorder)
     recorder.close()
     recorder.destroy_node()
 
     bag = open_bag(path)
     topics = find_topics(bag)
-    assert bag.losses == () and set(bag.counts.values()) == {len(pixels)}
+    assert bag.losses == () and bag.counts == {f'/{topic}': len(pixels) for topic in send}
     assert topics.all == ('/camera/image_raw', '/camera/segmentation', '/joint_states', '/command')
     frames = [each.message for each in bag.messages([topics.image])]
     assert [stamp_ns(frame) for frame in frames] == [i * 10**9 + 5 for i in range(len(pixels))]
     assert np.array_equal([frame_of(frame) for frame in frames], pixels)
     assert [list(each.message.data) for each in bag.messages(['/command'])] == \
         [[0.25 * i, i] for i in range(len(pixels))]
+    assert [int(each.message.width) for each in bag.messages(['/camera/camera_info'])] == \
+        [24] * len(pixels)
+    public = {topic: [] for topic in bag.topics}
+    with path.open('rb') as file:  # the library of the format's own project, checksums and all
+        reader = make_reader(file, validate_crcs=True)
+        assert reader.get_header().profile == 'ros2'
+        assert reader.get_summary().statistics.message_count == recorder.count
+        for schema, channel, message in reader.iter_messages():
+            assert (schema.encoding, channel.message_encoding) == ('ros2msg', 'cdr')
+            public[channel.topic].append(deserialize_message(message.data, TYPES[schema.name]))
+    assert [bytes(message.data) for message in public['/camera/image_raw']] == \
+        [frame.tobytes() for frame in pixels]
+    assert [message.header.stamp.sec for message in public['/masked/mask']] == \
+        list(range(len(pixels)))
 
 
 def test_recording_does_not_overwrite(graph, tmp_path):
@@ -118,7 +141,7 @@ def test_actions_read_offline_are_those_of_the_live_graph_to_the_bit(graph, tmp_
         before = len(commands)
         send(index)
         graph.until(lambda before=before: len(commands) > before)
-    graph.until(lambda: recorder.count >= 3 * 8)
+    graph.until(lambda: recorder.count >= 5 * 8)
     graph.executor.remove_node(recorder)
     recorder.close()
     recorder.destroy_node()
