@@ -103,6 +103,7 @@ setup(
     entry_points={
         'console_scripts': [
             'samg = samg_ros.cli:main',
+            'arm_episodes = samg_ros.nodes.executables:arm_episodes',
             'lifecycle_manager = samg_ros.nodes.executables:lifecycle_manager',
             'mujoco_bridge = samg_ros.nodes.executables:mujoco_bridge',
             'perception = samg_ros.nodes.executables:perception',

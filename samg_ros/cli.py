@@ -59,6 +59,8 @@ VERBS = {
 COMMANDS: dict[tuple[str, ...], Command] = {
     ('run', 'sim_train'): Command('samg_ros.nodes.run_sim_train',
                                   'train in simulation over ROS 2 topics, in one process'),
+    ('run', 'arm'): Command('samg_ros.nodes.run_arm',
+                            'run a policy in front of an arm or its simulation, in one process'),
     ('train', 'policy'): Command('samg_ros.rl.train', 'train a policy on masked frames'),
     ('train', 'mini'): Command('samg_ros.pretraining.train', 'train the embedded mask model'),
     ('eval', 'masks'): Command('samg_ros.evaluation.masks_command',

@@ -192,7 +192,8 @@ class MujocoBridge(PlainNode):
         self._time_step.publish(time_step.to_message(time_step.StepInfo(
             stamp_sec=stamp.sec, stamp_nanosec=stamp.nanosec, time_ns=step.time_ns,
             reward=step.reward, discount=step.discount, step_type=step.step_type,
-            step_index=step.step_index, frame_index=self.frame_index)))
+            step_index=step.step_index, frame_index=self.frame_index,
+            success=int(bool(step.success)))))
         if qos.is_wanted(self._joints):
             self._joints.publish(JointState(
                 header=Header(stamp=stamp), name=list(step.joint_names),

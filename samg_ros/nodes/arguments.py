@@ -118,3 +118,28 @@ SIM_TRAIN = (
     Argument('episodes', 5, 'Episodes per visual setting in the report.'),
 )
 """Of `sim_train`: the arguments of `train_plan.make_plan`."""
+
+ARM = (
+    Argument('policy', '', 'Checkpoint file or run folder of the policy; empty for none: camera '
+             'and perception alone, to look at the masks.'),
+    Argument('sim', False, 'Simulate arm and camera in place of the hardware.'),
+    Argument('reference', '', "Reference folder or image that says what matters; empty takes the "
+             "policy's own."),
+    Argument('image', '', "The camera's image topic, with camera_info beside it; empty for "
+             'camera/image_raw.'),
+    Argument('command', '', "The controller's command topic; empty for "
+             'forward_position_controller/commands.'),
+    Argument('limits', '', "YAML file of the arm's joint limits; empty with sim only, for those of "
+             'the simulated arm.'),
+    Argument('model', '', "Masking model; empty takes the policy's, or the parameter file's."),
+    Argument('weights', '', "Weights of the model; empty for the package's."),
+    Argument('device', '', "Torch device of masker and policy; empty takes the parameter file's, "
+             'cpu.'),
+    Argument('task', '', "Task of the simulated arm; empty takes the policy's, or the parameter "
+             "file's, arm_reach."),
+    SETTING, VIDEOS, SEED,
+    Argument('episodes', 0, 'Episodes of the simulated arm to try the policy in, one after the '
+             'other; 0 to run on and leave enabling it to you.'),
+    Argument('json', '', 'File for the figures of the episodes; empty for none.'),
+)
+"""Of `arm`: arguments of `arm_plan.make_plan`; from `task` on for `sim` alone."""

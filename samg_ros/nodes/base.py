@@ -18,6 +18,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from samg_ros.errors import ConfigError, SamgError
+from samg_ros.nodes.heartbeat import heartbeat
 from samg_ros.nodes.parameters import declare
 from samg_ros.nodes.signals import StopSignal
 
@@ -129,6 +130,7 @@ class ManagedNode(LifecycleNode):
             self, 'autostart', True,
             'Configure and activate at the start, without a lifecycle manager.')
         self._fault: SamgError | None = None
+        self._heartbeat = heartbeat(self)
 
     def start(self) -> None:
         """Configure and activate, if `autostart` says so.

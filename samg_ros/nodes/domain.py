@@ -26,14 +26,27 @@ def choose_domain() -> int:
     Returns:
         The domain that will be used.
     """
-    if not {'ROS_LOCALHOST_ONLY', 'ROS_AUTOMATIC_DISCOVERY_RANGE'} & os.environ.keys():
-        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'  # Jazzy and later
+    stay_on_this_machine()
     if 'ROS_DOMAIN_ID' not in os.environ:
         candidates = list(_DOMAINS)
         random.SystemRandom().shuffle(candidates)
         free = next((domain for domain in candidates if _is_free(domain)), candidates[0])
         os.environ['ROS_DOMAIN_ID'] = str(free)
     return int(os.environ['ROS_DOMAIN_ID'] or 0)
+
+
+def stay_on_this_machine() -> int:
+    """Set the discovery range in the environment, where the user did not.
+
+    For a graph whose arm or camera is driven by others: they share the user's domain. Must be
+    called before `rclpy.init`.
+
+    Returns:
+        The domain that will be used.
+    """
+    if not {'ROS_LOCALHOST_ONLY', 'ROS_AUTOMATIC_DISCOVERY_RANGE'} & os.environ.keys():
+        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'  # Jazzy and later
+    return int(os.environ.get('ROS_DOMAIN_ID') or 0)
 
 
 def _is_free(domain: int) -> bool:

@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 from samg_ros.nodes.signals import StopSignal, leave
 
 NODES = {
+    'arm_episodes': ('samg_ros.nodes.arm_episodes', 'ArmEpisodes'),
+    'lifecycle_manager': ('samg_ros.nodes.lifecycle_manager', 'LifecycleManager'),
     'mujoco_bridge': ('samg_ros.sim.bridge_node', 'MujocoBridge'),
     'perception': ('samg_ros.nodes.perception', 'Perception'),
     'command_guard': ('samg_ros.nodes.command_guard', 'CommandGuard'),
@@ -26,6 +28,16 @@ def node_class(name: str) -> Any:
     """Import and return the class of a node."""
     module, class_name = NODES[name]
     return getattr(importlib.import_module(module), class_name)
+
+
+def arm_episodes() -> NoReturn:
+    """Try a policy on the simulated arm."""
+    _run('arm_episodes')
+
+
+def lifecycle_manager() -> NoReturn:
+    """Run what brings lifecycle nodes up and down."""
+    _run('lifecycle_manager')
 
 
 def mujoco_bridge() -> NoReturn:

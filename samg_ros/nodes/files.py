@@ -46,6 +46,11 @@ def parameter_file(given: str, default: str) -> Path:
     return path
 
 
+def absolute(path: str) -> str:
+    """Return a user's path as one that means the same in any process; empty stays empty."""
+    return str(Path(path).expanduser().resolve()) if path else ''
+
+
 def _ament_share() -> list[Path]:
     """The share folder of a sourced ROS workspace, if there is one."""
     try:

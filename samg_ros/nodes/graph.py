@@ -24,11 +24,17 @@ class NodeSpec:
     """One node of a graph."""
 
     name: str
-    """Of the node; for one of this package also of its executable."""
+    """Of the node."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Those that the plan gives it, over those of the parameter file."""
     remappings: Remappings = ()
     """Topic names that differ from its own."""
+    managed: bool = False
+    """Whether the graph's lifecycle manager brings it up and down."""
+    package: str = 'samg_ros'
+    """Of another's node there is no class, only a process."""
+    executable: str = ''
+    """Empty for the name."""
 
     @property
     def ros_arguments(self) -> list[str]:

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown, TimerAction
 from launch.conditions import IfCondition
 from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
@@ -19,6 +20,9 @@ from samg_ros.nodes.files import share_file
 from samg_ros.nodes.graph import NodeSpec
 
 RVIZ = Argument('rviz', False, 'Show camera, mask and masked image in RViz.')
+
+MANAGER_S = 5.0
+"""How long a lifecycle manager has to notice that a node has ended and to end the others."""
 
 Entities = list[LaunchDescriptionEntity]
 
@@ -46,9 +50,10 @@ def describe(arguments: Sequence[Argument],
 
 def node(spec: NodeSpec, parameter_file: Path) -> Node:
     """Return the process of a node; when it ends, all end."""
-    return Node(package='samg_ros', executable=spec.name, name=spec.name,
+    return Node(package=spec.package, executable=spec.executable or spec.name, name=spec.name,
                 parameters=[str(parameter_file), dict(spec.parameters)],
-                remappings=list(spec.remappings), output='screen', on_exit=end_all)
+                remappings=list(spec.remappings), output='screen',
+                on_exit=end_in_order if spec.managed else end_all)
 
 
 def rviz(layout: str) -> Node:
@@ -65,3 +70,9 @@ def end_all(event: ProcessExited, context: LaunchContext) -> Entities:
         raise RuntimeError(f'{event.process_name} ended with exit code {event.returncode}; its '
                            'output above says why')
     return [Shutdown(reason=f'{event.process_name} has finished')]
+
+
+def end_in_order(event: ProcessExited, context: LaunchContext) -> Entities:
+    """Leave it to the lifecycle manager to bring the others down, but not for ever."""
+    return [] if context.is_shutdown else [
+        TimerAction(period=MANAGER_S, actions=[OpaqueFunction(function=partial(end_all, event))])]

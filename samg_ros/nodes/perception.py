@@ -21,7 +21,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
 
 from samg_ros.errors import ConfigError, EncodingError, NotFittedError, SamgError
-from samg_ros.masking import Masker, Reference, apply_mask
+from samg_ros.masking import Masker, apply_mask
 from samg_ros.nodes import qos
 from samg_ros.nodes.arrivals import Arrivals, waited_s
 from samg_ros.nodes.base import ManagedNode, run_node
@@ -35,6 +35,7 @@ from samg_ros.nodes.conversions import (
 from samg_ros.nodes.diagnostics import OK, WARN, Diagnostics, Drops, Rate, Report
 from samg_ros.nodes.overlay import overlay
 from samg_ros.nodes.perception_parameters import COMPRESSED, LIVE, PerceptionParameters
+from samg_ros.nodes.references import load_reference
 from samg_ros.nodes.signals import leave
 from samg_ros.nodes.torch_threads import declare_torch_threads
 
@@ -86,7 +87,7 @@ class Perception(ManagedNode):
                               'folder (samg reference render makes one), or wait_for_capture')
         masker = Masker.load(asked.model, asked.settings, asked.device, asked.weights or None)
         if asked.references:
-            masker.fit([Reference.load(path) for path in asked.references])
+            masker.fit([load_reference(path) for path in asked.references])
         self._masker, self._clicks = masker, Clicks(masker, asked.max_points)
         self._describe()
 

@@ -45,8 +45,8 @@ class PerceptionParameters:
         Raises:
             SamgError: if one has another type or is out of range.
         """
-        reference = declare(node, 'reference', '', 'Folder of the reference, or a public SAM-G '
-                            'reference image.')
+        reference = declare(node, 'reference', '', 'Folder of the reference, a public SAM-G '
+                            'reference image, or the checkpoint of a policy.')
         more = declare(node, 'more_references', [''], 'Further ones that show the same object '
                        'otherwise.')
         return cls(
@@ -116,6 +116,13 @@ def _declare_settings(node: Node) -> MaskerSettings:
                             'of a frame size once and replay it.'),
         seed=declare(node, 'seed', defaults.seed, 'Of the jitter of clicked points while fitting.',
                      between=(0, 2**63 - 1)))
+
+
+def as_parameters(settings: MaskerSettings) -> dict[str, Any]:
+    """Return the parameters that declare these settings, the way back of `declare`."""
+    unset = {'grid_size': 0, 'passes': 0, 'similarity_prompt': 'model'}
+    return {name: unset[name] if value is None else value
+            for name, value in settings.to_dict().items()}
 
 
 def _colour(values: Any) -> tuple[int, int, int]:

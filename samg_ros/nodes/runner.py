@@ -101,12 +101,13 @@ class OneProcess:
 
     def _close(self) -> None:
         self._stop_signal.defer()
-        for node in reversed(self._nodes.values()):
-            self._executor.remove_node(node)
-            close([node])
-        if self._recorder is not None:
-            until = time.monotonic() + _RECORDED_S
-            spin(self._executor, lambda: time.monotonic() > until)
-            close([self._recorder])
+        close([*reversed(self._nodes.values())])
         self._executor.shutdown()
+        if self._recorder is not None:
+            executor = make_executor()  # the other one has work left for nodes that are gone
+            executor.add_node(self._recorder)
+            until = time.monotonic() + _RECORDED_S
+            spin(executor, lambda: time.monotonic() > until)
+            close([self._recorder])
+            executor.shutdown()
         rclpy.try_shutdown()

@@ -41,13 +41,16 @@ class StepInfo:
     """Agent steps since the episode began."""
     frame_index: int
     """Frames since the bridge began, the number that a command answers."""
+    success: int = 0
+    """1 while the task is solved, else 0; always 0 in tasks that only know rewards."""
 
     @property
     def stamp(self) -> Stamp:
         return self.stamp_sec, self.stamp_nanosec
 
 
-_INTEGERS = ('stamp_sec', 'stamp_nanosec', 'time_ns', 'step_type', 'step_index', 'frame_index')
+_INTEGERS = ('stamp_sec', 'stamp_nanosec', 'time_ns', 'step_type', 'step_index', 'frame_index',
+             'success')
 LABELS = tuple(field.name for field in fields(StepInfo))
 _LAYOUT = MultiArrayLayout(dim=[
     MultiArrayDimension(label=label, size=1, stride=len(LABELS) - i)

@@ -13,6 +13,7 @@ import pytest
 from sensor_msgs.msg import Image
 
 from samg_ros.nodes import domain
+from samg_ros.nodes.executables import NODES
 from samg_ros.nodes.files import share_file
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +51,7 @@ def test_a_signal_ends_a_node_with_success(graph, number):
     assert process.returncode == 0 and 'Traceback' not in errors
 
 
-@pytest.mark.parametrize('name', ['mujoco_bridge', 'perception', 'policy', 'trainer'])
+@pytest.mark.parametrize('name', NODES)
 def test_a_signal_during_the_imports_leaves_no_traceback(name):
     code = ('from samg_ros.nodes.executables import '
             f'{name}; print("begins", flush=True); {name}()')
