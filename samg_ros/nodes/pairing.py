@@ -60,15 +60,16 @@ class StampPairer:
 class NearestStamp:
     """Keeps the recent messages of one topic and finds that which is nearest to a stamp."""
 
-    def __init__(self, tolerance_s: float, depth: int = 2000) -> None:
+    def __init__(self, tolerance_s: float, horizon_s: float) -> None:
         """Begin with nothing.
 
         Args:
             tolerance_s: how far from the stamp a message may be.
-            depth: messages kept; two seconds at 1 kHz.
+            horizon_s: how long a message is kept, by the stamps of those after it; what asks for
+                an older one comes too late.
         """
-        self._tolerance_ns = round(tolerance_s * 1e9)
-        self._recent: deque[tuple[int, Any]] = deque(maxlen=depth)
+        self._tolerance_ns, self._horizon_ns = round(tolerance_s * 1e9), round(horizon_s * 1e9)
+        self._recent: deque[tuple[int, Any]] = deque()
 
     def add(self, stamp: Stamp, message: Any) -> None:
         """Add a message; if its stamp is before the last one's, the clock was set back."""
@@ -76,6 +77,8 @@ class NearestStamp:
         if self._recent and at < self._recent[-1][0]:
             self._recent.clear()
         self._recent.append((at, message))
+        while at - self._recent[0][0] > self._horizon_ns:
+            self._recent.popleft()
 
     def find(self, stamp: Stamp) -> Any | None:
         """Return the message nearest to a stamp, None if none is within the tolerance."""

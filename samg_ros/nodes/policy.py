@@ -77,7 +77,7 @@ class PolicyNode(ManagedNode):
         self.create_service(SetBool, '~/enable', self._on_enable)
         self._running_masker: dict[str, Any] | None = None
         RemoteParameters(self, asked.perception, (DESCRIPTION_PARAMETER, 'fill'),
-                         self._on_perception)
+                         self._on_perception, follow=True)
 
     # Lifecycle
 
@@ -104,7 +104,7 @@ class PolicyNode(ManagedNode):
         arm = asked.arm_settings(len(policy.action_low))
         self._wanted = InputSettings(
             policy.config, spec, arm.joints if arm.needs_positions else (),
-            asked.pairing_tolerance_s, asked.min_mask_area, asked.lockstep)
+            asked.pairing_tolerance_s, asked.timeout_s, asked.min_mask_area, asked.lockstep)
         self._commands = ArmCommands(arm)
         self._observer = Observer(spec)
         self._policy = policy
@@ -162,6 +162,9 @@ class PolicyNode(ManagedNode):
         if self._watchdog is not None:
             if duration_s > self._asked.timeout_s:
                 self.drops.add('late', f'an action took {duration_s:.2g} s')
+                return
+            if (missed := self._deadlines.missed) not in (None, ACTION):
+                self.drops.add('stale', f'{_MISSED[str(missed)]} while a frame waited')
                 return
             if not self._watchdog.running:
                 self.error = SamgError('the watchdog has ended, so the arm must not move')

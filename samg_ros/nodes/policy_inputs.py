@@ -62,6 +62,8 @@ class InputSettings:
     """Joints whose positions the arm's commands need; empty for none."""
     tolerance_s: float
     """Greatest difference between the stamps of a frame and its joint state."""
+    timeout_s: float
+    """How far a frame may be behind the newest joint state."""
     min_mask_area: float
     """Share of the frame below which a mask counts as empty."""
     lockstep: bool
@@ -103,7 +105,7 @@ class PolicyInputs:
         self.positions: Vector | None = None
         """(A,) newest positions of the arm's joints."""
         self._stamp: time_step.Stamp = (-1, 0)
-        self._near = NearestStamp(settings.tolerance_s)
+        self._near = NearestStamp(settings.tolerance_s, settings.timeout_s)
         self._waiting: tuple[time_step.Stamp, npt.NDArray[np.uint8]] | None = None
         required: tuple[str, ...] = ('image', 'time_step')
         self._exact = StampPairer(required + (('joints',) if settings.needed_joints else ()))

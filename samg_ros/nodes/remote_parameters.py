@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from rcl_interfaces.msg import ParameterEvent
 from rcl_interfaces.srv import GetParameters
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.parameter import parameter_value_to_python
+from rclpy.qos import qos_profile_parameter_events
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -23,17 +25,18 @@ _GIVE_UP_S = 2.0
 
 
 class RemoteParameters:
-    """Asks until all parameters are set, then calls back once."""
+    """Asks until all parameters are set, then calls back."""
 
     def __init__(self, node: Node, remote: str, names: tuple[str, ...],
-                 on_ready: Callable[[dict[str, Any]], None]) -> None:
+                 on_ready: Callable[[dict[str, Any]], None], follow: bool = False) -> None:
         """Begin to ask.
 
         Args:
             node: the node that asks.
             remote: name of the node that knows.
             names: the parameters.
-            on_ready: gets name -> value.
+            on_ready: gets name -> value, once.
+            follow: call back again whenever the other node has set one of them, in a new life too.
         """
         self._node, self._names, self._on_ready = node, list(names), on_ready
         self.remote = remote
@@ -43,6 +46,16 @@ class RemoteParameters:
         self._client: Any = node.create_client(GetParameters, f'{remote}/get_parameters')
         self._timer = node.create_timer(_RETRY_S, self._try,
                                         clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._service = node.resolve_service_name(f'{remote}/get_parameters')
+        if follow:
+            node.create_subscription(ParameterEvent, '/parameter_events', self._on_event,
+                                     qos_profile_parameter_events)
+
+    def _on_event(self, event: ParameterEvent) -> None:
+        set_now = {each.name for each in (*event.new_parameters, *event.changed_parameters)}
+        if f'{event.node}/get_parameters' == self._service and set_now.intersection(self._names):
+            self.ready, self._future = False, None
+            self._timer.reset()
 
     def _try(self) -> None:
         self._waited_s += _RETRY_S

@@ -227,13 +227,21 @@ def test_a_watchdog_that_failed_is_known_as_such(monkeypatch):
 
 
 def test_the_nearest_stamp_within_the_tolerance_is_found():
-    near = NearestStamp(0.05)
+    near = NearestStamp(0.05, 10.0)
     for index in range(100):
         near.add((1, index * 10**7), index)
     assert near.find((1, 203_000_000)) == 20 and near.find((1, 207_000_000)) == 21
     assert near.find((2, 39_000_000)) == 99 and near.find((2, 50_000_000)) is None
     near.add((0, 0), 'set back')
     assert near.find((1, 200_000_000)) is None and near.find((0, 10)) == 'set back'
+
+
+def test_what_asks_for_a_stamp_too_long_ago_finds_nothing():
+    near = NearestStamp(0.05, horizon_s=0.5)
+    for index in range(100):
+        near.add((1, index * 10**7), index)
+    assert near.find((1, 500_000_000)) == 50
+    assert near.find((1, 480_000_000)) == 49 and near.find((1, 430_000_000)) is None
 
 
 @pytest.mark.parametrize('crop, height, width, said', [

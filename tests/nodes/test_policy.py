@@ -20,6 +20,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from samg_ros.errors import SamgError
 from samg_ros.nodes.conversions import array_to_image
+from samg_ros.nodes.parameters import overrides
 from samg_ros.nodes.policy import PolicyNode
 from samg_ros.observation import ObservationSpec, Observer
 from samg_ros.rl.agent import DrQv2Agent
@@ -65,6 +66,11 @@ def limits(tmp_path):
     return str(path)
 
 
+def header(tick):
+    """At 50 Hz, from 100 s on."""
+    return Header(stamp=Time(sec=100 + tick // 50, nanosec=tick % 50 * 20_000_000))
+
+
 class Arm:
     """A camera, joint states, and a controller that remembers what it was sent."""
 
@@ -81,22 +87,22 @@ class Arm:
         self.names, self.positions = list(JOINTS), [0.1, -0.1]
         self.sends_frames = self.sends_joints = True
         self.empty = False
+        self.behind = 0  # frames' stamps, in ticks
         self.frame_at = 0.0
         self.ticks = 0
         self.timer = None
 
     def tick(self):
         self.ticks += 1
-        header = Header(stamp=Time(sec=self.ticks // 50, nanosec=self.ticks % 50 * 20_000_000))
         if self.sends_joints:
-            self.joints.publish(JointState(header=header, name=self.names,
+            self.joints.publish(JointState(header=header(self.ticks), name=self.names,
                                            position=self.positions))
         frame = self.rng.integers(1, 256, self.shape, dtype=np.uint8)
         if self.empty:
             frame[:] = 0
         if self.sends_frames:
             self.frame_at = time.monotonic()
-            self.images.publish(array_to_image(frame, header))
+            self.images.publish(array_to_image(frame, header(self.ticks - self.behind)))
         return frame
 
     def run(self):
@@ -250,6 +256,40 @@ def test_when_input_fails_the_arm_is_safe_in_time_and_goes_on_by_itself(graph, a
     assert graph.values('policy: policy')['stops'] == '1'
 
 
+def test_a_frame_is_acted_on_only_while_it_is_fresh(graph, arm, checkpoint):
+    node = add(graph, checkpoint)
+    arm.start(node)
+    arm.behind = 5  # 0.1 s
+    count = node._inputs.moments
+    graph.until(lambda: node._inputs.moments > count + 10)
+    assert not node._stops
+    arm.behind = 50  # 1 s, and the joint state of that moment did come
+    graph.until(arm.is_still, 5)
+    said = 'no joint state was near a frame'
+    graph.until(lambda: graph.said('policy: policy').startswith(said))
+    arm.behind = 0
+    graph.until(lambda: not arm.is_still(), 5)
+
+
+def test_a_frame_that_waited_for_its_joint_state_is_not_acted_on_once_it_is_stale(graph, arm,
+                                                                                 checkpoint):
+    node = add(graph, checkpoint)
+    arm.start(node)
+    arm.timer.cancel()
+    arm.sends_joints = False
+    arm.ticks += 10  # so that no joint state is near
+    arm.tick()
+    graph.spin_for(2 * TIMEOUT_S)
+    assert node.state == 'safe'
+    arm.sends_joints, arm.sends_frames = True, False
+    arm.ticks -= 1
+    count = node._inputs.moments
+    arm.tick()  # of the same moment, long after
+    graph.until(lambda: node._inputs.moments > count)
+    graph.spin_for(0.1)
+    assert node.state == 'safe' and arm.is_still() and node.drops.counts['stale'] == 1
+
+
 def test_the_arm_is_safe_in_time_although_the_executor_is_busy(graph, arm, checkpoint):
     node = add(graph, checkpoint)
     arm.start(node)
@@ -353,6 +393,15 @@ def test_it_says_when_perception_fills_with_another_colour(graph, arm, checkpoin
     graph.until(lambda: said in graph.said('policy: policy'))
     answer = arm.enable()
     assert not answer.success and said in answer.message
+    perception.set_parameters(overrides({'fill': [0, 0, 0]}))
+    graph.until(lambda: arm.enable().success)
+    perception.destroy_node()
+    perception = rclpy.create_node('perception')  # a new one, with another colour
+    perception.declare_parameter('masker_description', '{}')
+    graph.executor.add_node(perception)
+    graph.until(lambda: perception.count_publishers('/policy/transition_event'))
+    perception.declare_parameter('fill', [255, 255, 255])
+    graph.until(lambda: said in graph.said('policy: policy') and arm.is_still())
     perception.destroy_node()
 
 
