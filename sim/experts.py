@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Experts that read the simulator's state: what a policy on pictures can be cloned from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from samg_ros.errors import ConfigError
+
+if TYPE_CHECKING:
+    from samg_ros.sim.env import SimEnv
+
+_HAND = 'jaco_arm/jaco_hand/pinchsite'
+_TARGETS = {'arm_reach': 'target_site', 'arm_reach_brick': 'duplo2x4/target_site'}
+"""Sites of the model; dm_control rewards their being close."""
+
+EXPERT_JOINTS = tuple(f'joint_{number}' for number in range(1, 7))
+"""What a policy has to know of the arm's pose, in the order of the first actions."""
+_ARM = len(EXPERT_JOINTS)
+_GAIN = 1.2
+"""1/s. So low that speeds stay within their limits for most of the way: where the arm is slowed
+down, an action says less about where the target is."""
+_DAMPING = 0.1
+"""m, of the least squares; near a singular pose the joints stay slow."""
+
+
+class Expert(Protocol):
+    """Knows what to do."""
+
+    def act(self) -> np.ndarray:
+        """Return the action for the present state, (A,) float64 within the limits."""
+
+
+class ReachExpert:
+    """Brings the hand to the target by damped least squares on the arm's Jacobian.
+
+    Wampler 1986, "Manipulator inverse kinematic solutions based on vector formulations and
+    damped least-squares methods", eq. 13. The fingers stay as they are.
+    """
+
+    def __init__(self, env: SimEnv) -> None:
+        """Take an environment of a reaching task whose actions are joint velocities."""
+        self._env = env
+        self._target = _TARGETS[env.spec.name]
+
+    def act(self) -> np.ndarray:
+        """Return joint velocities, (A,) float64 rad/s; all slowed alike where one is too fast."""
+        import mujoco
+        model, data = self._env.model, self._env.data
+        hand = model.site(_HAND).id
+        jacobian = np.zeros((3, model.nv))
+        mujoco.mj_jacSite(model, data, jacobian, None, hand)
+        joints = model.jnt_dofadr[model.actuator_trnid[:_ARM, 0]]
+        jacobian = jacobian[:, joints]
+        velocity = _GAIN * (data.site_xpos[model.site(self._target).id] - data.site_xpos[hand])
+        speeds = jacobian.T @ np.linalg.solve(
+            jacobian @ jacobian.T + _DAMPING**2 * np.eye(3), velocity)
+        low, high = self._env.action_spec
+        action = np.zeros_like(high)
+        action[:_ARM] = speeds / max(1.0, np.abs(speeds / high[:_ARM]).max())
+        return np.clip(action, low, high)
+
+
+def make_expert(env: SimEnv) -> Expert:
+    """Return the expert of an environment's task.
+
+    Raises:
+        ConfigError: if there is none, or the actions are not those that it knows.
+    """
+    if env.spec.name not in _TARGETS or env.spec.control != 'action':
+        raise ConfigError(f"there is no expert for task '{env.spec.name}' with control "
+                          f"'{env.spec.control}'; there is one for {', '.join(_TARGETS)} with "
+                          "control 'action'")
+    return ReachExpert(env)

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from samg_ros.errors import ConfigError
+from samg_ros.sim.env import SimEnv
+from samg_ros.sim.experts import make_expert
+
+
+@pytest.mark.parametrize('task', ['arm_reach', 'arm_reach_brick'])
+def test_the_expert_reaches_the_target_and_stays(task: str) -> None:
+    env = SimEnv(task, seed=3, height=16, width=16, action_repeat=4, truth=False)
+    expert = make_expert(env)
+    low, high = env.action_spec
+    for _ in range(2):
+        step = env.reset()
+        reached = []
+        while not step.last:
+            action = expert.act()
+            assert (low <= action).all() and (action <= high).all()
+            step = env.step(action)
+            reached.append(step.success)
+        assert all(reached[25:])
+    env.close()
+
+
+def test_a_task_without_an_expert_is_refused() -> None:
+    env = SimEnv('cartpole_swingup', height=16, width=16)
+    with pytest.raises(ConfigError, match="no expert for task 'cartpole_swingup'"):
+        make_expert(env)
+    env.close()
