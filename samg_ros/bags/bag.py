@@ -51,6 +51,17 @@ class Bag:
     undecodable: Counter[str] = field(default_factory=Counter)
     """Name -> messages that were not what their type says, as far as has been read."""
 
+    def serialized(self, topics: Collection[str]) -> Iterator[RawMessage]:
+        """Yield the messages of some topics as they would go over DDS, in the order of recording.
+
+        Args:
+            topics: names; those that the bag lacks have no messages.
+        """
+        store = get_typestore(Stores.ROS2_KILTED)
+        for raw in self._read([name for name in topics if name in self.topics]):
+            yield raw if raw.encoding == CDR else raw._replace(
+                data=bytes(store.ros1_to_cdr(raw.data, raw.type)), encoding=CDR)
+
     def messages(self, topics: Collection[str]) -> Iterator[Recorded]:
         """Yield the messages of some topics, in the order of the recording.
 

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from samg_ros.errors import BagError, CheckpointError, ConfigError
+from samg_ros.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from samg_ros.masking import Masker
     from samg_ros.rl.policy import Policy
 
-VIDEO_NAME, BAG_NAME, FIGURES_NAME = 'masked.webm', 'masks', 'bag.json'
+BAG_NAME = 'masks'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--command', default=None, metavar='TOPIC',
                         help='recorded actions (command)')
     parser.add_argument('--out', type=Path, default=None, metavar='DIR',
-                        help=f'write the page, {VIDEO_NAME}, {FIGURES_NAME} and the bag '
-                             f'{BAG_NAME}/ there')
+                        help=f'write the page, a video, the figures and the bag {BAG_NAME}/ '
+                             'there')
     parser.add_argument('--json', type=Path, default=None, metavar='FILE',
                         help='write the figures there too')
     parser.add_argument('--seed', type=int, default=0, help='of the fit to the reference (0)')
@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> None:
 
     from samg_ros.bags.bag import open_bag
     from samg_ros.bags.evaluate import MaskedFrame, evaluate_bag
-    from samg_ros.bags.output import MaskBag
-    from samg_ros.bags.report import table, write_report
+    from samg_ros.bags.output import MaskBag, new_folder
+    from samg_ros.bags.report import OFFLINE, VIDEO_NAME, present
     from samg_ros.bags.topics import find_topics
     from samg_ros.evaluation.pictures import Video
 
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     with contextlib.ExitStack() as stack:
         sink = None
         if args.out is not None:
-            masks = stack.enter_context(MaskBag(_new(args.out) / BAG_NAME))
+            masks = stack.enter_context(MaskBag(new_folder(args.out) / BAG_NAME))
             video = stack.enter_context(Video(args.out / VIDEO_NAME))
 
             def sink(made: MaskedFrame) -> None:
@@ -71,29 +71,11 @@ def run(args: argparse.Namespace) -> None:
                 video.add(made.view)
 
         result = evaluate_bag(bag, topics, masker, policy, sink=sink, progress=True)
-    figures = result.summary()
-    print(table(figures, bag.losses))
-    text = json.dumps({'bag': str(args.bag), 'topics': vars(topics), 'losses': list(bag.losses),
-                       **figures}, indent=2) + '\n'
-    for path in filter(None, (args.json, args.out and args.out / FIGURES_NAME)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    if args.out is not None:
-        print(write_report(args.out, result, bag.losses, {
-            'Command': shlex.join(['samg', *sys.argv[1:]]),
-            'Topics': ', '.join(topics.all),
-            'Masker': json.dumps(masker.describe()) if masker else 'none: raw frames',
-            'Policy': args.checkpoint or 'none'}, VIDEO_NAME))
-
-
-def _new(folder: Path) -> Path:
-    """Return the folder for the results, made if it is not there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BagError(f"cannot make the folder '{folder}': {error.strerror}; choose another --out"
-                       ) from error
-    return folder
+    present(result, bag, topics, args.out, args.json, {
+        'Command': shlex.join(['samg', *sys.argv[1:]]),
+        'Topics': ', '.join(topics.all),
+        'Masker': json.dumps(masker.describe()) if masker else 'none: raw frames',
+        'Policy': args.checkpoint or 'none'}, OFFLINE)
 
 
 def _masker_and_policy(args: argparse.Namespace) -> tuple[Masker | None, Policy | None]:

@@ -3,16 +3,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from samg_ros.bags.evaluate import BagResult
+from samg_ros.bags.bag import Bag
+from samg_ros.bags.result import BagResult
+from samg_ros.bags.topics import Topics
 from samg_ros.evaluation.page import write_page
 from samg_ros.evaluation.pictures import still
 from samg_ros.evaluation.plots import traces
 
-PAGE_NAME = 'bag.html'
+PAGE_NAME, VIDEO_NAME, FIGURES_NAME = 'bag.html', 'masked.webm', 'bag.json'
+OFFLINE = 'Every frame of the bag, masked one by one as the perception node does.'
+LIVE = ('The bag was played to the running nodes. Latency is from the arrival of a frame to that '
+        'of its mask, with everything between.')
+"""How the figures came about."""
 ROWS = {'coverage': 'mask area, share of the frame', 'temporal_iou': 'IoU with the mask before',
         'predicted_iou': 'predicted IoU', 'truth_iou': 'IoU with the recorded truth',
         'latency_ms': 'latency, ms'}
@@ -20,7 +27,9 @@ ROWS = {'coverage': 'mask area, share of the frame', 'temporal_iou': 'IoU with t
 
 def table(figures: dict[str, Any], losses: Sequence[str]) -> str:
     """Return the figures of `BagResult.summary` as lines of text."""
-    lines = [f'frames {figures["frames"]}, unusable {sum(figures["unusable"].values())}, missing '
+    unmasked = f'not masked {figures["unmasked"]}, ' if figures['unmasked'] else ''
+    lines = [f'frames {figures["frames"]}, {unmasked}unusable '
+             f'{sum(figures["unusable"].values())}, missing '
              f'{figures["missing_frames"]} in {figures["gaps"]} gaps (longest '
              f'{figures["longest_gap_s"]:g} s), repeated {figures["repeated_stamps"]}, empty masks '
              f'{figures["empty_masks"]}',
@@ -38,24 +47,35 @@ def table(figures: dict[str, Any], losses: Sequence[str]) -> str:
     return '\n'.join(lines)
 
 
-def write_report(folder: Path, result: BagResult, losses: Sequence[str], facts: dict[str, str],
-                 video: str) -> Path:
-    """Write the page of an evaluation.
+def present(result: BagResult, bag: Bag, topics: Topics, out: Path | None,
+            json_file: Path | None, facts: dict[str, str], how: str) -> None:
+    """Print the table of an evaluation; write its figures and its page.
 
     Args:
-        folder: where `bag.html` goes.
         result: of the evaluation.
-        losses: what of the bag cannot be read.
+        bag: that was evaluated.
+        topics: of it.
+        out: folder of the page, which has VIDEO_NAME already; None for none.
+        json_file: a further place for the figures; None for none.
         facts: what was evaluated, by name.
-        video: name of the masked video beside the page.
-
-    Returns:
-        Path of the page.
+        how: OFFLINE or LIVE.
 
     Raises:
         ReportError: if the page cannot be written.
     """
     figures = result.summary()
+    print(table(figures, bag.losses))
+    text = json.dumps({'bag': str(bag.path), 'topics': vars(topics), 'losses': list(bag.losses),
+                       **figures}, indent=2) + '\n'
+    for path in filter(None, (json_file, out and out / FIGURES_NAME)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    if out is not None:
+        print(_write_page(out, result, figures, bag.losses, facts, how), flush=True)
+
+
+def _write_page(folder: Path, result: BagResult, figures: dict[str, Any], losses: Sequence[str],
+                facts: dict[str, str], how: str) -> Path:
     masks = {'mask area': result.coverage, 'IoU with the mask before': result.temporal_iou,
              'predicted IoU': result.predicted_iou, 'IoU with the truth': result.truth_iou}
     plots = [('Masks over the time of the bag.', traces(result.times_s, masks, '', (0, 1)), True),
@@ -66,7 +86,7 @@ def write_report(folder: Path, result: BagResult, losses: Sequence[str], facts: 
             result.times_s, {'difference': result.action_error}, 'action'), False))
     return write_page(
         folder / PAGE_NAME, 'bag.html.j2', figures=figures, rows=_rows(figures), losses=losses,
-        facts=facts, plots=plots, video=video,
+        facts=facts, plots=plots, video=VIDEO_NAME, how=how,
         judged='IoU with the truth' if figures['truth_iou'] else 'predicted IoU',
         worst=[{'frame': still(bad.view.frame), 'masked': still(bad.view.masked),
                 'words': f'frame {bad.frame_index}: {bad.score:.2f}'} for bad in result.worst])

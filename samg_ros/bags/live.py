@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What running nodes made of a bag that was played to them, from the recording of that.
+
+The recording says when frames, masks and commands arrived, all by one clock; the bag says what the
+frames were and what had been done on them. Joined by stamp they give the figures of `evaluate`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from samg_ros.bags.bag import Bag, Recorded, open_bag
+from samg_ros.bags.evaluate import Evaluation, Seen
+from samg_ros.bags.output import COMMAND, MASK, MASKED
+from samg_ros.bags.replay import SideTopics, read_side_topics
+from samg_ros.bags.report import LIVE, VIDEO_NAME, present
+from samg_ros.bags.topics import Topics, stamp_ns
+from samg_ros.evaluation.episodes import View
+from samg_ros.evaluation.pictures import Video
+from samg_ros.nodes.conversions import image_to_mask
+from samg_ros.rl.policy import Policy, load_policy
+
+NO_COMMAND = 'no_command'
+
+
+class LiveSession:
+    """What was seen and done, an Observed.
+
+    A command is put down to the last frame that had reached the policy before it. One that came
+    with no frame between it and the command before is the watchdog's, and not an action.
+    """
+
+    def __init__(self, bag: Bag, topics: Topics, session: Bag, policy: Policy | None,
+                 fill: tuple[int, int, int] = (0, 0, 0)) -> None:
+        """Read what is small: arrivals and commands.
+
+        Args:
+            bag: that was played.
+            topics: of it.
+            session: recording of what arrived: the image topic, and those of `perception` and
+                `policy`.
+            policy: that acted; None for none.
+            fill: outside the mask, where there is no policy to say so.
+
+        Raises:
+            BagError: if the bag lacks what the policy wants.
+        """
+        self.fill = fill if policy is None else policy.spec.fill
+        self.side: SideTopics | None = None
+        self.no_action: Counter[str] = Counter()
+        self._raw = policy is not None and policy.spec.source == 'raw'
+        self._arrived = {stamp_ns(each.message): each.log_time_ns
+                         for each in session.messages([topics.image])}
+        self._masks = session.messages([MASK])
+        self._next: Recorded | None = next(self._masks, None)
+        self._actions: dict[int, npt.NDArray[np.float64]] = {}
+        if policy is not None:
+            self.side = read_side_topics(bag, topics, policy)
+            seen = topics.image if self._raw else MASKED
+            self._actions = _actions(session.messages([seen, COMMAND]), len(policy.action_low))
+
+    def see(self, stamp: int, frame: npt.NDArray[np.uint8]) -> Seen | None:
+        if self._raw:
+            everything: npt.NDArray[np.bool_] = np.ones(frame.shape[:2], np.bool_)
+            return Seen(everything, float('nan'), float('nan')) if stamp in self._arrived else None
+        made = self._next
+        if made is None or stamp_ns(made.message) != stamp:
+            return None
+        self._next = next(self._masks, None)
+        arrived = self._arrived.get(stamp)
+        latency_ms = float('nan') if arrived is None else (made.log_time_ns - arrived) * 1e-6
+        return Seen(image_to_mask(made.message), float('nan'), latency_ms)
+
+    def act(self, stamp: int, view: View) -> npt.NDArray[np.float64] | None:
+        action = self._actions.pop(stamp, None)
+        if action is None and self.side is not None:
+            self.no_action[NO_COMMAND] += 1
+        return action
+
+
+def report_session(path: Path, topics: Topics, session: Path, checkpoint: str, out: Path,
+                   json_file: Path | None, fill: tuple[int, int, int]) -> None:
+    """Print the figures of a session, and write its page and video.
+
+    Args:
+        path: of the bag that was played.
+        topics: of it.
+        session: the recording.
+        checkpoint: of the policy that acted; empty for none.
+        out: folder for page, figures and video.
+        json_file: a further place for the figures; None for none.
+        fill: RGB outside the mask, where there is no policy to say so.
+
+    Raises:
+        SamgError: if a file cannot be read or written.
+    """
+    bag, recording = open_bag(path), open_bag(session)
+    policy = load_policy(checkpoint) if checkpoint else None
+    live = LiveSession(bag, topics, recording, policy, fill)
+    with Video(out / VIDEO_NAME) as video:
+        result = Evaluation(bag, topics, live, lambda made: video.add(made.view)).run()
+    present(result, bag, topics, out, json_file, {
+        'Bag': str(path), 'Topics': ', '.join(topics.all), 'Recording': str(session),
+        'Policy': checkpoint or 'none'}, LIVE)
+
+
+def _actions(messages: Iterator[Recorded], size: int) -> dict[int, npt.NDArray[np.float64]]:
+    """Return the first command after each frame, by the frame's stamp."""
+    found: dict[int, npt.NDArray[np.float64]] = {}
+    stamp: int | None = None
+    for topic, _, message in messages:
+        if topic != COMMAND:
+            stamp = stamp_ns(message)
+        elif stamp is not None and len(message.data) == size:
+            found[stamp], stamp = np.array(message.data, np.float64), None
+    return found
