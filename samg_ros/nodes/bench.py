@@ -107,6 +107,7 @@ class Bench:
         self.probe = rclpy.create_node('bench')
         self.node = Perception(parameter_overrides=overrides({
             'reference': str(reference), 'model': model, 'weights': weights, 'device': device}))
+        [self.stream] = self.node.cameras
         self.camera = self.probe.create_publisher(Image, 'image', 5)
         self.out: list[Header] = []
         self.probe.create_subscription(Image, 'masked/image_raw', self._on_masked, 5)
@@ -160,14 +161,14 @@ class Bench:
         for index in tqdm(range(count + WARM_UP_FRAMES), desc='frames', leave=False):
             frame, _ = self.frame()
             message = array_to_image(frame, self.header())
-            done, returned = self.node.latency.count, len(self.out)
+            done, returned = self.stream.latency.count, len(self.out)
             self.camera.publish(message)
-            self.until(lambda done=done, returned=returned: self.node.latency.count > done
+            self.until(lambda done=done, returned=returned: self.stream.latency.count > done
                        and len(self.out) > returned)
             calls = [self._timed(frame), self._timed(frame)]
             if index >= WARM_UP_FRAMES:
-                latencies.append(self.node.latency.last_s)
-                beside.append(1e3 * (self.node.latency.last_s - self.node.masking.last_s))
+                latencies.append(self.stream.latency.last_s)
+                beside.append(1e3 * (self.stream.latency.last_s - self.stream.masking.last_s))
                 bare.append(calls)
                 changed += self.out[-1] != message.header
         first, second = 1e3 * np.array(bare).T
@@ -187,7 +188,7 @@ class Bench:
         period_s = masker_ms / 1e3 / OVERLOAD
         frame, _ = self.frame()
         message = array_to_image(frame, self.header())
-        masked, dropped, counted = (self.node.latency.count, self.node.drops.total, 0)
+        masked, dropped, counted = (self.stream.latency.count, self.stream.drops.total, 0)
         latencies: list[float] = []
         last = Header()
         ended = threading.Event()
@@ -210,16 +211,16 @@ class Bench:
         seen = masked
         while not (ended.is_set() and self.out and self.out[-1] == last):
             self.executor.spin_once(timeout_sec=0.02)
-            if self.node.latency.count > seen:
-                seen = self.node.latency.count
-                latencies.append(self.node.latency.last_s / self.node.masking.last_s)
+            if self.stream.latency.count > seen:
+                seen = self.stream.latency.count
+                latencies.append(self.stream.latency.last_s / self.stream.masking.last_s)
             passed = time.monotonic() - begin
             if not settled and passed > seconds / 10:
                 early, settled = _resident_mib(), True
             if passed > seconds + _PATIENCE_S:
                 raise ConfigError('the last frame sent did not come out within a minute')
-        masked = self.node.latency.count - masked
-        dropped = self.node.drops.total - dropped
+        masked = self.stream.latency.count - masked
+        dropped = self.stream.drops.total - dropped
         return Overload(seconds, counted, masked, dropped, counted - masked - dropped,
                         float(np.median(latencies)), float(np.percentile(latencies, 95)),
                         _resident_mib() / early - 1)

@@ -52,6 +52,8 @@ class Diagnostics:
         self._reports: dict[str, Callable[[], Report]] = {}
         self.mismatches: dict[str, str] = {}
         """Topic -> what does not fit; see `qos`."""
+        self.received: Counter[str] = Counter()
+        """Topic -> messages that came."""
         self.add('connections', self._connections)
         period_s = declare(node, 'diagnostics_period_s', 1.0,
                            'Seconds between two messages on /diagnostics.', between=(0.01, 60.0))
@@ -77,9 +79,10 @@ class Diagnostics:
         self._publisher.publish(message)
 
     def _connections(self) -> Report:
+        values = {**self.received, **self.mismatches}
         if self.mismatches:
-            return Report(ERROR, '; '.join(self.mismatches.values()), self.mismatches)
-        return Report(OK, 'no QoS mismatch')
+            return Report(ERROR, '; '.join(self.mismatches.values()), values)
+        return Report(OK, 'no QoS mismatch', values)
 
 
 class Drops:

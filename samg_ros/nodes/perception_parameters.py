@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,8 @@ class PerceptionParameters:
     model: str
     weights: str
     device: str
-    references: tuple[str, ...]
+    cameras: dict[str, tuple[str, ...]]
+    """The references of each camera by its name, which is empty for the only one."""
     wait_for_capture: bool
     capture_folder: str
     image_transport: str
@@ -45,15 +47,21 @@ class PerceptionParameters:
         Raises:
             SamgError: if one has another type or is out of range.
         """
+        names = _names(declare(
+            node, 'cameras', [''], "Names of several cameras, whose topics are '<name>/image', "
+            "'<name>/masked/image_raw' and so on; empty for one, without the name."))
         reference = declare(node, 'reference', '', 'Folder of the reference, a public SAM-G '
                             'reference image, or the checkpoint of a policy.')
         more = declare(node, 'more_references', [''], 'Further ones that show the same object '
                        'otherwise.')
+        shared = tuple(path for path in (reference, *more) if path)
+        own = {name: declare(node, f'{name}.reference', '', 'Reference of this camera alone; empty '
+                             'takes the one of all.') for name in names}
         return cls(
             model=declare(node, 'model', 'mini', 'Masking model.'),
             weights=declare(node, 'weights', '', "Weight file; empty for the package's own."),
             device=declare(node, 'device', 'cpu', 'Torch device.'),
-            references=tuple(path for path in (reference, *more) if path),
+            cameras={name: (own[name],) if own[name] else shared for name in names} or {'': shared},
             wait_for_capture=declare(
                 node, 'wait_for_capture', False, 'Start without a reference and mask nothing until '
                 '~/capture_reference makes one.'),
@@ -81,6 +89,12 @@ class PerceptionParameters:
             settings['passes'] = settings['passes'] or None
         return replace(self, fill=_colour(values.get('fill', self.fill)),
                        settings=replace(self.settings, **settings))
+
+    def folder_of(self, camera: str) -> str:
+        """Return where a reference captured for a camera is saved; empty for nowhere."""
+        if self.capture_folder and len(set(self.cameras.values())) > 1:
+            return f'{self.capture_folder}/{camera}'
+        return self.capture_folder
 
     @property
     def adjustable(self) -> dict[str, Any]:
@@ -123,6 +137,15 @@ def as_parameters(settings: MaskerSettings) -> dict[str, Any]:
     unset = {'grid_size': 0, 'passes': 0, 'similarity_prompt': 'model'}
     return {name: unset[name] if value is None else value
             for name, value in settings.to_dict().items()}
+
+
+def _names(values: Any) -> tuple[str, ...]:
+    names = tuple(name for name in values if name)
+    for name in names:
+        if not re.fullmatch('[A-Za-z][A-Za-z0-9_]*', name) or names.count(name) > 1:
+            raise ConfigError("parameter 'cameras' of perception must be different names of "
+                              f"letters, digits and underscores, got '{name}' in {list(names)}")
+    return names
 
 
 def _colour(values: Any) -> tuple[int, int, int]:

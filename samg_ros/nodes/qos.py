@@ -61,18 +61,25 @@ def subscription(node: Node, diagnostics: Diagnostics, message_type: Any, topic:
                  with_info: bool = False) -> Subscription:
     """Create a subscription; as `publisher`, with `qos_overrides.<topic>.subscription.*`.
 
-    With `with_info` the callback gets, beside the message, what the middleware knows of it: a
-    mapping such as `samg_ros.nodes.arrivals` reads, empty where rclpy does not pass it on.
+    What comes is counted on /diagnostics. With `with_info` the callback gets, beside the message,
+    what the middleware knows of it: a mapping such as `samg_ros.nodes.arrivals` reads, empty where
+    rclpy does not pass it on.
     """
     events = SubscriptionEventCallbacks(
         incompatible_qos=_reporter(node, diagnostics, topic, 'a publisher', 'offers'))
+    name = node.resolve_topic_name(topic)
+
+    def count(*given: Any) -> None:
+        diagnostics.received[name] += 1
+        callback(*given)
+
     return node.create_subscription(
-        message_type, topic, _informed(callback) if with_info else callback, profile,
-        event_callbacks=events,
+        message_type, topic, informed(count) if with_info else lambda message: count(message),
+        profile, event_callbacks=events,
         qos_overriding_options=QoSOverridingOptions.with_default_policies())
 
 
-def _informed(callback: Callable[[Any, Any], None]) -> Callable[..., None]:
+def informed(callback: Callable[[Any, Any], None]) -> Callable[..., None]:
     """Make rclpy pass the message info, whichever way its version does.
 
     It asks the signature. Then SingleThreadedExecutor passes two arguments, Kilted's EventsExecutor

@@ -37,7 +37,7 @@ def test_without_autostart_it_does_what_a_manager_says(graph, managed, reference
         assert publisher.get_subscription_count() == 0
         assert change(graph, Transition.TRANSITION_ACTIVATE) and state(graph) == 'active'
         graph.until(lambda: publisher.get_subscription_count() == 1
-                    and managed._image_topic.get_subscription_count() == 1)
+                    and managed.count_subscribers('masked/image_raw') == 1)
         masked.clear()
         publisher.publish(frame)
         graph.until(lambda: masked)

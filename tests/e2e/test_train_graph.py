@@ -139,7 +139,7 @@ def test_an_unknown_encoding_is_counted_by_name_and_the_node_lives(graph, plan, 
     publisher = graph.probe.create_publisher(Image, 'camera/image_raw', 5)
     masked = graph.listen(Image, 'masked/image_raw')
     graph.until(lambda: perception.active and publisher.get_subscription_count() == 1
-                and perception._image_topic.get_subscription_count() == 1)
+                and perception.count_subscribers('masked/image_raw') == 1)
     good = array_to_image(Reference.load(plan.reference).image, Image().header)
     bad = array_to_image(Reference.load(plan.reference).image, Image().header)
     bad.encoding = '32FC1'

@@ -21,7 +21,7 @@ from std_srvs.srv import Trigger
 from samg_ros import cli
 from samg_ros.errors import SamgError
 from samg_ros.masking import Reference
-from samg_ros.nodes import perception as module
+from samg_ros.nodes import camera_stream as module
 from samg_ros.nodes.arrivals import Arrivals, waited_s
 from samg_ros.nodes.conversions import array_to_compressed, array_to_image, image_to_rgb
 from samg_ros.nodes.perception import Perception
@@ -54,9 +54,14 @@ class Camera:
         self.images = graph.listen(Image, 'masked/image_raw', DEEP)
         self.node = graph.add(Perception, {'reference': str(reference), 'fit_weights': False,
                                            **parameters})
+        [self.stream] = self.node.cameras
         graph.until(lambda: self.topic.get_subscription_count() == 1
-                    and self.node._image_topic.get_subscription_count() == 1)
+                    and self.node.count_subscribers('masked/image_raw') == 1)
         self.sent = 0
+
+    @property
+    def masker(self):
+        return self.stream.clicks.masker
 
     def header(self):
         self.sent += 1
@@ -64,12 +69,13 @@ class Camera:
 
     def send(self, message):
         """Publish, and return what comes back, or None if nothing does."""
-        before = self.node._in
+        before, masked = self.stream.received, self.stream.latency.count
         self.topic.publish(message)
-        self.graph.until(lambda: self.node._in > before)
-        self.graph.spin_for(0.05)
-        found = [image for image in self.images if image.header == message.header]
-        return found[0] if found else None
+        self.graph.until(lambda: self.stream.received > before)
+        if self.stream.latency.count == masked:
+            return None
+        self.graph.until(lambda: self.images and self.images[-1].header == message.header)
+        return self.images[-1]
 
     def frame(self, frame=None, encoding=None):
         return self.send(array_to_image(picture() if frame is None else frame, self.header(),
@@ -117,12 +123,12 @@ def test_compressed_images_are_masked_like_others(graph, reference):
     assert np.abs(seen - (230, 120, 20)).max() < 12
     broken = CompressedImage(header=camera.header(), format='jpeg', data=array.array('B', b'no'))
     assert camera.send(broken) is None
-    assert camera.node.drops.counts == {'encoding': 1}
+    assert camera.stream.drops.counts == {'encoding': 1}
 
 
 def test_under_overload_the_newest_frames_are_masked_and_all_others_counted(graph, reference):
     camera = Camera(graph, reference)
-    node, took, made = camera.node, [], camera.node._masker.predict
+    stream, took, made = camera.stream, [], camera.masker.predict
     assert camera.frame() is not None
 
     def predict(frames):
@@ -133,7 +139,7 @@ def test_under_overload_the_newest_frames_are_masked_and_all_others_counted(grap
             time.sleep(0.03)  # a larger model, so that the pace of this test's camera is far off
             took.append(time.monotonic() - began)
 
-    node._masker.predict = predict
+    camera.masker.predict = predict
     messages = [array_to_image(picture(), camera.header()) for _ in range(400)]
 
     def overload():
@@ -147,9 +153,9 @@ def test_under_overload_the_newest_frames_are_masked_and_all_others_counted(grap
     graph.until(lambda: camera.images and camera.images[-1].header == messages[-1].header)
     out = len(camera.images)
     assert out < 100
-    assert node._in == 401 and node.latency.count == out
-    assert node.drops.counts == {'overtaken': 401 - out}
-    assert node.latency.duration_ms(50) / 1e3 < 2 * np.median(took)
+    assert stream.received == 401 and stream.latency.count == out
+    assert stream.drops.counts == {'overtaken': 401 - out}
+    assert stream.latency.duration_ms(50) / 1e3 < 2 * np.median(took)
     graph.until(lambda: graph.values('perception: frames').get('out') == str(out))
     values = graph.values('perception: frames')
     assert int(values['in']) == int(values['out']) + int(values['dropped'])
@@ -164,8 +170,8 @@ def test_what_nobody_hears_is_not_computed(graph, reference, monkeypatch):
     assert not drawn
     overlays = graph.listen(Image, 'masked/overlay')
     scores = graph.listen(Image, 'masked/score')
-    graph.until(lambda: camera.node._overlay_topic.get_subscription_count()
-                and camera.node._score_topic.get_subscription_count())
+    graph.until(lambda: camera.node.count_subscribers('masked/overlay')
+                and camera.node.count_subscribers('masked/score'))
     masked = camera.frame()
     graph.until(lambda: overlays and scores)
     assert drawn == [1]
@@ -176,30 +182,30 @@ def test_what_nobody_hears_is_not_computed(graph, reference, monkeypatch):
 
 def test_a_click_is_a_prompt_at_once_and_until_cleared(graph, reference):
     camera = Camera(graph, reference, max_points=2)
-    node = camera.node
+    stream, masker = camera.stream, camera.masker
     camera.click(*CENTRE)
-    assert node.clicks_dropped.counts == {'no_frame': 1}
+    assert stream.clicks_dropped.counts == {'no_frame': 1}
     camera.frame()
     frame = picture()[None]
-    assert node._masker.predict(frame).prompts[0].points.shape[1] == 2
+    assert masker.predict(frame).prompts[0].points.shape[1] == 2
     camera.click(*CENTRE)
     mouse = graph.probe.create_publisher(Point, 'image_mouse_left', 10)
     graph.until(lambda: mouse.get_subscription_count() == 1)
     mouse.publish(Point(x=45.0, y=30.0))
-    graph.until(lambda: len(node._clicks) == 2)
-    assert node._masker.predict(frame).prompts[0].points.shape[1] == 4
+    graph.until(lambda: len(stream.clicks) == 2)
+    assert masker.predict(frame).prompts[0].points.shape[1] == 4
     for x, y in ((80, 3), (float('nan'), 3), CENTRE):  # outside, nowhere, one too many
         camera.click(x, y)
-    assert node.clicks_dropped.counts == {'no_frame': 1, 'point': 3}
+    assert stream.clicks_dropped.counts == {'no_frame': 1, 'point': 3}
     assert camera.call('clear_points').message == 'cleared 2 clicked points'
-    assert node._masker.predict(frame).prompts[0].points.shape[1] == 2
+    assert masker.predict(frame).prompts[0].points.shape[1] == 2
 
 
 def test_a_reference_is_captured_from_clicks_on_the_live_image(graph, reference, tmp_path):
     folder = tmp_path / 'captured'
     camera = Camera(graph, '', wait_for_capture=True, capture_folder=str(folder))
     assert camera.frame() is None
-    assert camera.node.drops.counts == {'no_reference': 1}
+    assert camera.stream.drops.counts == {'no_reference': 1}
     graph.until(lambda: 'capture_reference' in graph.said('perception: masking'))
     answer = camera.call('capture_reference')
     assert not answer.success and 'nothing was clicked' in answer.message
@@ -212,7 +218,7 @@ def test_a_reference_is_captured_from_clicks_on_the_live_image(graph, reference,
     assert np.array_equal(captured.points, [CENTRE, (CENTRE[0] - 6, CENTRE[1])])
     assert image_to_rgb(camera.frame())[CENTRE[1], CENTRE[0]].any()
     assert camera.call('clear_points').success
-    assert len(camera.node._masker.reference.points) == 2  # its own stay
+    assert len(camera.masker.reference.points) == 2  # its own stay
 
 
 def test_some_parameters_change_while_it_runs_and_nonsense_is_refused(graph, reference):
@@ -248,7 +254,7 @@ def test_silence_is_reported(graph, reference):
 
 def test_nonsense_images_are_counted_and_the_node_lives(graph, reference):
     camera = Camera(graph, reference)
-    node, rng = camera.node, np.random.default_rng(0)
+    stream, rng = camera.stream, np.random.default_rng(0)
     words = ['rgb8', 'bgr8', 'mono8', 'mono16', 'bayer_gbrg8', 'yuv422', 'yuv422_yuy2', '', '8UC9']
     for _ in range(150):
         size = [int(value) for value in rng.choice([0, 1, 15, 16, 17, 40, 2**32 - 1], 3)]
@@ -258,12 +264,141 @@ def test_nonsense_images_are_counted_and_the_node_lives(graph, reference):
             height=size[0], width=size[1], step=size[2] * int(rng.integers(1, 4)) % 2**32,
             encoding=str(rng.choice(words)), is_bigendian=int(rng.integers(0, 256)),
             data=array.array('B', rng.bytes(int(rng.choice([0, 7, 512, 4800])))))
-        before = node._in
+        before = stream.received
         camera.topic.publish(message)
-        graph.until(lambda before=before: node._in > before)
-    assert node._in == node.latency.count + node.drops.total == 150
-    assert node.drops.total > 50
+        graph.until(lambda before=before: stream.received > before)
+    assert stream.received == stream.latency.count + stream.drops.total == 150
+    assert stream.drops.total > 50
     assert camera.frame() is not None
+
+
+class Pair:
+    """Two cameras of one perception node."""
+
+    def __init__(self, graph, **parameters):
+        self.graph, self.sent = graph, 0
+        self.names = ('left', 'right')
+        self.topics = {name: graph.probe.create_publisher(Image, f'{name}/image', DEEP)
+                       for name in self.names}
+        self.images = {name: graph.listen(Image, f'{name}/masked/image_raw', DEEP)
+                       for name in self.names}
+        self.node = graph.add(Perception, {'cameras': list(self.names), 'fit_weights': False,
+                                           **parameters})
+        self.streams = dict(zip(self.names, self.node.cameras, strict=True))
+        graph.until(lambda: all(topic.get_subscription_count() for topic in self.topics.values())
+                    and all(self.node.count_subscribers(f'{name}/masked/image_raw')
+                            for name in self.names))
+        self.calls = []
+        for clicks in {stream.clicks for stream in self.streams.values()}:
+            self.watch(clicks.masker)
+
+    def watch(self, masker):
+        predict = masker.predict
+        masker.predict = lambda frames: self.calls.append(frames.shape) or predict(frames)
+
+    def send(self, **frames):
+        """Publish frames of cameras before the node gets its turn; return what comes back."""
+        self.sent += 1
+        header = Header(stamp=Time(sec=self.sent), frame_id='optical')
+        for name, frame in frames.items():
+            self.topics[name].publish(array_to_image(frame, header))
+        time.sleep(0.05)  # they are all in the middleware now
+        self.graph.until(lambda: all(
+            self.images[name] and self.images[name][-1].header == header for name in frames))
+        return {name: image_to_rgb(self.images[name][-1]) for name in frames}
+
+
+def test_frames_of_several_cameras_are_masked_in_one_call_as_each_would_be_alone(graph, reference):
+    pair = Pair(graph, reference=str(reference))
+    left, right = picture(), picture()[:, ::-1].copy()
+    together = pair.send(left=left, right=right)
+    assert pair.calls == [(2, 60, 80, 3)]
+    for name, frame in (('left', left), ('right', right)):
+        alone = pair.send(**{name: frame})[name]  # the other one is silent
+        assert np.array_equal(alone, together[name]) and alone.any()
+    assert pair.calls[1:] == [(1, 60, 80, 3)] * 2
+    graph.until(lambda: graph.values('perception: right frames').get('out') == '2')
+    assert graph.values('perception: left masking')['batch'] == '1'
+    assert pair.node.count_publishers('masked/image_raw') == 0
+
+
+def test_cameras_of_different_sizes_and_references_do_not_go_together(graph, reference, tmp_path):
+    frame = picture()
+    corner = np.zeros(frame.shape[:2], bool)
+    corner[:20, :20] = True
+    other = Reference(frame, corner).save(tmp_path / 'other')
+    pair = Pair(graph, **{'reference': str(reference), 'right.reference': str(other),
+                          'capture_folder': str(tmp_path)})
+    masked = pair.send(left=frame, right=frame)
+    assert pair.calls == [(1, 60, 80, 3)] * 2
+    assert not np.array_equal(masked['left'], masked['right'])
+    graph.remove(pair.node)
+    pair = Pair(graph, reference=str(reference))
+    pair.send(left=frame, right=picture(64, 64))
+    assert sorted(pair.calls) == [(1, 60, 80, 3), (1, 64, 64, 3)]
+
+
+def test_each_camera_counts_what_it_drops(graph, reference):
+    pair = Pair(graph, reference=str(reference))
+    good = array_to_image(picture(), Header(stamp=Time(sec=99)))
+    bad = array_to_image(picture(), Header(stamp=Time(sec=98)))
+    bad.encoding = '32FC1'
+    pair.send(left=picture(), right=picture())  # a publisher's first number is known from now on
+    for _ in range(7):
+        pair.topics['left'].publish(good)
+    pair.topics['right'].publish(bad)
+    left, right = pair.streams['left'], pair.streams['right']
+    graph.until(lambda: left.received == 8 and right.received == 2)
+    assert right.drops.counts == {'encoding': 1}
+    assert left.latency.count + left.drops.counts['overtaken'] == 8
+    graph.until(lambda: graph.values('perception: right frames').get('encoding') == '1')
+
+
+def test_a_click_on_one_camera_is_looked_for_in_all_and_captured_from_that_one(graph, reference):
+    pair = Pair(graph, reference=str(reference))
+    frame = picture()
+    pair.send(left=frame, right=frame)
+    clicks = pair.streams['left'].clicks
+    assert clicks is pair.streams['right'].clicks
+    for name, x in (('left', CENTRE[0] - 6), ('right', CENTRE[0])):
+        mouse = graph.probe.create_publisher(Point, f'{name}/image_mouse_left', 10)
+        graph.until(mouse.get_subscription_count)
+        count = len(clicks)
+        mouse.publish(Point(x=float(x), y=float(CENTRE[1])))
+        graph.until(lambda count=count: len(clicks) > count)
+    answer = graph.call(Trigger, 'perception/capture_reference', Trigger.Request())
+    assert answer.success, answer.message
+    assert np.array_equal(clicks.masker.reference.points, [CENTRE])
+
+
+@pytest.mark.parametrize('names', [['a', 'a'], ['front/left'], ['1st']])
+def test_camera_names_that_cannot_be_are_refused(graph, reference, names):
+    with pytest.raises(SamgError, match='cameras'):
+        graph.add(Perception, {'reference': str(reference), 'cameras': names})
+
+
+def test_diagnostics_and_services_are_in_time_however_slow_the_masker(graph, reference):
+    camera = Camera(graph, reference)
+    predict = camera.masker.predict
+    camera.masker.predict = lambda frames: time.sleep(0.1) or predict(frames)
+    message = array_to_image(picture(), camera.header())
+    ended = threading.Event()
+
+    def flood():
+        while not ended.is_set():
+            camera.topic.publish(message)
+            time.sleep(0.005)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        graph.spin_for(2.0)
+        began = time.monotonic()
+        camera.call('clear_points')
+        assert time.monotonic() - began < 1.0
+    finally:
+        ended.set()
+        thread.join()
 
 
 def test_the_bench_measures_the_real_node(tmp_path, capfd):
