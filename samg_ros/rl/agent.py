@@ -18,7 +18,7 @@ from torch import Tensor
 from samg_ros.observation import Observation
 from samg_ros.rl.augmentation import shift, shift_offsets
 from samg_ros.rl.config import TrainConfig
-from samg_ros.rl.networks import Actor, Critic, Encoder
+from samg_ros.rl.networks import Actor, Critic, make_encoder
 from samg_ros.rl.replay import Batch
 
 if importlib.util.find_spec('triton') is not None:
@@ -48,7 +48,7 @@ class DrQv2Agent:
         joints = len(spec.proprioception)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.encoder = Encoder(config)
+            self.encoder = make_encoder(config)
             width = self.encoder.output_dim
             self.actor = Actor(width, joints, actions, config)
             self.critic = Critic(width, joints, actions, config)
@@ -58,15 +58,27 @@ class DrQv2Agent:
             getattr(self, name).to(self.device)
         self.critic_target.requires_grad_(False)
         fused = self.device.type in ('cpu', 'cuda')
+        learning = [p for p in self.encoder.parameters() if p.requires_grad]
         self.value_optimiser = torch.optim.Adam(
-            [*self.encoder.parameters(), *self.critic.parameters()],
-            lr=config.learning_rate,
-            fused=fused,
+            [*learning, *self.critic.parameters()], lr=config.learning_rate, fused=fused
         )
         self.actor_optimiser = torch.optim.Adam(
             self.actor.parameters(), lr=config.learning_rate, fused=fused
         )
         self.generator = torch.Generator(self.device).manual_seed(config.seed)
+        if config.compile:
+            mode = 'reduce-overhead' if self.device.type == 'cuda' else None
+            for name in self._modules():
+                getattr(self, name).compile(mode=mode)
+
+    def load_pretrained(self) -> None:
+        """Get what the agent does not learn but begins with; nothing, unless it says so.
+
+        To be called once for a new run; a checkpoint holds it.
+
+        Raises:
+            SamgError: if it cannot be had.
+        """
 
     @torch.no_grad()
     def act(self, observation: Observation, step: int | None = None) -> NDArray[np.float32]:
@@ -79,6 +91,7 @@ class DrQv2Agent:
         Returns:
             (actions,) float32 in [-1, 1].
         """
+        self.encoder.eval()
         pixels = torch.from_numpy(observation['pixels'])[None].to(self.device)
         joints = None
         if self.config.observation.proprioception:
@@ -96,43 +109,52 @@ class DrQv2Agent:
         result: NDArray[np.float32] = (unit * 2 - 1).cpu().numpy()
         return result
 
-    def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def update(self, batch: Batch, step: int, offsets: Tensor | None = None) -> dict[str, Tensor]:
         """Take one gradient step of critic, encoder and actor.
 
         Args:
-            batch: transitions from the replay.
+            batch: transitions from the replay, N of them.
             step: agent step, for the noise schedule.
+            offsets: (2 * N, 2) random shifts, of the observations and then of the next ones, as
+                `shift_offsets` draws them; None draws them.
 
         Returns:
             Scalars by name: 'critic_loss', 'actor_loss', 'value', 'batch_reward'.
         """
         pad, count = self.config.shift_pad, len(batch.action)
-        offsets = shift_offsets(2 * count, pad, self.generator)
+        if offsets is None:
+            offsets = shift_offsets(2 * count, pad, self.generator)
         noise = self.config.noise(step)
+        self.encoder.train()
+        if self.config.compile:
+            torch.compiler.cudagraph_mark_step_begin()
 
-        with torch.no_grad():
+        with torch.no_grad(), self._precision():
+            # By itself, not in one batch with the others: no gradient has to flow back here.
             encoded_next = self.encoder(shift(batch.next_pixels, offsets[count:], pad))
             next_action = self._noisy(self.actor(encoded_next, batch.next_joints), noise)
             values = self.critic_target(encoded_next, batch.next_joints, next_action)
             target = (self.config.reward_scale * batch.reward
                       + batch.discount * torch.minimum(*values))  # eq. 2
 
-        encoded = self.encoder(shift(batch.pixels, offsets[:count], pad))
-        first, second = self.critic(encoded, batch.joints, batch.action)
-        critic_loss = F.mse_loss(first, target) + F.mse_loss(second, target)  # eq. 1
+        pixels = shift(batch.pixels, offsets[:count], pad)
+        with self._precision():
+            encoded = self.encoder(pixels)
+            critic_loss = self._critic_loss(batch, pixels, encoded, target)
         self.value_optimiser.zero_grad()
         critic_loss.backward()
         self.value_optimiser.step()
 
         encoded = encoded.detach()
-        unsquashed = self.actor.before_tanh(encoded, batch.joints)
-        action = self._noisy(torch.tanh(unsquashed), noise)
         self.critic.requires_grad_(False)
-        values = self.critic(encoded, batch.joints, action)
+        with self._precision():
+            unsquashed = self.actor.before_tanh(encoded, batch.joints)
+            action = self._noisy(torch.tanh(unsquashed), noise)
+            values = self.critic(encoded, batch.joints, action)
+            actor_loss = -torch.minimum(*values).float().mean()  # eq. 3
+            if self.config.squash_penalty:
+                actor_loss = actor_loss + self.config.squash_penalty * unsquashed.square().mean()
         self.critic.requires_grad_(True)
-        actor_loss = -torch.minimum(*values).mean()  # eq. 3
-        if self.config.squash_penalty:
-            actor_loss = actor_loss + self.config.squash_penalty * unsquashed.square().mean()
         self.actor_optimiser.zero_grad()
         actor_loss.backward()
         self.actor_optimiser.step()
@@ -165,6 +187,25 @@ class DrQv2Agent:
         self.value_optimiser.load_state_dict(state['value_optimiser'])
         self.actor_optimiser.load_state_dict(state['actor_optimiser'])
         self.generator.set_state(state['generator'].cpu())
+
+    def _critic_loss(
+        self, batch: Batch, pixels: Tensor, encoded: Tensor, target: Tensor
+    ) -> Tensor:
+        """Return the error of both critics (eq. 1).
+
+        Args:
+            batch: transitions, N of them.
+            pixels: (N, C, size, size) the shifted observations.
+            encoded: (N, D) what the encoder makes of them.
+            target: (N, 1) what the values should be.
+        """
+        first, second = self.critic(encoded, batch.joints, batch.action)
+        return F.mse_loss(first, target) + F.mse_loss(second, target)
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.config.dtype == 'bfloat16'
+        )
 
     @staticmethod
     def _modules() -> tuple[str, ...]:

@@ -19,6 +19,18 @@ from samg_ros.observation import ObservationSpec
 PRESETS = ('quick', 'paper')
 """quick: two CPU cores, minutes. paper: the figures of SAM-G and DrQ-v2, for a GPU."""
 
+AGENTS = ('drqv2', 'svea', 'pieg')
+"""Names of the agents; `samg_ros.rl.agents` builds them."""
+
+STRONG_AUGMENTATIONS = ('overlay', 'convolution')
+"""overlay: half the observation, half another picture. convolution: a random 3 x 3 one."""
+
+RESNETS = ('resnet18', 'resnet34', 'resnet50')
+"""Frozen encoders, by timm's names."""
+
+DTYPES = ('float32', 'bfloat16')
+"""Types that the networks compute in while they learn."""
+
 _SLOW_TASKS = ('cheetah_run', 'hopper_hop', 'quadruped_walk')
 """Tasks that DrQ-v2 gives 3.1M frames and a noise schedule over 500k of them."""
 
@@ -49,6 +61,8 @@ _AT_LEAST_1 = (
 )
 _AT_LEAST_0 = (
     'seed',
+    'svea_alpha',
+    'svea_beta',
     'random_steps',
     'noise_start',
     'noise_end',
@@ -56,6 +70,12 @@ _AT_LEAST_0 = (
     'squash_penalty',
     'shift_pad',
 )
+_ONE_OF = {
+    'agent': AGENTS,
+    'strong_augmentation': STRONG_AUGMENTATIONS,
+    'resnet': RESNETS,
+    'dtype': DTYPES,
+}
 
 
 @dataclass(frozen=True)
@@ -72,6 +92,8 @@ class TrainConfig:
     """The preset that the other values came from."""
     seed: int = 0
     """Seed of the simulation, the network weights, the exploration and the replay."""
+    agent: str = 'drqv2'
+    """What learns: DrQ-v2, SVEA, or PIE-G with its frozen encoder; one of AGENTS."""
     observation: ObservationSpec = field(default_factory=ObservationSpec)
     """What the policy sees."""
     setting: str = 'train'
@@ -114,6 +136,14 @@ class TrainConfig:
     """Weight of the squared outputs before the actor's tanh, against early saturation."""
     shift_pad: int = 4
     """Largest random shift of the observations in pixels."""
+    strong_augmentation: str = 'overlay'
+    """What SVEA and PIE-G do to a copy of the observations; one of STRONG_AUGMENTATIONS."""
+    overlay_images: str = ''
+    """Folder of the pictures that 'overlay' mixes in; empty for painted ones."""
+    svea_alpha: float = 0.5
+    """SVEA's weight of the critic's error on observations as they are."""
+    svea_beta: float = 0.5
+    """SVEA's weight of the critic's error on strongly augmented ones; 0 makes none."""
     pixel_offset: float = 0.5
     """Subtracted from pixels in 0 to 1; with 0, a black background is nothing to the network."""
     convolutions: tuple[tuple[int, int, int], ...] = (
@@ -123,10 +153,18 @@ class TrainConfig:
         (32, 3, 1),
     )
     """Layers of the encoder as channels, kernel, stride."""
+    resnet: str = 'resnet18'
+    """PIE-G's frozen encoder; one of RESNETS."""
+    resnet_weights: str = ''
+    """Its weights: a file, a folder, or a hub id; empty for those of torchvision on the hub."""
     feature_dim: int = 50
     """Width of the layer between the encoder and each head."""
     hidden_dim: int = 1024
     """Width of the two hidden layers of actor and critics."""
+    dtype: str = 'float32'
+    """What the networks compute in while they learn; bfloat16 where the machine is fast at it."""
+    compile: bool = False
+    """Compile the networks with torch.compile; on a GPU, with CUDA graphs."""
     checkpoint_every: int = 5_000
     """Agent steps between two checkpoints."""
 
@@ -135,6 +173,10 @@ class TrainConfig:
             self._check(name, getattr(self, name) >= 1, 'at least 1')
         for name in _AT_LEAST_0:
             self._check(name, getattr(self, name) >= 0, 'at least 0')
+        for name, known in _ONE_OF.items():
+            self._check(name, getattr(self, name) in known, f'one of {", ".join(known)}')
+        both = self.svea_alpha + self.svea_beta
+        self._check('svea_alpha', both > 0, 'above 0 where svea_beta is 0')
         self._check('update_after', self.update_after >= 2, 'at least 2')
         self._check('discount', 0 < self.discount <= 1, 'above 0 and at most 1')
         self._check('reward_scale', self.reward_scale > 0, 'above 0')

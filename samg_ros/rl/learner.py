@@ -20,7 +20,7 @@ from torch import Tensor
 
 from samg_ros.errors import ConfigError, InvalidInputError
 from samg_ros.observation import Observation
-from samg_ros.rl.agent import DrQv2Agent
+from samg_ros.rl.agents import make_agent
 from samg_ros.rl.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint, save_checkpoint
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.metrics import MetricsLog
@@ -89,7 +89,8 @@ class Learner:
 
         Raises:
             CheckpointError: if the folder holds another run, or its files cannot be used.
-            ConfigError: if the action limits are not usable.
+            ConfigError: if the action limits are not usable, or the agent's settings.
+            WeightsError: if the agent needs pre-trained weights that cannot be had.
             DemonstrationError: if the demonstrations cannot be read.
         """
         self.config = config
@@ -119,7 +120,6 @@ class Learner:
         self.demonstrated = 0 if demonstrations is None else len(demonstrations)
         """Time steps at the beginning of the replay that were demonstrated."""
 
-        self.agent = DrQv2Agent(config, len(self.low), device)
         checkpoint = None
         if (self.run_dir / CHECKPOINT_NAME).exists():
             checkpoint = load_checkpoint(self.run_dir, device)
@@ -127,6 +127,8 @@ class Learner:
                 self.run_dir, checkpoint, config, self.low, self.high, reference,
                 masker_description, self.demonstrated,
             )
+        state = None if checkpoint is None else checkpoint.agent
+        self.agent = make_agent(config, len(self.low), device, state)
         self.replay = Replay(
             self.run_dir / 'replay',
             config.observation,
@@ -388,7 +390,6 @@ class Learner:
         return (self.low + self.high) / 2
 
     def _resume(self, checkpoint: Checkpoint) -> None:
-        self.agent.load_state_dict(checkpoint.agent)
         self.replay.load_rng(checkpoint.replay['rng'])
         counters = checkpoint.counters
         self.steps = counters['steps']

@@ -14,7 +14,13 @@ from samg_ros.errors import ConfigError
 from samg_ros.rl.config import TrainConfig
 
 
-class Encoder(nn.Module):
+class PixelEncoder(nn.Module):
+    """From (N, C, size, size) pixels in 0 to 255 to (N, output_dim) float32."""
+
+    output_dim: int
+
+
+class Encoder(PixelEncoder):
     """Convolutions from pixels to a flat vector; channels-last inside, which is faster on CPU."""
 
     def __init__(self, config: TrainConfig) -> None:
@@ -42,16 +48,30 @@ class Encoder(nn.Module):
         self.convolutions = nn.Sequential(*modules)
         self.output_dim = channels * side * side
         self._offset = config.pixel_offset
-        _orthogonal(self, nn.init.calculate_gain('relu'))
+        orthogonal(self, nn.init.calculate_gain('relu'))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Encode (N, C, size, size) uint8 pixels into (N, output_dim) float32."""
-        scaled = pixels.to(torch.float32, memory_format=torch.channels_last)
+        """Encode (N, C, size, size) pixels in 0 to 255 into (N, output_dim) float32."""
+        scaled = pixels.to(torch.float32, memory_format=torch.channels_last, copy=True)
         scaled = scaled.mul_(1 / 255)
         if self._offset:
             scaled = scaled.sub_(self._offset)
         return cast(Tensor, self.convolutions(scaled)).flatten(1)
+
+
+def make_encoder(config: TrainConfig) -> PixelEncoder:
+    """Build the encoder that the configuration's agent has, with random weights.
+
+    Raises:
+        ConfigError: if the observation does not fit the encoder.
+        MissingDependencyError: if the encoder's library is not installed.
+    """
+    if config.agent == 'pieg':
+        from samg_ros.rl.frozen_encoder import FrozenEncoder
+
+        return FrozenEncoder(config)
+    return Encoder(config)
 
 
 class Trunk(nn.Sequential):
@@ -70,7 +90,7 @@ class Actor(nn.Module):
         super().__init__()
         self.trunk = Trunk(input_dim, config.feature_dim)
         self.head = _head(config.feature_dim + joints, config.hidden_dim, actions)
-        _orthogonal(self)
+        orthogonal(self)
 
     def forward(self, encoded: Tensor, joints: Tensor | None) -> Tensor:
         """Return the mean action, (N, actions) in [-1, 1].
@@ -95,7 +115,7 @@ class Critic(nn.Module):
         width = config.feature_dim + joints + actions
         self.first = _head(width, config.hidden_dim, 1)
         self.second = _head(width, config.hidden_dim, 1)
-        _orthogonal(self)
+        orthogonal(self)
 
     def forward(
         self, encoded: Tensor, joints: Tensor | None, action: Tensor
@@ -125,8 +145,8 @@ def _join(features: Tensor, joints: Tensor | None) -> Tensor:
     return features if joints is None else torch.cat((features, joints), dim=1)
 
 
-def _orthogonal(module: nn.Module, convolution_gain: float = 1.0) -> None:
-    """Initialise like DrQ-v2: orthogonal weights, no bias."""
+def orthogonal(module: nn.Module, convolution_gain: float = 1.0) -> None:
+    """Initialise like DrQ-v2: orthogonal weights, no bias; other layers stay as they are."""
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Conv2d):
             gain = convolution_gain if isinstance(part, nn.Conv2d) else 1.0

@@ -56,7 +56,7 @@ def weight_file(name: str, weights: str | Path | None) -> Path:
 
 
 def load_strict(model: nn.Module, path: Path, official_name: Callable[[str], str] = str,
-                unused: tuple[str, ...] = ()) -> None:
+                unused: tuple[str, ...] = (), optional: tuple[str, ...] = ()) -> None:
     """Fill a model from a file.
 
     Args:
@@ -65,6 +65,7 @@ def load_strict(model: nn.Module, path: Path, official_name: Callable[[str], str
             shapes.
         official_name: from the model's own keys to the file's; messages speak of the latter.
         unused: beginnings of keys that belong in the file but that the model has no use for.
+        optional: endings of keys that the file may lack; the model keeps its own.
 
     Raises:
         WeightsError: if the file is missing, unreadable or does not fit; it names the keys.
@@ -75,7 +76,8 @@ def load_strict(model: nn.Module, path: Path, official_name: Callable[[str], str
     state = {key: value for key, value in _read(path).items() if not key.startswith(unused)}
     wanted = {official_name(key): value for key, value in model.state_dict().items()}
     faults = []
-    if missing := [key for key in wanted if key not in state]:
+    if missing := [key for key in wanted
+                   if key not in state and not key.endswith(optional)]:
         faults.append(f'missing {listed_keys(missing)}')
     if unexpected := [key for key in state if key not in wanted]:
         faults.append(f'unexpected {listed_keys(unexpected)}')
@@ -86,5 +88,5 @@ def load_strict(model: nn.Module, path: Path, official_name: Callable[[str], str
         raise WeightsError(f'weights {path} do not fit {type(model).__name__}: '
                            f'{"; ".join(faults)}; use a file made for this architecture')
     with torch.no_grad():
-        for key, value in wanted.items():
-            value.copy_(state[key])
+        for key in state:
+            wanted[key].copy_(state[key])
