@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from samg_ros.errors import CheckpointError
 from samg_ros.observation import Observation, ObservationSpec
 from samg_ros.rl.checkpoint import Checkpoint, load_checkpoint
-from samg_ros.rl.networks import Actor, Encoder
+from samg_ros.rl.networks import Actor, make_encoder
 
 if TYPE_CHECKING:
     from samg_ros.masking import Masker, Reference
@@ -41,7 +41,7 @@ class Policy:
         self.masker_description = checkpoint.masker
         self.counters = checkpoint.counters
         self._device = torch.device(device)
-        self._encoder = Encoder(self.config)
+        self._encoder = make_encoder(self.config)
         joints, actions = len(self.spec.proprioception), len(self.action_low)
         self._actor = Actor(self._encoder.output_dim, joints, actions, self.config)
         try:
