@@ -15,6 +15,7 @@ from typing import Any
 
 from samg_ros.errors import ConfigError
 from samg_ros.observation import ObservationSpec
+from samg_ros.sim.tasks import get_task
 
 PRESETS = ('quick', 'paper')
 """quick: two CPU cores, minutes. paper: the figures of SAM-G and DrQ-v2, for a GPU."""
@@ -217,12 +218,13 @@ def preset(name: str, task: str, **overrides: Any) -> TrainConfig:
 
     Args:
         name: one of PRESETS.
-        task: task name; schedules and action repeat depend on it.
+        task: task name; schedules, action repeat and proprioception depend on it.
         overrides: fields of TrainConfig that replace the preset's; fields of ObservationSpec
             as `observation={...}`.
 
     Raises:
         ConfigError: if there is no such preset or field, or a value is out of range.
+        UnknownTaskError: if there is no such task.
     """
     if name == 'paper':
         config = _paper(task)
@@ -251,6 +253,7 @@ def _paper(task: str) -> TrainConfig:
     return TrainConfig(
         task=task,
         preset='paper',
+        observation=ObservationSpec(proprioception=get_task(task).proprioception),
         steps=1_550_000 if slow else 550_000,
         noise_steps=250_000 if slow else 50_000,
         batch_size=512 if walker else 256,
@@ -264,7 +267,7 @@ def _quick(task: str) -> TrainConfig:
     return TrainConfig(
         task=task,
         preset='quick',
-        observation=ObservationSpec(size=32),
+        observation=ObservationSpec(size=32, proprioception=get_task(task).proprioception),
         action_repeat=repeat,
         steps=12_000,
         random_steps=500,

@@ -4,9 +4,11 @@ import copy
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from samg_ros.errors import ConfigError
 from samg_ros.rl.agent import DrQv2Agent
+from samg_ros.rl.augmentation import shift_offsets
 from samg_ros.rl.networks import Encoder
 from samg_ros.rl.replay import Batch
 
@@ -63,6 +65,81 @@ def test_losses_equal_the_papers_formulas(small, joints):
         before = old.actor.before_tanh(encoded, batch.joints)
         expected = actor_loss + config.squash_penalty * before.square().mean()
     torch.testing.assert_close(losses['actor_loss'], expected)
+
+
+def plain_shift(pixels, offsets, pad):
+    """Pad and interpolate bilinearly, as DrQ-v2 describes its random shift."""
+    size, whole = pixels.shape[-1], pixels.shape[-1] + 2 * pad
+    padded = F.pad(pixels.float(), (pad, pad, pad, pad), mode='replicate')
+    rows, columns = (
+        2 * (torch.arange(size) + offsets[:, i : i + 1] + 0.5) / whole - 1 for i in (0, 1)
+    )
+    grid = torch.stack(torch.broadcast_tensors(columns[:, None, :], rows[:, :, None]), dim=-1)
+    return F.grid_sample(padded, grid, mode='bilinear', align_corners=False)
+
+
+def plain_update(agent, batch, offsets, normals, config):
+    """One update of DrQ-v2 written down plainly; returns the losses of critic and actor."""
+    count, std, clip = len(batch.action), config.noise(0), config.noise_clip
+
+    def encode(pixels, shifts):
+        x = plain_shift(pixels, shifts, config.shift_pad) / 255 - config.pixel_offset
+        for layer in agent.encoder.convolutions:
+            if isinstance(layer, torch.nn.Conv2d):
+                x = F.relu(F.conv2d(x, layer.weight, layer.bias, layer.stride))
+        return x.reshape(count, -1)
+
+    def sample(encoded, normal):
+        action = agent.actor(encoded, None) + (std * normal).clamp(-clip, clip)
+        return action - action.detach() + action.detach().clamp(-1 + 1e-6, 1 - 1e-6)
+
+    with torch.no_grad():
+        following = encode(batch.next_pixels, offsets[count:])
+        first, second = agent.critic_target(following, None, sample(following, normals[0]))
+        target = config.reward_scale * batch.reward + batch.discount * torch.min(first, second)
+    encoded = encode(batch.pixels, offsets[:count])
+    first, second = agent.critic(encoded, None, batch.action)
+    critic_loss = (first - target).square().mean() + (second - target).square().mean()
+    agent.value_optimiser.zero_grad()
+    critic_loss.backward()
+    agent.value_optimiser.step()
+    encoded = encoded.detach()
+    actor_loss = -torch.min(*agent.critic(encoded, None, sample(encoded, normals[1]))).mean()
+    agent.actor_optimiser.zero_grad()
+    actor_loss.backward()
+    agent.actor_optimiser.step()
+    for ours, theirs in zip(
+        agent.critic_target.parameters(), agent.critic.parameters(), strict=True
+    ):
+        ours.data = (1 - config.target_rate) * ours.data + config.target_rate * theirs.data
+    return critic_loss.item(), actor_loss.item()
+
+
+def test_updates_equal_the_method_written_down_plainly(small, monkeypatch):
+    config = small(
+        squash_penalty=0.0, pixel_offset=0.5, shift_pad=4, observation={'size': 40},
+        hidden_dim=64, learning_rate=1e-3,
+    )
+    agent = DrQv2Agent(config, 2)
+    plain = copy.deepcopy(agent)
+    for name in ('value', 'actor'):  # a plain Adam each, not the fused one
+        groups = getattr(agent, f'{name}_optimiser').param_groups
+        parameters = (
+            [*plain.encoder.parameters(), *plain.critic.parameters()]
+            if name == 'value' else plain.actor.parameters()
+        )
+        setattr(plain, f'{name}_optimiser', torch.optim.Adam(parameters, groups[0]['lr']))
+    generator = torch.Generator().manual_seed(1)
+    for step in range(5):
+        batch = make_batch(config, seed=step)
+        offsets = shift_offsets(32, 4, generator)
+        normals = torch.randn(2, 16, 2, generator=generator)
+        given = iter(normals)
+        monkeypatch.setattr(agent, '_normal', lambda like, given=given: next(given))
+        losses = agent.update(batch, 0, offsets)
+        critic_loss, actor_loss = plain_update(plain, batch, offsets, normals, config)
+        assert losses['critic_loss'].item() == pytest.approx(critic_loss, rel=1e-4)
+        assert losses['actor_loss'].item() == pytest.approx(actor_loss, rel=1e-4)
 
 
 def test_target_follows_by_its_rate(small):

@@ -23,11 +23,28 @@ def test_paper_preset_has_the_figures_of_the_paper():
     assert (config.feature_dim, config.hidden_dim, config.target_rate) == (50, 1024, 0.01)
     assert config.steps * config.action_repeat == 1_100_000
     assert config.noise_steps * config.action_repeat == 100_000
+    assert (config.noise_start, config.noise_end, config.update_every) == (1.0, 0.1, 2)
+    assert (config.observation.size, config.observation.frame_stack) == (84, 3)
+    assert (config.replay_capacity, config.random_steps, config.discount) == (10**6, 2000, 0.99)
     walker = preset('paper', 'walker_walk')
     assert (walker.batch_size, walker.n_step) == (512, 1)
     cheetah = preset('paper', 'cheetah_run')
     assert cheetah.steps * cheetah.action_repeat == 3_100_000
     assert cheetah.noise_steps * cheetah.action_repeat == 500_000
+
+
+def test_noise_lasts_longer_on_the_slow_tasks_alone():
+    slow = {task for task in task_names() if preset('paper', task).noise_steps == 250_000}
+    assert slow == {'cheetah_run', 'hopper_hop', 'quadruped_walk'}
+    assert {preset('paper', task).noise_steps for task in task_names()} == {50_000, 250_000}
+
+
+@pytest.mark.parametrize('name', PRESETS)
+def test_adroit_policies_are_told_the_joints_of_the_hand(name):
+    joints = preset(name, 'adroit_door').observation.proprioception
+    assert len(joints) == 24
+    assert not any(joint.startswith('AR') for joint in joints)
+    assert preset(name, 'walker_walk').observation.proprioception == ()
 
 
 def test_configuration_survives_json():
@@ -57,6 +74,10 @@ def test_noise_falls_linearly_and_stays():
         {'convolutions': []},
         {'seed': -1},
         {'observation': 'masked'},
+        {'agent': 'sac'},
+        {'dtype': 'float16'},
+        {'strong_augmentation': 'cutout'},
+        {'svea_alpha': 0.0, 'svea_beta': 0.0},
     ],
 )
 def test_unusable_value_names_the_setting(overrides):
