@@ -22,7 +22,7 @@ import torch
 from samg_ros.arguments import names, whole_numbers
 from samg_ros.errors import ConfigError
 from samg_ros.observation import SOURCES
-from samg_ros.rl.config import PRESETS, TrainConfig, field_help, preset
+from samg_ros.rl.config import AGENTS, PRESETS, TrainConfig, field_help, preset
 from samg_ros.rl.evaluation import SETTINGS, evaluate_run
 from samg_ros.rl.learner import Learner
 from samg_ros.rl.progress import ProgressLine, duration, progress_line
@@ -113,6 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f'{help_of["task"]} Several tasks, settings, sources or seeds are many runs.',
     )
     parser.add_argument('--preset', default='quick', choices=PRESETS, help='Where settings start.')
+    parser.add_argument('--agent', choices=AGENTS, help=help_of['agent'])
     parser.add_argument(
         '--setting', type=names, action='extend', metavar='NAME[,NAME]', help=help_of['setting']
     )
@@ -159,6 +160,8 @@ def run(args: argparse.Namespace) -> int:
 
     start = time.monotonic()
     overrides = parse_settings(args.set)
+    if args.agent is not None:
+        overrides['agent'] = args.agent
     if args.steps is not None:
         overrides['steps'] = args.steps
     tasks, settings = args.task or ['cartpole_swingup'], args.setting or ['train']
