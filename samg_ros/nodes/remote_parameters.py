@@ -54,6 +54,8 @@ class RemoteParameters:
     def _on_event(self, event: ParameterEvent) -> None:
         set_now = {each.name for each in (*event.new_parameters, *event.changed_parameters)}
         if f'{event.node}/get_parameters' == self._service and set_now.intersection(self._names):
+            if self._future is not None:  # it may have been answered before
+                self._client.remove_pending_request(self._future)
             self.ready, self._future = False, None
             self._timer.reset()
 
