@@ -48,7 +48,7 @@ class SceneWriter:
         rng = self._rng
         self._add_surroundings()
         colour = random_colour(rng) / 255
-        first = str(rng.choice(['tree', 'hand', 'cup'], p=[0.76, 0.12, 0.12]))
+        first = str(rng.choice(['tree', 'hand', 'cup'], p=[0.62, 0.14, 0.24]))
         if first == 'hand':
             self._add_hand('a', 1, colour)
         elif first == 'cup':
@@ -138,7 +138,7 @@ class SceneWriter:
         rng = self._rng
         self._material(prefix, colour)
         root = self._add_root(prefix)
-        radius = rng.uniform(0.07, 0.3)
+        radius = np.exp(rng.uniform(np.log(0.06), np.log(0.3)))
         thickness = radius * rng.uniform(0.08, 0.3)
         pieces = int(rng.integers(3, 9))
         angles = rng.uniform(-np.pi, 0) + np.linspace(0, rng.uniform(0.6, 2) * np.pi, pieces + 1)
@@ -185,7 +185,7 @@ class SceneWriter:
         """Add one articulated body: a random tree of links."""
         rng = self._rng
         planar = rng.random() < 0.6
-        thickness = np.exp(rng.uniform(np.log(0.015), np.log(0.16)))
+        thickness = np.exp(rng.uniform(np.log(0.012), np.log(0.16)))
         uniform_colour = rng.random() < 0.6
         self._material(prefix, colour)
         root = self._add_root(prefix)

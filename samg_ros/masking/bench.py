@@ -72,7 +72,7 @@ def floor(model: VisionModel, batch: int, device: torch.device) -> Callable[[], 
     boxes = torch.tensor([[0.25, 0.25, 0.75, 0.75]], device=device).repeat(batch, 1)
     boxes = boxes * bare.image_size
     logits = torch.zeros(batch, bare.mask_size, bare.mask_size, device=device)
-    first = logits if bare.similarity_prompt else None
+    first = logits if bare.similarity_prompt != 'off' else None
     if isinstance(bare, ModelPair):
         small = picture(getattr(bare.encoder, 'input_size', bare.image_size))
         large = picture(getattr(bare.segmenter, 'input_size', bare.image_size))
@@ -132,7 +132,7 @@ def measure(name: str, device: str, dtype: str, batch: int, size: tuple[int, int
     for _ in range(WARM_UP_CALLS):
         masker(frames)
         bare()
-    times = np.array([[_timed(lambda: masker(frames), masker.device), _timed(bare, masker.device)]
+    times = np.array([[timed(lambda: masker(frames), masker.device), timed(bare, masker.device)]
                       for _ in tqdm(range(turns), desc=f'{name} x{batch}', leave=False)])
     median = float(np.median(times[:, 0]))
     return MaskingSpeed(
@@ -153,7 +153,8 @@ def _reference(rng: np.random.Generator, size: tuple[int, int]) -> Reference:
     return Reference(image, disc, points=np.array(clicks[:CLICKS]))
 
 
-def _timed(call: Callable[[], object], device: torch.device) -> float:
+def timed(call: Callable[[], object], device: torch.device) -> float:
+    """Return the seconds that a call takes, a GPU's work included."""
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
     start = time.perf_counter()

@@ -12,9 +12,14 @@ from torch.nn import functional as F
 from samg_ros.masking.cascade import POSITIVE, Prompts, pick_prompts, run_cascade
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, VisionModel
-from samg_ros.masking.pipeline import is_guided
+from samg_ros.masking.pipeline import similarity_prompt
 from samg_ros.masking.settings import MaskerSettings
-from samg_ros.masking.similarity import similarity_maps
+from samg_ros.masking.similarity import (
+    dense_similarity,
+    mask_prompt,
+    matched_encoder,
+    similarity_maps,
+)
 from samg_ros.masking.targets import point_features
 
 PASSES = 2
@@ -40,9 +45,15 @@ def mask_from_points(model: VisionModel, encoding: Encoding, points: npt.NDArray
         (H, W) bool.
     """
     maps = {name: encoding.maps[name] for name in settings.features}
+    clicked = point_features(maps, points, geometry)
     features = {name: F.normalize(one.mean(dim=0, keepdim=True), dim=1)
-                for name, one in point_features(maps, points, geometry).items()}
+                for name, one in clicked.items()}
     similarity = similarity_maps(encoding, features, geometry)
+    guidance, dense = similarity_prompt(model, settings), None
+    if guidance == 'dense':
+        name = matched_encoder(settings.features)
+        dense = dense_similarity(maps[name], clicked[name][None], geometry)[:, 0]
+    guide = mask_prompt(guidance, similarity[:, 0], dense)
     found = pick_prompts(similarity)
     clicks = torch.from_numpy(points.round()).to(found.points)[None]
     labels = found.labels.new_full((1, len(points) - 1), POSITIVE)
@@ -51,5 +62,5 @@ def mask_from_points(model: VisionModel, encoding: Encoding, points: npt.NDArray
     thirds = similarity.new_full((3,), 1 / 3)
     passes = max(PASSES, settings.passes or model.passes)
     last = run_cascade(model, encoding, geometry, similarity[:, 0], prompts, thirds, passes,
-                       is_guided(model, settings))[-1]
+                       guide)[-1]
     return geometry.padded_to_frame(last.chosen)[0] > 0

@@ -118,7 +118,7 @@ def _best(logits: Tensor, predicted_iou: Tensor) -> Pass:
 
 
 def first_pass(model: VisionModel, encoding: Encoding, geometry: Geometry, prompts: Prompts,
-               similarity_prompt: Tensor | None) -> tuple[Tensor, Tensor]:
+               guide: Tensor | None) -> tuple[Tensor, Tensor]:
     """Decode the point prompts alone: logits (N, 3, m, m) and predicted IoU (N, 3).
 
     Args:
@@ -126,16 +126,15 @@ def first_pass(model: VisionModel, encoding: Encoding, geometry: Geometry, promp
         encoding: of N frames.
         geometry: of the frames.
         prompts: of the frames.
-        similarity_prompt: (N, H, W) object similarity to give as mask prompt, or None.
+        guide: (N, H, W) similarity with the object to give as mask prompt, or None.
     """
-    logits = None if similarity_prompt is None \
-        else geometry.frame_to_mask(similarity_prompt) * model.similarity_gain
+    logits = None if guide is None else geometry.frame_to_mask(guide) * model.similarity_gain
     return _decode(model, encoding, geometry, prompts, None, logits)
 
 
 def run_cascade(model: VisionModel, encoding: Encoding, geometry: Geometry, similarity: Tensor,
                 prompts: Prompts, weights: Tensor, passes: int,
-                similarity_prompt: bool) -> list[Pass]:
+                guide: Tensor | None) -> list[Pass]:
     """Run the decoder passes of SAM-G.
 
     Args:
@@ -146,13 +145,12 @@ def run_cascade(model: VisionModel, encoding: Encoding, geometry: Geometry, simi
         prompts: of the frames; the second point is the global negative.
         weights: (3,) or (N, 3) float, combination of the first pass's three masks.
         passes: 1 to 3.
-        similarity_prompt: whether the map is the first pass's mask prompt.
+        guide: (N, H, W) float, the first pass's mask prompt, or None.
 
     Returns:
         One entry per pass; the last one's `chosen` is the result.
     """
-    logits, predicted = first_pass(model, encoding, geometry, prompts,
-                                   similarity if similarity_prompt else None)
+    logits, predicted = first_pass(model, encoding, geometry, prompts, guide)
     weights = weights.expand(len(logits), 3)
     combined = torch.einsum('nkhw,nk->nhw', logits, weights)
     done = [Pass(logits, predicted, combined, (predicted * weights).sum(dim=1))]

@@ -14,7 +14,12 @@ from torch.nn import functional as F
 from samg_ros.masking.cascade import Prompts, first_pass, pick_prompts
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, VisionModel
-from samg_ros.masking.similarity import similarity_maps
+from samg_ros.masking.similarity import (
+    dense_similarity,
+    mask_prompt,
+    matched_encoder,
+    similarity_maps,
+)
 
 LEARNING_RATE = 1e-3
 EPSILON = 1e-4
@@ -128,7 +133,7 @@ def _shrunk(geometry: Geometry, mask: Tensor) -> tuple[Geometry, Tensor]:
 
 
 def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tensor],
-                geometry: Geometry, mask: Tensor, first_point: int, similarity_prompt: bool,
+                geometry: Geometry, mask: Tensor, first_point: int, guidance: str, cells: Tensor,
                 steps: int = 1000, seed: int = 0) -> Tensor:
     """Fit the combination weights to the reference mask.
 
@@ -143,7 +148,8 @@ def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tens
         geometry: of the reference image.
         mask: (H, W) bool, the reference mask.
         first_point: index of the first clicked point among the R features.
-        similarity_prompt: whether the first pass gets the similarity map as mask prompt.
+        guidance: which of SIMILARITY_PROMPTS the first pass gets.
+        cells: (K, C) float, the object's, for dense matching.
         steps: optimiser steps.
         seed: seed of the jitter.
 
@@ -153,10 +159,13 @@ def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tens
     geometry, mask = _shrunk(geometry, mask)
     with torch.no_grad():
         prompts, of_step = _jittered_prompts(encoding, features, geometry, first_point, steps, seed)
-        guide = None
-        if similarity_prompt:
-            objects = {name: feature[:1] for name, feature in features.items()}
-            guide = similarity_maps(encoding, objects, geometry)[:, 0]
+        objects = {name: feature[:1] for name, feature in features.items()}
+        region = similarity_maps(encoding, objects, geometry)[:, 0]
+        dense = None
+        if guidance == 'dense':
+            matched = encoding.maps[matched_encoder(features)]
+            dense = dense_similarity(matched, cells[None], geometry)[:, 0]
+        guide = mask_prompt(guidance, region, dense)
         parts = []
         portion = max(1, DECODED_VALUES // sum(tensor.numel() for tensor in encoding.embedding))
         for points, labels in zip(prompts.points.split(portion),

@@ -21,7 +21,7 @@ from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.graphs import GraphedCall
 from samg_ros.masking.models import Weights, load_model
 from samg_ros.masking.models.base import Encoding, VisionModel
-from samg_ros.masking.pipeline import find, find_nothing, is_guided
+from samg_ros.masking.pipeline import find, find_nothing, similarity_prompt
 from samg_ros.masking.precision import in_precision
 from samg_ros.masking.prediction import Frames, Prediction
 from samg_ros.masking.reference import (
@@ -280,7 +280,7 @@ class Masker:
             return fitted
         weights = fit_weights(
             self._model, encoding, fitted.features, geometry, torch.from_numpy(reference.mask),
-            1 + len(reference.parts), is_guided(self._model, self.settings),
+            1 + len(reference.parts), similarity_prompt(self._model, self.settings), fitted.cells,
             self.settings.fit_steps, self.settings.seed)
         return replace(fitted, weights=weights)
 

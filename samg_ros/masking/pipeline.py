@@ -16,7 +16,13 @@ from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import VisionModel
 from samg_ros.masking.prediction import Prediction
 from samg_ros.masking.settings import MaskerSettings
-from samg_ros.masking.similarity import combine_references, similarity_maps
+from samg_ros.masking.similarity import (
+    combine_references,
+    dense_similarity,
+    mask_prompt,
+    matched_encoder,
+    similarity_maps,
+)
 from samg_ros.masking.targets import Targets
 
 
@@ -33,6 +39,10 @@ def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Target
     """
     encoding = model.encode(frames).on_grid(geometry.grid_size)
     similarity = similarity_maps(encoding, targets.features, geometry)
+    guidance, dense = similarity_prompt(model, settings), None
+    if guidance == 'dense':
+        matched = encoding.maps[matched_encoder(settings.features)]
+        dense = dense_similarity(matched, targets.cells, geometry)
     found: dict[int, tuple[Tensor, Tensor, Prompts, Tensor]] = {}
     for group in targets.groups:
         count = len(group.objects)
@@ -40,13 +50,16 @@ def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Target
                                   settings.combine_references).unflatten(1, (count, -1))
         rows = maps.flatten(0, 1)  # an object in a frame is a row of the decoder's batch
         prompts = pick_prompts(rows)
+        own = None if dense is None else combine_references(
+            dense[:, group.references], group.views, settings.combine_references).flatten(0, 1)
+        guide = mask_prompt(guidance, rows[:, 0], own)
         last = run_cascade(model, encoding.repeated(count), geometry, rows[:, 0], prompts,
                            group.weights.repeat(len(frames), 1),
-                           settings.passes or model.passes, is_guided(model, settings))[-1]
+                           settings.passes or model.passes, guide)[-1]
         for place, index in enumerate(group.objects):
-            own = slice(place, None, count)
-            found[index] = (last.chosen[own], last.score[own],
-                            Prompts(prompts.points[own], prompts.labels[own]), maps[:, place, 0])
+            its = slice(place, None, count)
+            found[index] = (last.chosen[its], last.score[its],
+                            Prompts(prompts.points[its], prompts.labels[its]), maps[:, place, 0])
     logits, scores, prompts_of, maps_of = zip(*(found[i] for i in sorted(found)), strict=True)
     return _prediction(geometry.padded_to_frame(_beside(logits)), _beside(scores), prompts_of,
                        _beside(maps_of), settings.min_predicted_iou)
@@ -61,10 +74,9 @@ def find_nothing(frames: Tensor, geometry: Geometry, targets: Targets) -> Predic
     return _prediction(empty, empty[..., 0, 0], prompts, empty, 0.0)
 
 
-def is_guided(model: VisionModel, settings: MaskerSettings) -> bool:
-    """Return whether the first pass gets the similarity map as its mask prompt."""
-    wish = settings.similarity_prompt
-    return model.similarity_prompt if wish is None else wish
+def similarity_prompt(model: VisionModel, settings: MaskerSettings) -> str:
+    """Return which of SIMILARITY_PROMPTS the first pass gets."""
+    return settings.similarity_prompt or model.similarity_prompt
 
 
 def _prediction(logits: Tensor, predicted_iou: Tensor, prompts: tuple[Prompts, ...],

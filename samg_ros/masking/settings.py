@@ -12,6 +12,7 @@ from samg_ros.masking.checks import is_whole
 
 FEATURES = ('dino', 'sam')
 COMBINATIONS = ('max', 'mean')
+SIMILARITY_PROMPTS = ('off', 'region', 'dense')
 DTYPES = ('float32', 'bfloat16', 'float16')
 
 
@@ -29,8 +30,10 @@ class MaskerSettings:
         fit_weights: fit the combination of the three masks to the reference (PerSAM-F); without,
             each counts a third.
         fit_steps: optimiser steps of that fit.
-        similarity_prompt: give the object's similarity map to the first pass as its mask prompt
-            (after PerSAM's guidance). None: as the model was trained (`mini` yes, SAM no).
+        similarity_prompt: what the first pass gets as its mask prompt (after PerSAM's guidance):
+            'region', the object's similarity map; 'dense', the mean of that and of every pixel's
+            similarity with the cell of the object that it looks like most; 'off', nothing. None: as
+            the model was trained (`mini` 'region', SAM 'off').
         combine_references: how the similarity maps of several references of one object become
             one, pixel by pixel: 'max' (it looks like one of them, as views from several sides) or
             'mean' (like all of them, as pictures in several lights).
@@ -50,7 +53,7 @@ class MaskerSettings:
     passes: int | None = None
     fit_weights: bool = True
     fit_steps: int = 1000
-    similarity_prompt: bool | None = None
+    similarity_prompt: str | None = None
     combine_references: str = 'max'
     min_predicted_iou: float = 0.0
     dtype: str = 'float32'
@@ -70,8 +73,9 @@ class MaskerSettings:
             ('passes', self.passes is None or is_whole(self.passes, 1, 3), '1, 2, 3 or None'),
             *((name, isinstance(getattr(self, name), bool), 'true or false') for name in flags),
             ('fit_steps', is_whole(self.fit_steps, 1, 10**6), 'a whole number from 1 to 1000000'),
-            ('similarity_prompt', isinstance(self.similarity_prompt, (bool, type(None))),
-             'true, false or None'),
+            ('similarity_prompt', self.similarity_prompt is None
+             or _one_of(self.similarity_prompt, SIMILARITY_PROMPTS),
+             f'{", ".join(SIMILARITY_PROMPTS)} or None'),
             ('combine_references', _one_of(self.combine_references, COMBINATIONS),
              ' or '.join(COMBINATIONS)),
             ('min_predicted_iou', isinstance(self.min_predicted_iou, Real)

@@ -17,7 +17,13 @@ from torch import Tensor
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, FeatureMap
 from samg_ros.masking.reference import Reference
-from samg_ros.masking.similarity import cell_mask, point_feature, region_feature
+from samg_ros.masking.similarity import (
+    cell_mask,
+    matched_encoder,
+    object_cells,
+    point_feature,
+    region_feature,
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class FittedReference:
         reference: image, mask, parts and points.
         maps: by encoder, (1, C, g, g): kept so that points can be clicked later.
         regions: by encoder, (1 + parts, C) float, the object's and the parts' features.
+        cells: (K, C) float, the object's cells for dense matching, of `matched_encoder`.
         points: by encoder, (K, C) float, the clicked points' features.
         geometry: of the image.
         weights: (3,) float, fitted to this reference.
@@ -37,6 +44,7 @@ class FittedReference:
     reference: Reference
     maps: dict[str, FeatureMap]
     regions: dict[str, Tensor]
+    cells: Tensor
     points: dict[str, Tensor]
     geometry: Geometry
     weights: Tensor
@@ -52,9 +60,12 @@ class FittedReference:
         regions = {
             name: torch.stack([region_feature(one.maps[0], cell_mask(mask, one, geometry))
                                for mask in masks]) for name, one in maps.items()}
+        matched = maps[matched_encoder(names)]
+        cells = object_cells(matched.maps[0], cell_mask(masks[0], matched, geometry))
         nothing = {name: one[:0] for name, one in regions.items()}
-        return cls(reference, maps, regions, point_features(maps, reference.points, geometry),
-                   geometry, torch.full((3,), 1 / 3, device=device), nothing)
+        points = point_features(maps, reference.points, geometry)
+        thirds = torch.full((3,), 1 / 3, device=device)
+        return cls(reference, maps, regions, cells, points, geometry, thirds, nothing)
 
     def with_points(self, points: npt.ArrayLike) -> FittedReference:
         """Return it with other clicked points, (K, 2) [x, y] pixels, and the same weights."""
@@ -108,12 +119,16 @@ class Group:
         objects: their places among all objects.
         maps: which of all similarity maps are theirs.
         counts: of each prompt of each object, how many references show it.
+        references: which of all references are theirs.
+        views: of each object, how many references it has.
         weights: (objects, 3) float.
     """
 
     objects: tuple[int, ...]
     maps: slice
     counts: tuple[int, ...]
+    references: slice
+    views: tuple[int, ...]
     weights: Tensor
 
 
@@ -123,11 +138,13 @@ class Targets:
 
     Attributes:
         features: by encoder, (F, C) float, of all references of all objects.
+        cells: (R, K, C) float, of all references, for dense matching.
         weights: (O, 3) float, of each object.
         groups: which objects are decoded together.
     """
 
     features: dict[str, Tensor]
+    cells: Tensor
     weights: Tensor
     groups: tuple[Group, ...]
 
@@ -142,17 +159,22 @@ class Targets:
                                for references in objects])
         prompts = [_prompts(references) for references in objects]
         lengths = sorted({len(one) for one in prompts})
-        groups, rows, start = [], [], 0
+        groups: list[Group] = []
+        rows: list[dict[str, Tensor]] = []
+        shown: list[Tensor] = []
         for length in lengths:
             members = tuple(i for i, one in enumerate(prompts) if len(one) == length)
             sources = [prompt for index in members for prompt in prompts[index]]
+            references = [one for index in members for one in objects[index]]
             counts = tuple(len(one) for one in sources)
+            groups.append(Group(
+                members, slice(len(rows), len(rows) + sum(counts)), counts,
+                slice(len(shown), len(shown) + len(references)),
+                tuple(len(objects[index]) for index in members), weights[list(members)]))
             rows += [feature for prompt in sources for feature in prompt]
-            groups.append(Group(members, slice(start, start + sum(counts)), counts,
-                                weights[list(members)]))
-            start += sum(counts)
+            shown += [one.cells for one in references]
         features = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
-        return cls(features, weights, tuple(groups))
+        return cls(features, torch.stack(shown), weights, tuple(groups))
 
 
 def _prompts(references: list[FittedReference]) -> list[list[dict[str, Tensor]]]:

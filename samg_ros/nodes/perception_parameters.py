@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from samg_ros.errors import ConfigError
 from samg_ros.masking import MaskerSettings
 from samg_ros.masking.masker import ADJUSTABLE
-from samg_ros.masking.settings import COMBINATIONS, DTYPES
+from samg_ros.masking.settings import COMBINATIONS, DTYPES, SIMILARITY_PROMPTS
 from samg_ros.nodes.parameters import declare
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 RAW, COMPRESSED = 'raw', 'compressed'
 LIVE = (*ADJUSTABLE, 'fill')
 """Parameters that may change while the node runs."""
-_GUIDANCE = {'model': None, 'always': True, 'never': False}
+_GUIDANCE = {'model': None} | {name: name for name in SIMILARITY_PROMPTS}
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ def _declare_settings(node: Node) -> MaskerSettings:
         fit_steps=declare(node, 'fit_steps', defaults.fit_steps, 'Optimiser steps of that fit.',
                           between=(1, 100_000)),
         similarity_prompt=_GUIDANCE[declare(
-            node, 'similarity_prompt', 'model', 'Give the similarity map to the first decoder '
-            'pass: as the model was trained, always or never.', choices=tuple(_GUIDANCE))],
+            node, 'similarity_prompt', 'model', 'What the first decoder pass gets as its mask '
+            "prompt; 'model': what the model was trained with.", choices=tuple(_GUIDANCE))],
         combine_references=declare(
             node, 'combine_references', defaults.combine_references, 'How the similarity maps of '
             'several references become one.', choices=COMBINATIONS, read_only=False),

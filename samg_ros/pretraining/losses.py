@@ -21,6 +21,9 @@ from samg_ros.masking.models.base import Encoding, FeatureMap
 from samg_ros.masking.models.mini import Mini
 from samg_ros.masking.similarity import (
     cell_mask,
+    dense_similarity,
+    mask_prompt,
+    object_cells,
     point_feature,
     region_feature,
     similarity_maps,
@@ -73,6 +76,23 @@ def _reference_features(encoding: Encoding, batch: Batch, geometry: Geometry,
                       for x, y in batch.points[index].tolist()]
             features[name].append(torch.stack(found))
     return {name: torch.stack(rows) for name, rows in features.items()}
+
+
+def _object_cells(encoding: Encoding, batch: Batch, geometry: Geometry,
+                  device: torch.device) -> Tensor:
+    """Return (B, K, C): the objects' cells for dense matching."""
+    masks = torch.from_numpy(batch.reference_labels > 0).to(device)
+    found = encoding.maps['dino']
+    return torch.stack([object_cells(maps, cell_mask(mask, found, geometry))
+                        for maps, mask in zip(found.maps, masks, strict=True)])
+
+
+def _similarity_loss(maps: Tensor, truth: Tensor) -> Tensor:
+    """Return the cross entropy of (N, H, W) similarity, as if above the middle meant "object"."""
+    balance = 0.5 / truth.mean(dim=(1, 2), keepdim=True).clamp(min=0.02)
+    weight = torch.where(truth > 0, balance, torch.full_like(balance, 0.6))
+    return F.binary_cross_entropy_with_logits(
+        SIMILARITY_SLOPE * (maps - SIMILARITY_MIDDLE), truth, weight=weight)
 
 
 def mask_losses(logits: Tensor, target: Tensor) -> Tensor:
@@ -162,6 +182,8 @@ def batch_losses(model: Mini, batch: Batch, rng: np.random.Generator,
     labels = batch.target_labels.reshape(count * per, *batch.target_labels.shape[2:])
     truth = torch.from_numpy(labels > 0).to(device).float()
     maps = similarity_maps(targets, features, geometry)
+    cells = _object_cells(reference, batch, geometry, device).repeat_interleave(per, 0)
+    dense = dense_similarity(targets.maps['dino'], cells[:, None], geometry)[:, 0]
     prompts = pick_prompts(maps.detach())
     shown = truth.flatten(1).any(dim=1)
     at = prompts.points[:, 0]
@@ -171,14 +193,12 @@ def batch_losses(model: Mini, batch: Batch, rng: np.random.Generator,
     guided = not model.training or rng.random() < 0.85
     all_passes = not model.training or rng.random() < LATER_PASSES_SHARE
     passes = run_cascade(model, targets, geometry, maps[:, 0], prompts,
-                         torch.full((3,), 1 / 3, device=device), 3 if all_passes else 1, guided)
+                         torch.full((3,), 1 / 3, device=device), 3 if all_passes else 1,
+                         mask_prompt('dense' if guided else 'off', maps[:, 0], dense))
     total = sum((_pass_loss(done, geometry, truth, index == 0)
                  for index, done in enumerate(passes)), torch.zeros((), device=device))
     total = total + _descriptor_loss(rng, reference, targets, batch, labels, per, geometry)
-    balance = 0.5 / truth.mean(dim=(1, 2), keepdim=True).clamp(min=0.02)
-    weight = torch.where(truth > 0, balance, torch.full_like(balance, 0.6))
-    total = total + F.binary_cross_entropy_with_logits(
-        SIMILARITY_SLOPE * (maps[:, 0] - SIMILARITY_MIDDLE), truth, weight=weight)
+    total = total + _similarity_loss(maps[:, 0], truth) + _similarity_loss(dense, truth)
     last = geometry.padded_to_frame(passes[-1].chosen)
     iou = true_iou(last[:, None], truth)[:, 0]
     area = (last > 0).float().mean(dim=(1, 2))

@@ -31,7 +31,7 @@ from samg_ros.pretraining.dataset import (
 from samg_ros.pretraining.losses import batch_losses
 
 HELD_OUT_SCENES = 50
-FALLING_SHARE = 0.3
+FALLING_SHARE = 0.15
 """Share of the steps, at the end, over which the learning rate falls."""
 PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
@@ -44,7 +44,7 @@ class MiniConfig:
         steps: optimiser steps.
         references: references a batch.
         targets: targets a reference.
-        learning_rate: peak, reached after `warmup` steps; it falls over the last 30 %.
+        learning_rate: peak, reached after `warmup` steps; it falls over the last 15 %.
         weight_decay: of AdamW.
         warmup: steps.
         ema_decay: of the averaged weights, which are the ones written.

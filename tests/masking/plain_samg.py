@@ -22,7 +22,7 @@ class PlainMask:
 class PlainSamg:
     """The method for one model and one reference, with given fitted weights."""
 
-    def __init__(self, model, reference, weights=(1 / 3, 1 / 3, 1 / 3), passes=3, guided=False):
+    def __init__(self, model, reference, weights=(1 / 3, 1 / 3, 1 / 3), passes=3, guided='off'):
         self.model, self.passes, self.guided = model, passes, guided
         some = next(model.parameters())
         self.dtype, self.device = some.dtype, some.device
@@ -126,10 +126,26 @@ class PlainSamg:
                                        boxes, mask_logits)
         return found[0].double(), iou[0]
 
-    def guide(self, similarity, height, width):
+    def dense(self, maps, height, width):
+        """The highest of the cosines with 64 of the object's cells, evenly spread over it."""
+        reference, padded = self.reference_maps['dino']
+        inside = self.cells(torch.from_numpy(self.reference.mask), padded)
+        places = inside.nonzero()
+        features = maps['dino'][0]
+        cosines = []
+        for step in range(64):
+            y, x = places[round(step * (len(places) - 1) / 63)]
+            cell = reference[:, y, x]
+            cosines.append((cell[:, None, None] * features).sum(dim=0)
+                           / cell.norm() / features.norm(dim=0))
+        return self.to_frame(torch.stack(cosines).max(dim=0).values, height, width, padded)
+
+    def guide(self, similarity, maps, height, width):
         """The object's map as the first mask prompt, zero in the padding."""
-        if not self.guided:
+        if self.guided == 'off':
             return None
+        if self.guided == 'dense':
+            similarity = (similarity + self.dense(maps, height, width)) / 2
         size = self.model.mask_size
         rows, columns = (round(side * size / self.model.image_size)
                          for side in self.input_size(height, width))
@@ -150,7 +166,7 @@ class PlainSamg:
         points = [highest(whole), lowest(whole)] + [highest(one) for one in similarities[1:]]
         labels = [1, 0] + [1] * (len(similarities) - 1)
         first = list(points)
-        found, _ = self.ask(encoding, points, labels, None, self.guide(whole, height, width),
+        found, _ = self.ask(encoding, points, labels, None, self.guide(whole, maps, height, width),
                             height, width)
         logits = sum(w * one for w, one in zip(self.weights, found, strict=True))
         for number in range(2, self.passes + 1):
@@ -176,7 +192,7 @@ class PlainSamg:
                  for name, rows in self.clicks.items()}
         still, clicks = self.similarities(self.reference_maps, height, width), self.clicks
         regions = len(still) - len(next(iter(clicks.values())))
-        guide = self.guide(still[0], height, width)
+        guide = self.guide(still[0], self.reference_maps, height, width)
         w = torch.full((2,), 1 / 3, dtype=torch.float64, requires_grad=True)
         optimiser = torch.optim.AdamW([w], lr=1e-3, eps=1e-4)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)

@@ -71,7 +71,8 @@ def test_cut_weights_are_refused(tmp_path):
 
 @pytest.mark.parametrize('settings', [
     dict(passes=2), dict(passes=3), dict(features=('dino',)), dict(features=('sam',)),
-    dict(similarity_prompt=False), dict(fit_weights=False), dict(grid_size=24)])
+    dict(similarity_prompt='off'), dict(similarity_prompt='dense'), dict(fit_weights=False),
+    dict(grid_size=24)])
 def test_every_switch_runs_and_matters(masker, walker, frames, settings):
     other = Masker.load('mini', MaskerSettings(fit_steps=50, **settings)).fit(walker)
     assert other(frames).shape == (20, 84, 84)

@@ -11,6 +11,7 @@ import pytest
 from plain_samg import PlainSamg
 
 from samg_ros.masking import Masker, MaskerSettings
+from samg_ros.masking.settings import SIMILARITY_PROMPTS
 
 
 def overlap(a, b):
@@ -27,9 +28,10 @@ def compare(masker, plain, frames):
         assert overlap(~found.mask, ~mask) >= 0.99  # else any two that are nearly full would agree
 
 
-def test_mini_masks_as_the_method_says(walker, frames):
-    masker = Masker.load('mini', MaskerSettings(passes=3)).fit(walker)
-    compare(masker, PlainSamg(masker._model, walker, masker.weights[0], guided=True), frames)
+@pytest.mark.parametrize('prompt', SIMILARITY_PROMPTS)
+def test_mini_masks_as_the_method_says(prompt, walker, frames):
+    masker = Masker.load('mini', MaskerSettings(passes=3, similarity_prompt=prompt)).fit(walker)
+    compare(masker, PlainSamg(masker._model, walker, masker.weights[0], guided=prompt), frames)
 
 
 def test_a_pair_masks_as_the_method_says_in_float64(pair_masker, random_pair, walker, frames):
@@ -42,9 +44,9 @@ def test_a_wide_frame_is_masked_as_the_method_says(pair_masker, random_pair, wal
     compare(pair_masker, plain, frames[:1, 10:74])
 
 
-@pytest.mark.parametrize('model, guided', [('mini', True), ('pair', False)])
+@pytest.mark.parametrize('model, guided', [('mini', 'region'), ('mini', 'dense'), ('pair', 'off')])
 def test_fitted_weights_are_those_of_plain_steps(model, guided, pair, walker):
-    settings = MaskerSettings(fit_steps=100 if guided else 10)
+    settings = MaskerSettings(fit_steps=10 if model == 'pair' else 100, similarity_prompt=guided)
     masker = Masker.load('mini', settings) if model == 'mini' else Masker(pair, settings)
     masker.fit(walker)
     plain = PlainSamg(masker._model, walker, guided=guided)

@@ -79,7 +79,7 @@ class VisionModel(nn.Module, ABC):
         stretched: whether frames are stretched to the square input, or scaled by their longer
             side and padded.
         passes: decoder passes that give its best masks.
-        similarity_prompt: whether the model was trained with a similarity map as mask prompt.
+        similarity_prompt: the mask prompt that the model was trained with, as in MaskerSettings.
         similarity_gain: factor from cosine similarity to the logits of that prompt.
     """
 
@@ -88,7 +88,7 @@ class VisionModel(nn.Module, ABC):
     grid_size: int
     stretched: bool = False
     passes: int = 3
-    similarity_prompt: bool = False
+    similarity_prompt: str = 'off'
     similarity_gain: float = 10.0
 
     @abstractmethod

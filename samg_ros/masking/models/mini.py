@@ -221,7 +221,7 @@ class Mini(VisionModel):
     mask_size = IMAGE_SIZE
     grid_size = IMAGE_SIZE // 2
     passes = 1
-    similarity_prompt = True
+    similarity_prompt = 'region'
 
     def __init__(self, widths: tuple[int, int, int, int] = (16, 32, 64, 128),
                  descriptor: int = 32) -> None:
