@@ -26,6 +26,8 @@ _MARGIN = 0.05
 """How far out of range joints and hand may be to begin with, rad or m: they may sag."""
 LONGEST_INTERVAL_S = 0.1
 """The most time that one command makes up for: after a pause the arm must not jump."""
+_SHORTEST_INTERVAL_S = 1e-9
+"""A joint without limits has none between two commands of one moment either, and inf * 0 is nan."""
 
 Vector = npt.NDArray[np.float64]
 
@@ -178,7 +180,7 @@ class ArmCommands:
         Returns:
             (A,) float64.
         """
-        interval_s = min(interval_s, LONGEST_INTERVAL_S)
+        interval_s = min(max(interval_s, _SHORTEST_INTERVAL_S), LONGEST_INTERVAL_S)
         command = action
         if self.settings.integrates:
             assert self.last is not None and positions is not None

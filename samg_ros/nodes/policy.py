@@ -175,7 +175,8 @@ class PolicyNode(ManagedNode):
             self.get_logger().info('input is good again: acting')
         interval_s = time.monotonic() - self._sent_at
         if moment.time_ns is not None:  # a simulator that waits has a time of its own
-            interval_s = max(0, moment.time_ns - (self._time_ns or moment.time_ns)) * 1e-9
+            before = moment.time_ns if self._time_ns is None else self._time_ns
+            interval_s = max(0, moment.time_ns - before) * 1e-9
             self._time_ns = moment.time_ns
         self._send(self._commands.act(action, interval_s, self._inputs.positions),
                    moment.frame_index)

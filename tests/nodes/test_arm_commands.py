@@ -159,6 +159,16 @@ def test_velocities_keep_speed_and_acceleration_and_stop_at_the_end_of_the_range
     assert (np.sign(back) == [-1, 1]).all()
 
 
+@pytest.mark.parametrize('interface', ['position', 'velocity'])
+def test_a_joint_without_limits_is_sent_the_action_in_no_time_too(interface):
+    commands = ArmCommands(ArmSettings(size=2, joints=('a', 'b'), action_interface=interface,
+                                       command_interface=interface))
+    commands.begin(np.zeros(2))
+    for interval_s in (0.0, 0.05, 0.0):
+        assert np.array_equal(commands.act(np.array([0.5, -3.0]), interval_s, np.zeros(2)),
+                              [0.5, -3.0])
+
+
 def test_holding_goes_back_to_where_the_joints_were_and_stays():
     arm = position_arm(limits=limits(max_velocity=1))
     arm.act(np.array([1.0, 1.0]), 0.1, np.array([0.0, 0.5]))
