@@ -104,6 +104,9 @@ setup(
         'console_scripts': [
             'samg = samg_ros.cli:main',
             'arm_episodes = samg_ros.nodes.executables:arm_episodes',
+            'bag_evaluator = samg_ros.nodes.executables:bag_evaluator',
+            'bag_player = samg_ros.nodes.executables:bag_player',
+            'evaluator = samg_ros.nodes.executables:evaluator',
             'lifecycle_manager = samg_ros.nodes.executables:lifecycle_manager',
             'mujoco_bridge = samg_ros.nodes.executables:mujoco_bridge',
             'perception = samg_ros.nodes.executables:perception',

@@ -334,14 +334,16 @@ class SimEnv:
         if self._disturbance is None:
             return None
         return functools.partial(self._disturbance.change_scene, step=self._step_index,
-                                 centre=self._simulation.data.subtree_com[0])
+                                 centre=self._simulation.data.subtree_com[0],
+                                 labels=self._labels)
 
     def _view(self, camera: int, background: np.ndarray | None) -> View:
         assert self._renderer is not None
         by_label = background is not None and not self._screen
         disturbance = self._disturbance
         textured = disturbance is not None and disturbance.textured
-        wanted = self._labels if self.truth or by_label or textured else None
+        painted = disturbance is not None and disturbance.painted
+        wanted = self._labels if self.truth or by_label or painted else None
         rendering = self._renderer.render(wanted, sky=not by_label, camera=camera,
                                           change_scene=self._change_scene(),
                                           surface=textured)

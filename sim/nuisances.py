@@ -3,7 +3,8 @@
 
 Everything happens to the scene that is about to be drawn or to the picture afterwards, never to
 the model, so rewards and physics stay bit for bit those of the undisturbed task. The kinds follow
-the Distracting Control Suite (arXiv 2101.02722) and RL-ViGen (arXiv 2307.10224).
+the Distracting Control Suite (arXiv 2101.02722) and RL-ViGen (arXiv 2307.10224); those of the
+object itself are in `object_changes`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from samg_ros.errors import ConfigError
-from samg_ros.sim.render import FIRST_PART, Eye, Rendering, scene_eye
+from samg_ros.sim.object_changes import ObjectChanges
+from samg_ros.sim.render import FIRST_PART, Eye, Rendering, SceneLabels, scene_eye
 from samg_ros.sim.solid_texture import SolidTexture, points_on_geoms
 
 _Vector = npt.NDArray[np.float64]
@@ -52,6 +54,14 @@ class Nuisances:
     """Gaussian noise, up to 40 grey levels, independent in every pixel and frame."""
     motion_blur: float = 0.0
     """Blur along a line as of a camera that shakes, up to 12 % of the height; by frame."""
+    body_colour: float = 0.0
+    """Blend from the object's own colours to shades of another one; by episode."""
+    body_size: float = 0.0
+    """The object larger or smaller, up to 1.6 times; by episode."""
+    double: float = 0.0
+    """A second object beside the first, from nothing to its size; by episode."""
+    cover: float = 0.0
+    """A bar before the object, over up to 60 % of its width; by episode."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -103,16 +113,24 @@ class Disturbance:
 
     def __init__(self, nuisances: Nuisances, seed: int) -> None:
         self.nuisances = nuisances
+        self._object = ObjectChanges(nuisances.body_colour, nuisances.body_size,
+                                     nuisances.double, nuisances.cover)
         self.seed(seed)
 
     @property
     def textured(self) -> bool:
-        """Whether `paint_body` has something to do, and needs a rendering with its surface."""
+        """Whether `paint_body` needs a rendering with its surface."""
         return self.nuisances.body_texture > 0
+
+    @property
+    def painted(self) -> bool:
+        """Whether `paint_body` has something to do, and needs a rendering with its labels."""
+        return self.textured or self.nuisances.body_colour > 0
 
     def seed(self, seed: int) -> None:
         """Start the randomness anew."""
         self._rng = np.random.default_rng([seed, 0x5A3])  # not the stream of colours or videos
+        self._object_rng = np.random.default_rng([seed, 0x0B7])
 
     def next_episode(self) -> None:
         """Draw what stays the same for an episode.
@@ -128,14 +146,18 @@ class Disturbance:
         solids = [_Solid.draw(rng) for _ in range(DISTRACTORS)]
         self._solids = solids[:math.ceil(DISTRACTORS * strengths.distractors)]
         self._camera_rng = np.random.default_rng(rng.integers(2**63))
+        self._object.next_episode(self._object_rng)
 
-    def change_scene(self, scene: Any, centre: _Vector, step: int) -> None:
+    def change_scene(self, scene: Any, centre: _Vector, step: int, labels: SceneLabels) -> None:
         """Turn lights and camera of a scene that is about to be drawn, and put solids into it.
+
+        The object is changed with it.
 
         Args:
             scene: `mujoco.MjvScene`, fresh from `mjv_updateScene`.
             centre: (3,) where the robot is, metres.
             step: agent steps since the reset; the solids move with it.
+            labels: which of the model's geoms and sites are the object.
         """
         if self.nuisances.light:
             for light in scene.lights[:scene.nlight]:
@@ -155,17 +177,22 @@ class Disturbance:
         self._unit = distance * eye.half_height
         for solid in self._solids:
             solid.put_into(scene, eye, distance, step)
+        self._object.change_scene(scene, scene_eye(scene), labels)
 
     def paint_body(self, rendering: Rendering, scene: Any) -> None:
         """Paint the robot's pixels of a rendering's frame, in place.
 
         Args:
-            rendering: with its surface where `textured`.
+            rendering: with its labels where `painted`, with its surface where `textured`.
             scene: as it was drawn.
         """
-        if not self.textured:
+        if not self.painted:
             return
         assert rendering.labels is not None
+        if self.nuisances.body_colour:
+            self._object.paint(rendering.frame, rendering.labels)
+        if not self.textured:
+            return
         assert rendering.geoms is not None and rendering.depth is not None
         where = rendering.labels >= FIRST_PART
         points = points_on_geoms(scene, rendering.geoms, rendering.depth, where)

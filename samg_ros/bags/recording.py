@@ -7,6 +7,8 @@ but the last moments can be read.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from mcap.writer import CompressionType, Writer
@@ -48,6 +50,9 @@ class Recording:
             kind: type, such as sensor_msgs/msg/Image.
             log_time_ns: when it came.
             data: CDR.
+
+        Raises:
+            BagError: if the disk takes no more.
         """
         if topic not in self._channels:
             if kind not in self._schemas:
@@ -56,9 +61,22 @@ class Recording:
                                                                    definition.encode())
             self._channels[topic] = self._writer.register_channel(topic, 'cdr',
                                                                   self._schemas[kind])
-        self._writer.add_message(self._channels[topic], log_time_ns, data, log_time_ns)
+        with self._disk():
+            self._writer.add_message(self._channels[topic], log_time_ns, data, log_time_ns)
 
     def close(self) -> None:
-        """Write the index and close the file."""
-        self._writer.finish()
-        self._file.close()
+        """Write the index and close the file.
+
+        Raises:
+            BagError: if the disk takes no more; what was written before can be read.
+        """
+        with self._disk(), self._file:
+            self._writer.finish()
+
+    @contextlib.contextmanager
+    def _disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise BagError(f"the recording '{self._file.name}' cannot be gone on with: "
+                           f'{error.strerror}; what it has so far can be read') from error

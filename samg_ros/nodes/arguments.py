@@ -143,3 +143,37 @@ ARM = (
     Argument('json', '', 'File for the figures of the episodes; empty for none.'),
 )
 """Of `arm`: arguments of `arm_plan.make_plan`; from `task` on for `sim` alone."""
+
+POLICY = Argument('policy', '', 'Checkpoint file or run folder of the policy, or the task of one '
+                  'that comes with the package.')
+DEVICE = Argument('device', 'cpu', 'Torch device of masker and policy.')
+
+SIM_EVAL = (
+    POLICY, SETTING, VIDEOS,
+    Argument('reference', '', "Reference folder or image that says what matters; empty takes the "
+             "policy's own."),
+    Argument('episodes', 10, 'Episodes to run.'),
+    SEED, DEVICE,
+    Argument('json', '', 'File for the returns; empty for none.'),
+)
+"""Of `sim_eval`: arguments of `sim_eval_plan.make_nodes`."""
+
+BAG_EVAL = (
+    Argument('bag', '', 'Folder or file of the bag.'),
+    Argument('policy', '', 'Checkpoint file or run folder of the policy that acts; empty for none: '
+             'masks alone.'),
+    Argument('reference', '', "Reference folder or image that says what matters; empty takes the "
+             "policy's own."),
+    Argument('model', '', "Masking model; empty takes the policy's, or the parameter file's."),
+    Argument('weights', '', "Weights of the model; empty for the package's."),
+    DEVICE,
+    Argument('image', '', "Topic of the camera; empty for the bag's only one."),
+    Argument('truth', '', 'Topic of true masks; empty for segmentation beside the camera.'),
+    Argument('joint_states', '', 'Topic of the joints; empty for joint_states.'),
+    Argument('command', '', 'Topic of the recorded actions; empty for command.'),
+    Argument('rate', '1.0', 'Speed of playing; 2.0 is twice as fast.'),
+    Argument('out', 'bag_eval', 'Folder for page, video, figures and the recording; must not hold '
+             'a recording yet.'),
+    Argument('json', '', 'Further file for the figures; empty for none.'),
+)
+"""Of `bag_eval`: arguments of `bag_eval_plan.make_plan`."""

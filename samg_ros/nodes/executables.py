@@ -14,6 +14,9 @@ from samg_ros.nodes.signals import StopSignal, leave
 
 NODES = {
     'arm_episodes': ('samg_ros.nodes.arm_episodes', 'ArmEpisodes'),
+    'bag_evaluator': ('samg_ros.nodes.bag_evaluator', 'BagEvaluator'),
+    'bag_player': ('samg_ros.nodes.bag_player', 'BagPlayer'),
+    'evaluator': ('samg_ros.nodes.evaluator', 'Evaluator'),
     'lifecycle_manager': ('samg_ros.nodes.lifecycle_manager', 'LifecycleManager'),
     'mujoco_bridge': ('samg_ros.sim.bridge_node', 'MujocoBridge'),
     'perception': ('samg_ros.nodes.perception', 'Perception'),
@@ -33,6 +36,21 @@ def node_class(name: str) -> Any:
 def arm_episodes() -> NoReturn:
     """Try a policy on the simulated arm."""
     _run('arm_episodes')
+
+
+def bag_evaluator() -> NoReturn:
+    """Report what running nodes make of a bag."""
+    _run('bag_evaluator')
+
+
+def bag_player() -> NoReturn:
+    """Play a bag without ROS's own player."""
+    _run('bag_player')
+
+
+def evaluator() -> NoReturn:
+    """Add up the returns of a policy in simulation."""
+    _run('evaluator')
 
 
 def lifecycle_manager() -> NoReturn:

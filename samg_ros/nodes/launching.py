@@ -72,6 +72,11 @@ def end_all(event: ProcessExited, context: LaunchContext) -> Entities:
     return [Shutdown(reason=f'{event.process_name} has finished')]
 
 
+def end_if_failed(event: ProcessExited, context: LaunchContext) -> Entities:
+    """End the graph if a process that may end before the others did not end well."""
+    return end_all(event, context) if event.returncode else []
+
+
 def end_in_order(event: ProcessExited, context: LaunchContext) -> Entities:
     """Leave it to the lifecycle manager to bring the others down, but not for ever."""
     return [] if context.is_shutdown else [

@@ -38,7 +38,7 @@ Progress = Callable[[str, int, int], None]
 RANDOM_SHARE = 4
 """Episodes of the random policy for each one of the trained: it is cheap, and varies more."""
 
-_SEED_OFFSET = 100_000
+SEED_OFFSET = 100_000
 """Keeps the episodes of an evaluation apart from those of the training with the same seed."""
 
 
@@ -124,7 +124,7 @@ def evaluate_policy(
     env = SimEnv(
         task=task,
         setting=setting,
-        seed=seed + _SEED_OFFSET,
+        seed=seed + SEED_OFFSET,
         height=camera_size,
         width=camera_size,
         videos=videos,
@@ -134,7 +134,7 @@ def evaluate_policy(
         truth=policy is not None,
     )
     low, high = env.action_spec
-    rng = np.random.default_rng(seed + _SEED_OFFSET)
+    rng = np.random.default_rng(seed + SEED_OFFSET)
     observer = None if policy is None else Observer(policy.spec)
     returns: list[float] = []
     successes: list[bool] = []

@@ -56,7 +56,8 @@ def test_the_same_seed_gives_the_same_bits_and_a_reset_draws_anew() -> None:
     env.close()
 
 
-@pytest.mark.parametrize('kind', ['light', 'body_texture', 'sensor_noise', 'motion_blur'])
+@pytest.mark.parametrize('kind', [
+    'light', 'body_texture', 'sensor_noise', 'motion_blur', 'body_colour'])
 def test_the_truth_stays_where_only_looks_change(kind: str) -> None:
     for plain, changed in zip(steps({}), steps({kind: 1.0}), strict=True):
         assert np.array_equal(plain.mask, changed.mask)
@@ -68,6 +69,26 @@ def test_camera_and_distractors_change_the_truth_with_the_picture() -> None:
     assert plain is not None and turned is not None and covered is not None
     assert not np.array_equal(plain, turned) and turned.any()
     assert covered.sum() <= plain.sum() and not (covered & ~plain).any()
+
+
+def test_truth_is_the_resized_object_what_is_not_covered_and_no_double() -> None:
+    plain, resized, doubled, covered = (steps(which, 'adroit_pen', count=0)[0].mask for which in (
+        {}, {'body_size': 0.5}, {'double': 1.0}, {'cover': 0.7}))
+    assert plain is not None and resized is not None and doubled is not None and covered is not None
+    # 1.6 to the power of 0.5 either way, less what leaves the picture.
+    assert 0.5 < resized.sum() / plain.sum() < 0.75 or 1.2 < resized.sum() / plain.sum() < 1.8
+    assert not (doubled & ~plain).any() and doubled.sum() > 0.7 * plain.sum()
+    assert not (covered & ~plain).any() and 0.1 < covered.sum() / plain.sum() < 0.9
+
+
+def test_a_double_looks_like_the_object_and_stands_beside_it() -> None:
+    plain, doubled = steps({}, count=0)[0], steps({'double': 1.0}, count=0)[0]
+    assert plain.mask is not None
+    new = (plain.frame != doubled.frame).any(axis=2) & ~plain.mask
+    assert 0.4 < new.sum() / plain.mask.sum() < 1.1  # part of it may be out of the picture
+    colour = [frame[where].mean(axis=0) for frame, where in (
+        (plain.frame, plain.mask), (doubled.frame, new))]
+    assert np.abs(colour[0] - colour[1]).max() < 30
 
 
 def test_distractors_are_no_part_of_the_object_wherever_the_scene_puts_them() -> None:
