@@ -40,7 +40,7 @@ def figure(value: float | None, form: str = '.3f') -> str:
 
 
 def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write records of the same fields, at least one; what is None is left empty.
+    """Write records, at least one; fields that a record lacks, and None, are left empty.
 
     Raises:
         ReportError: if the file cannot be written.
@@ -48,7 +48,8 @@ def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open('w', newline='') as file:
-            writer = csv.DictWriter(file, list(records[0]))
+            fields = dict.fromkeys(name for record in records for name in record)
+            writer = csv.DictWriter(file, list(fields))
             writer.writeheader()
             writer.writerows(records)
     except OSError as error:
