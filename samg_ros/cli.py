@@ -53,6 +53,8 @@ VERBS = {
     'train': 'Train without ROS, with the same code underneath',
     'eval': 'Measure masks or policies: tables, plots, a report',
     'bench': 'Measure speed: tables',
+    'demonstrations': 'Make demonstrations that a training can begin with',
+    'study': 'Find out what matters: ablation, robustness, annotation; a report each',
     'reference': 'Make or look at the image and mask that say what matters',
 }
 
@@ -83,6 +85,15 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ('mask',): Command('samg_ros.mask_command', 'mask images, folders of images, and videos'),
     ('doctor',): Command('samg_ros.doctor', 'say what this machine has and lacks'),
 }
+    ('demonstrations', 'import'): Command(
+        'samg_ros.rl.demonstrations_command',
+        'recorded episodes from HDF5 (Minari, D4RL), pictures or states', 'import'),
+    ('study', 'ablation'): Command(
+        'samg_ros.studies.ablation', 'raw, masked and truth-masked policies; features of masks'),
+    ('study', 'robustness'): Command(
+        'samg_ros.studies.robustness', 'masks and returns against changes of object and camera'),
+    ('study', 'annotation'): Command(
+        'samg_ros.studies.annotation', 'masks and returns by the number of clicked points'),
 
 EXAMPLES = """\
 examples:

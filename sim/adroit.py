@@ -8,11 +8,17 @@ the table counts as floor, which leaves a video everywhere else.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from samg_ros.errors import ConfigError, MissingDependencyError, SamgError
+from samg_ros.errors import (
+    ConfigError,
+    InvalidInputError,
+    MissingDependencyError,
+    SamgError,
+)
 from samg_ros.sim.colours import Colour, Colours
 from samg_ros.sim.gl import prepare_gl
 from samg_ros.sim.tasks import Part, TaskSpec
@@ -31,6 +37,16 @@ _OBJECTS = {
     'relocate': Part('ball', bodies=('Object',)),
 }
 
+_PLACED = {
+    'door': {'door_body_pos': ('body_pos', 'door_body_id')},
+    'hammer': {'board_pos': ('body_pos', 'target_body_id')},
+    'pen': {'desired_orien': ('body_quat', 'target_obj_body_id')},
+    'relocate': {'obj_pos': ('body_pos', 'obj_body_id'),
+                 'target_pos': ('site_pos', 'target_obj_site_id')},
+}
+"""What `reset` draws beside the joints, as `get_env_state` of gymnasium-robotics names it: the
+model's array that it is in, and the environment's attribute with the row."""
+
 _SUCCESS_STEPS = {'pen': 20}
 """Of 200, where not 25; after `evaluate_success` of the tasks' first release (mj_envs)."""
 
@@ -47,7 +63,7 @@ class AdroitSimulation:
 
     def __init__(self, spec: TaskSpec, seed: int) -> None:
         prepare_gl()
-        self._name = spec.name
+        self._name, self._task = spec.name, spec.task
         self._env = _environment_class(spec.task)()
         self._seed: int | None = seed
         self.success: bool | None = False
@@ -83,6 +99,41 @@ class AdroitSimulation:
         seed, self._seed = self._seed, None
         self._env.reset(seed=seed)
         self.success = False
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Put hand and object where a recording has them.
+
+        Args:
+            state: `qpos` (nq,), `qvel` (nv,), and what the task's reset places: `door_body_pos`,
+                `board_pos`, `obj_pos`, `target_pos` (3,) in metres, `desired_orien` (4,) as
+                quaternion w, x, y, z, each as it was at the episode's beginning.
+
+        Raises:
+            InvalidInputError: if one is missing, has another shape or is not finite.
+        """
+        import mujoco
+        model = self.model
+
+        def value(name: str, shape: tuple[int, ...]) -> np.ndarray:
+            if name not in state:
+                raise InvalidInputError(f"a state of '{self._name}' lacks {name}")
+            array = np.array(state[name], dtype=np.float64)
+            if array.shape != shape or not np.isfinite(array).all():
+                raise InvalidInputError(f"{name} of a state of '{self._name}' must be finite and "
+                                        f'of shape {shape}, got shape {array.shape}')
+            return array
+
+        qpos, qvel = value('qpos', (model.nq,)), value('qvel', (model.nv,))
+        places = [(getattr(model, array)[getattr(self._env, row)], name)
+                  for name, (array, row) in _PLACED[self._task].items()]
+        values = [value(name, place.shape) for place, name in places]
+        for (place, _), new in zip(places, values, strict=True):
+            place[:] = new
+        # After a step, bodies are where its last physics step found them: one step behind qpos.
+        seen = qpos.copy()
+        mujoco.mj_integratePos(model, seen, qvel, -model.opt.timestep)
+        self._env.set_state(seen, qvel)
+        self.data.qpos[:] = qpos
 
     def step(self, action: np.ndarray) -> tuple[float, float, bool]:
         before = self._warnings()

@@ -237,6 +237,24 @@ class SimEnv:
         self._running = True
         self._time_ns += self.control_period_ns
 
+    def show(self, state: Mapping[str, np.ndarray]) -> SimStep:
+        """Show a recorded state, as if an episode began in it; none does, so `reset` comes next.
+
+        Args:
+            state: as the task's simulation has it in `set_state`.
+
+        Raises:
+            ConfigError: if the task's states cannot be set from outside.
+            InvalidInputError: if the state does not fit the task.
+        """
+        set_state = getattr(self._simulation, 'set_state', None)
+        if set_state is None:
+            raise ConfigError(f"states of task '{self.spec.name}' cannot be shown; those of the "
+                              'Adroit tasks can')
+        self._running = False
+        set_state(state)
+        return self._observe(0.0, 1.0, FIRST)
+
     def step(self, action: np.ndarray) -> SimStep:
         """Apply an action for one agent step.
 

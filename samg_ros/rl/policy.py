@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from samg_ros.errors import CheckpointError
 from samg_ros.observation import Observation, ObservationSpec
@@ -117,4 +117,14 @@ def scale_action(
 ) -> NDArray[np.float64]:
     """Map an action in [-1, 1] onto the limits, (A,) float64."""
     result: NDArray[np.float64] = low + (action.astype(np.float64) + 1) / 2 * (high - low)
+    return result
+
+
+def unscale_action(
+    action: ArrayLike, low: NDArray[np.float64], high: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Map an action within the limits onto [-1, 1], (A,) float32; undoes `scale_action`."""
+    result: NDArray[np.float32] = (
+        (np.asarray(action, np.float64) - low) / (high - low) * 2 - 1
+    ).astype(np.float32)
     return result

@@ -23,6 +23,7 @@ from samg_ros.arguments import names, whole_numbers
 from samg_ros.errors import ConfigError
 from samg_ros.observation import SOURCES
 from samg_ros.rl.config import AGENTS, PRESETS, TrainConfig, field_help, preset
+from samg_ros.rl.demonstrations import DemonstratedSteps, Demonstrations
 from samg_ros.rl.evaluation import SETTINGS, evaluate_run
 from samg_ros.rl.learner import Learner
 from samg_ros.rl.progress import ProgressLine, duration, progress_line
@@ -41,6 +42,7 @@ def train_direct(
     masker: 'Masker | None' = None,
     videos: Path | str | None = None,
     device: str = 'cpu',
+    demonstrations: Path | str | None = None,
     on_progress: Callable[[dict[str, Any]], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
@@ -52,6 +54,7 @@ def train_direct(
         masker: fitted to the run's reference; needed if the policy sees masked frames.
         videos: folder of background videos, for a setting that shows them.
         device: torch device of the learner.
+        demonstrations: folder of demonstrations that the replay of a new run begins with.
         on_progress: called with `Learner.progress` after every step.
         should_stop: asked before every step; true saves and returns.
 
@@ -61,6 +64,7 @@ def train_direct(
     Raises:
         ConfigError: if a masker is missing.
         CheckpointError: if the folder holds another run, or cannot be written.
+        DemonstrationError: if the demonstrations cannot be read, or do not fit the run.
         SamgError: whatever the simulation or the masker raises.
     """
     from samg_ros.sim.env import SimEnv
@@ -87,6 +91,9 @@ def train_direct(
             reference=None if masker is None else masker.reference,
             masker_description=None if masker is None else masker.describe(),
             device=device,
+            demonstrations=None if demonstrations is None else DemonstratedSteps(
+                Demonstrations(demonstrations), config, *env.action_spec, masker
+            ),
         )
         stack.callback(learner.close)
         if learner.done:
@@ -131,6 +138,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--reference', type=Path, help='Reference folder; default one rendered from the simulator.'
+    )
+    parser.add_argument(
+        '--demonstrations', type=Path, help='Folder of demonstrations to begin the replay with.'
     )
     parser.add_argument('--model', default='mini', help='Model of the masker.')
     parser.add_argument('--videos', type=Path, help='Folder of background videos.')
@@ -186,6 +196,7 @@ def run(args: argparse.Namespace) -> int:
                 masker=masker,
                 videos=args.videos,
                 device=args.device,
+                demonstrations=args.demonstrations,
                 on_progress=lambda p: line.update(progress_line(p)),
                 should_stop=should_stop,
             )
