@@ -72,7 +72,7 @@ def floor(model: VisionModel, batch: int, device: torch.device) -> Callable[[], 
     boxes = torch.tensor([[0.25, 0.25, 0.75, 0.75]], device=device).repeat(batch, 1)
     boxes = boxes * bare.image_size
     logits = torch.zeros(batch, bare.mask_size, bare.mask_size, device=device)
-    first = logits if bare.similarity_prompt else None
+    first = logits if bare.similarity_prompt != 'off' else None
     if isinstance(bare, ModelPair):
         small = picture(getattr(bare.encoder, 'input_size', bare.image_size))
         large = picture(getattr(bare.segmenter, 'input_size', bare.image_size))
