@@ -83,12 +83,6 @@ COMMANDS: dict[tuple[str, ...], Command] = {
                                    'time the agents: updates and actions'),
     ('bench', 'graph'): Command('samg_ros.nodes.bench',
                                 'time perception beside the bare masker'),
-    ('reference', 'render'): Command('samg_ros.sim.reference',
-                                     'make a reference from the simulator', 'render'),
-    ('reference', 'show'): Command('samg_ros.sim.reference', 'describe a reference', 'show'),
-    ('mask',): Command('samg_ros.mask_command', 'mask images, folders of images, and videos'),
-    ('doctor',): Command('samg_ros.doctor', 'say what this machine has and lacks'),
-}
     ('demonstrations', 'import'): Command(
         'samg_ros.rl.demonstrations_command',
         'recorded episodes from HDF5 (Minari, D4RL), pictures or states', 'import'),
@@ -98,6 +92,12 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         'samg_ros.studies.robustness', 'masks and returns against changes of object and camera'),
     ('study', 'annotation'): Command(
         'samg_ros.studies.annotation', 'masks and returns by the number of clicked points'),
+    ('reference', 'render'): Command('samg_ros.sim.reference',
+                                     'make a reference from the simulator', 'render'),
+    ('reference', 'show'): Command('samg_ros.sim.reference', 'describe a reference', 'show'),
+    ('mask',): Command('samg_ros.mask_command', 'mask images, folders of images, and videos'),
+    ('doctor',): Command('samg_ros.doctor', 'say what this machine has and lacks'),
+}
 
 EXAMPLES = """\
 examples:
