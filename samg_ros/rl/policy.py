@@ -16,6 +16,7 @@ from samg_ros.errors import CheckpointError
 from samg_ros.observation import Observation, ObservationSpec
 from samg_ros.rl.checkpoint import Checkpoint, load_checkpoint
 from samg_ros.rl.networks import Actor, make_encoder
+from samg_ros.rl.shipped import find_checkpoint
 
 if TYPE_CHECKING:
     from samg_ros.masking import Masker, Reference
@@ -104,12 +105,17 @@ class Policy:
 
 
 def load_policy(checkpoint: Path | str, device: str = 'cpu') -> Policy:
-    """Load a policy from a checkpoint file, or from the run folder that holds one.
+    """Load a policy.
+
+    Args:
+        checkpoint: a file, the run folder that holds one, or the task of a policy that comes with
+            the package.
+        device: torch device of the networks.
 
     Raises:
         CheckpointError: if there is none, or it is cut short, damaged or something else.
     """
-    return Policy(load_checkpoint(checkpoint, device), device)
+    return Policy(load_checkpoint(find_checkpoint(checkpoint), device), device)
 
 
 def scale_action(
