@@ -185,6 +185,8 @@ class CameraStream:
         self._info = message
 
     def _on_message(self, message: Any, info: Mapping[str, Any]) -> None:
+        if not self._inputs:
+            return  # the executor had it in its queue when the node was deactivated
         came_at = time.perf_counter() - waited_s(info)
         missed = self._arrivals.missed(info)
         if overtaken := missed + (len(self._waiting) == self._waiting.maxlen):

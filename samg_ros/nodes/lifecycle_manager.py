@@ -67,10 +67,10 @@ class LifecycleManager(PlainNode):
         if not names:
             raise ConfigError("lifecycle_manager has nothing to do: set its parameter 'nodes'")
         self._up_timeout_s = declare(
-            self, 'bring_up_timeout_s', 120.0, 'Seconds that a node may take to appear, and then '
-            'to configure, loading its model, and to activate.', between=(0.1, 3600.0))
+            self, 'bring_up_timeout_s', 120.0, 'Seconds that a node may take to appear, and '
+            'then to configure, loading its model, and to activate.', between=(0.1, 3600.0))
         self._down_timeout_s = declare(
-            self, 'bring_down_timeout_s', 1.0, 'Seconds that a node may take to shut down before '
+            self, 'bring_down_timeout_s', 2.0, 'Seconds that a node may take to shut down before '
             'the next one is told.', between=(0.1, 60.0))
         self._nodes = [Managed(name, self.create_client(ChangeState, f'{name}/change_state'),
                                HeartbeatWatch(self, name)) for name in names]
@@ -119,6 +119,7 @@ class LifecycleManager(PlainNode):
         if self._future is None and managed.alive and managed.client.service_is_ready():
             self._future = managed.client.call_async(
                 ChangeState.Request(transition=Transition(label=transition)))
+            self._since = time.monotonic()
         failed = self._failure(managed, transition)
         if failed and not self._why:
             self._bring_down(failed)

@@ -10,9 +10,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from samg_ros.masking import Reference
+from samg_ros.masking import Masker, MaskerSettings, Reference
 from samg_ros.masking.models.mini import Mini
 from samg_ros.nodes.train_plan import TrainPlan, make_plan, prepare_reference
+from samg_ros.observation import ObservationSpec
+from samg_ros.rl.agent import DrQv2Agent
+from samg_ros.rl.checkpoint import Checkpoint, save_checkpoint
+from samg_ros.rl.config import TrainConfig
 from samg_ros.sim.env import SimEnv
 
 # pytest shares fixtures downwards only, and the graph is that of the node tests.
@@ -54,6 +58,28 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert step.mask is not None
     Reference(step.frame, np.array(step.mask)).save(folder)
     env.close()
+    return folder
+
+
+@pytest.fixture(scope='session')
+def arm_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with an untrained policy that moves the simulated arm: its actions are large.
+
+    An episode is 50 of its steps.
+    """
+    folder = tmp_path_factory.mktemp('arm')
+    env = SimEnv('arm_reach')
+    step = env.reset()
+    assert step.mask is not None
+    reference = Reference(step.frame, np.array(step.mask))
+    low, high = env.action_spec
+    config = TrainConfig(task='arm_reach', hidden_dim=16, action_repeat=5,
+                         observation=ObservationSpec(proprioception=step.joint_names))
+    env.close()
+    masker = Masker.load('mini', MaskerSettings(fit_weights=False, passes=1))
+    save_checkpoint(folder / 'checkpoint.pt', Checkpoint(
+        config, 20 * low, 20 * high, DrQv2Agent(config, len(low)).state_dict(),
+        reference=reference, masker=masker.describe()))
     return folder
 
 

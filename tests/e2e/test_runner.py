@@ -1,60 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """`samg run sim_train` as a user starts it: a process of its own, and Ctrl-C."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from busy_machine import limit_s
+from processes import Command
 
 from samg_ros.rl.checkpoint import load_checkpoint
 
-ROOT = Path(__file__).parents[2]
 TINY = ('{"batch_size": 8, "hidden_dim": 16, "random_steps": 20, "update_after": 30, '
         '"update_every": 10, "action_repeat": 100, "checkpoint_every": 1000}')
 
 
-class Command:
-    """A running `samg run sim_train`, its output in a file that can be read while it runs."""
-
-    def __init__(self, tmp_path, *arguments):
-        self.output = tmp_path / f'output-{time.monotonic_ns()}.txt'
-        environment = {name: value for name, value in os.environ.items()
-                       if name not in ('ROS_DOMAIN_ID', 'AMENT_PREFIX_PATH')}
-        environment['PYTHONPATH'] = os.pathsep.join(
-            [str(ROOT), *filter(None, [environment.get('PYTHONPATH')])])
-        environment['PYTHONUNBUFFERED'] = '1'
-        self.process = subprocess.Popen(
-            [sys.executable, '-m', 'samg_ros.cli', 'run', 'sim_train', *arguments],
-            stdout=self.output.open('w'), stderr=subprocess.STDOUT, env=environment, cwd=tmp_path)
-
-    def text(self):
-        return self.output.read_text()
-
-    def wait_for(self, words, timeout_s=120):
-        deadline = time.monotonic() + timeout_s
-        while words not in self.text():
-            assert self.process.poll() is None, self.text()
-            assert time.monotonic() < deadline, self.text()
-            time.sleep(0.05)
-
-    def interrupt(self):
-        """Press Ctrl-C; return how long it took to end."""
-        began = time.monotonic()
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(60)
-        finally:
-            self.process.kill()
-        return time.monotonic() - began
-
-
 def arguments(tmp_path, *more):
-    return ('--run-dir', str(tmp_path / 'run'), '--overrides', TINY, '--episodes', '1', *more)
+    return ('run', 'sim_train', '--run-dir', str(tmp_path / 'run'), '--overrides', TINY,
+            '--episodes', '1', *more)
 
 
 def test_ctrl_c_saves_and_the_same_command_resumes_to_the_report(tmp_path):

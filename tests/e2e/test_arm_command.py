@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`samg run arm` as a user starts it, with the simulated arm; and what its plan refuses."""
+
+import json
+
+import pytest
+from busy_machine import limit_s
+from processes import Command
+
+from samg_ros.bags.bag import open_bag
+from samg_ros.bags.limits import count_excesses, read_commands
+from samg_ros.errors import SamgError
+from samg_ros.nodes.arm_plan import make_plan
+from samg_ros.nodes.files import share_file
+from samg_ros.nodes.graph import CAMERA_REMAPPINGS
+from samg_ros.nodes.joint_limits import load_joint_limits
+
+TOPIC = '/forward_position_controller/commands'
+FAST = """
+/**/mujoco_bridge: {ros__parameters: {mode: realtime, control: position, rate_hz: 20.0}}
+/**/policy: {ros__parameters: {command_interface: position, timeout_s: 10.0}}
+"""
+"""The simulated arm faster than life, and a watchdog with patience for a crowded machine."""
+PAUSE_S = 0.3
+"""Between two episodes, in which the simulation puts the arm elsewhere."""
+
+
+def arguments(arm_run, *more):
+    return 'run', 'arm', '--sim', '--policy', str(arm_run), *more
+
+
+def test_episodes_are_run_recorded_and_counted(tmp_path, arm_run):
+    parameters, results = tmp_path / 'fast.yaml', tmp_path / 'results.json'
+    parameters.write_text(FAST)
+    command = Command(tmp_path, *arguments(
+        arm_run, '--episodes', '2', '--json', str(results), '--params-file', str(parameters),
+        '--record', 'arm.mcap'))
+    assert command.process.wait(300) == 0, command.text()
+    assert 'perception, policy: active' in command.text()
+    assert 'solved 0 of 2 episodes' in command.text() and 'Traceback' not in command.text()
+    figures = json.loads(results.read_text())
+    assert len(figures['returns']) == 2 and figures['success_rate'] == 0.0
+    times, sent = read_commands(open_bag(tmp_path / 'arm.mcap'), TOPIC, 9)
+    assert len(sent) > 10
+    limits = load_joint_limits(share_file('config/jaco_limits.yaml'))
+    assert not count_excesses(times, sent, limits, 'position', PAUSE_S)
+
+
+def test_ctrl_c_ends_it_well(tmp_path, arm_run):
+    command = Command(tmp_path, *arguments(arm_run))
+    command.wait_for('perception, policy: active', 200)
+    limit = limit_s(5.0)
+    assert command.interrupt() < limit
+    assert command.process.returncode == 0 and 'Traceback' not in command.text()
+
+
+def parameters_of(plan, name):
+    return next(spec for spec in plan.nodes if spec.name == name).parameters
+
+
+def test_what_the_policy_knows_reaches_all_nodes(arm_run):
+    plan = make_plan(policy=str(arm_run), sim=True, setting='video_hard')
+    assert [spec.name for spec in plan.nodes] == ['mujoco_bridge', 'perception', 'policy',
+                                                  'lifecycle_manager']
+    assert parameters_of(plan, 'mujoco_bridge').items() >= {
+        'task': 'arm_reach', 'setting': 'video_hard', 'height': 84, 'action_repeat': 5}.items()
+    assert parameters_of(plan, 'perception').items() >= {
+        'reference': str(arm_run), 'model': 'mini', 'passes': 1, 'fit_weights': False}.items()
+    assert parameters_of(plan, 'lifecycle_manager') == {'nodes': ['perception', 'policy']}
+    managed = {spec.name for spec in plan.nodes if spec.managed}
+    assert managed == {'perception', 'policy'}
+    assert all(parameters_of(plan, name)['autostart'] is False for name in managed)
+
+
+def test_hardware_has_its_own_topics_and_no_simulator(arm_run):
+    limits = share_file('config/jaco_limits.yaml')
+    plan = make_plan(policy=str(arm_run), image='/wrist/color/image_raw', command='/hand/commands',
+                     limits=str(limits), device='cuda')
+    perception, policy, _ = plan.nodes
+    assert dict(perception.remappings) == {'image': '/wrist/color/image_raw',
+                                           'camera_info': '/wrist/color/camera_info'}
+    assert dict(policy.remappings) == {'command': '/hand/commands'}
+    assert perception.parameters['device'] == policy.parameters['device'] == 'cuda'
+
+
+def test_without_a_policy_there_is_camera_and_perception_alone(arm_run):
+    plan = make_plan(reference=str(arm_run))
+    assert [spec.name for spec in plan.nodes] == ['perception', 'lifecycle_manager']
+    assert plan.nodes[0].remappings == CAMERA_REMAPPINGS
+
+
+@pytest.mark.parametrize('choices, said', [
+    ({'policy': '/no/such/run'}, '/no/such/run'), ({}, 'neither a policy nor a reference'),
+    ({'policy': 'RUN'}, 'joint limits'), ({'policy': 'RUN', 'limits': 'x', 'seed': 3}, 'seed'),
+    ({'policy': 'RUN', 'sim': True, 'image': '/camera'}, 'hardware'),
+    ({'policy': 'RUN', 'sim': True, 'task': 'arm_lft'}, 'arm_lift'),
+    ({'policy': 'RUN', 'sim': True, 'setting': 'dark'}, 'dark'),
+    ({'policy': 'RUN', 'sim': True, 'videos': '/no/videos'}, '/no/videos'),
+    ({'reference': 'RUN', 'sim': True, 'episodes': 3}, 'episodes need a policy')])
+def test_a_wrong_choice_is_a_one_line_error_that_names_it(arm_run, choices, said):
+    choices = {name: str(arm_run) if value == 'RUN' else value for name, value in choices.items()}
+    with pytest.raises(SamgError, match=said) as caught:
+        make_plan(**choices)
+    assert '\n' not in str(caught.value)

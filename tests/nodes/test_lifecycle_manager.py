@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lifecycle_manager`: up in order, and all down, in the opposite order, when one fails."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+
+from samg_ros.errors import ConfigError, SamgError
+from samg_ros.nodes.base import ManagedNode
+from samg_ros.nodes.heartbeat import LEASE_S
+from samg_ros.nodes.lifecycle_manager import LifecycleManager
+
+ROOT = Path(__file__).parents[2]
+BUSY_S = int(LEASE_S) + 1
+EYE = """\
+import ctypes, sys
+from samg_ros.nodes.base import ManagedNode, run_node
+class Busy(ManagedNode):
+    def activate(self):
+        ctypes.PyDLL(None).sleep(int(sys.argv[1]))  # does not let go of the interpreter's lock
+run_node(lambda: Busy('eye'), ['--ros-args', '-p', 'autostart:=false'])
+"""
+
+
+class Noted(ManagedNode):
+    """A lifecycle node that writes down what it is told."""
+
+    def __init__(self, name, notes, **options):
+        super().__init__(name, **options)
+        self.notes = notes
+        self.fault = None
+
+    def note(self, what):
+        self.notes.append((self.get_name(), what))
+
+    def configure(self):
+        if self.fault is not None:
+            raise self.fault
+        self.note('configure')
+
+    def activate(self):
+        self.note('activate')
+
+    def deactivate(self):
+        self.note('deactivate')
+
+    def cleanup(self):
+        self.note('cleanup')
+
+
+@pytest.fixture
+def notes():
+    return []
+
+
+@pytest.fixture
+def pair(graph, notes):
+    """A node that sees and one that acts on it."""
+    return [graph.add(lambda name=name, **options: Noted(name, notes, **options),
+                      {'autostart': False}) for name in ('eye', 'hand')]
+
+
+def manage(graph, **parameters):
+    return graph.add(LifecycleManager, {'nodes': ['eye', 'hand'], **parameters})
+
+
+def spin_until_error(graph, manager):
+    with pytest.raises(SamgError) as caught:
+        graph.until(lambda: False)
+    assert caught.value is manager.error
+    return str(caught.value)
+
+
+def test_up_it_goes_in_the_order_of_the_parameter_causes_first(graph, pair, notes):
+    manager = manage(graph)
+    graph.until(lambda: manager.up)
+    assert notes == [('eye', 'configure'), ('hand', 'configure'),
+                     ('eye', 'activate'), ('hand', 'activate')]
+    graph.until(lambda: graph.said('lifecycle_manager: graph') == 'all active')
+    assert graph.values('lifecycle_manager: graph') == {'eye': 'active', 'hand': 'active'}
+
+
+@pytest.mark.parametrize('ends', ['eye', 'hand'])
+def test_when_one_is_shut_down_all_are_what_acts_first(graph, pair, notes, ends):
+    manager = manage(graph)
+    graph.until(lambda: manager.up)
+    notes.clear()
+    request = ChangeState.Request(transition=Transition(label='shutdown'))
+    assert graph.call(ChangeState, f'{ends}/change_state', request).success
+    assert f'{ends} was shut down' in spin_until_error(graph, manager)
+    other = {'eye': 'hand', 'hand': 'eye'}[ends]
+    assert notes == [(ends, 'deactivate'), (ends, 'cleanup'),
+                     (other, 'deactivate'), (other, 'cleanup')]
+    assert all(node.finished for node in pair)
+
+
+def test_when_one_cannot_be_configured_nothing_is_activated_and_all_end(graph, pair, notes):
+    pair[1].fault = ConfigError('no limits')
+    manager = manage(graph)
+    assert 'hand could not configure' in spin_until_error(graph, manager)
+    assert notes == [('eye', 'configure'), ('eye', 'cleanup')]
+    assert all(node.finished for node in pair)
+
+
+def test_one_that_never_appears_is_named(graph, notes):
+    graph.add(lambda **options: Noted('eye', notes, **options), {'autostart': False})
+    manager = manage(graph, bring_up_timeout_s=2.0)
+    assert 'hand did not appear within 2 s' in spin_until_error(graph, manager)
+    assert notes == [('eye', 'configure'), ('eye', 'cleanup')]
+
+
+def test_one_that_was_deactivated_by_hand_is_reported_and_left_alone(graph, pair, notes):
+    manager = manage(graph)
+    graph.until(lambda: manager.up)
+    request = ChangeState.Request(transition=Transition(label='deactivate'))
+    assert graph.call(ChangeState, 'hand/change_state', request).success
+    graph.until(lambda: graph.said('lifecycle_manager: graph') == 'hand not active')
+    assert manager.error is None and not any(node.finished for node in pair)
+
+
+def test_without_nodes_it_has_nothing_to_do(graph):
+    with pytest.raises(ConfigError, match="'nodes'"):
+        graph.add(LifecycleManager)
+
+
+@pytest.mark.parametrize('number, busy_s', [(signal.SIGTERM, 0), (signal.SIGKILL, BUSY_S)])
+def test_a_process_that_dies_takes_the_others_down_one_that_is_busy_does_not(
+        graph, notes, number, busy_s):
+    eye = subprocess.Popen([sys.executable, '-c', EYE, str(busy_s)],
+                           env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    try:
+        hand = graph.add(lambda **options: Noted('hand', notes, **options), {'autostart': False})
+        manager = manage(graph)
+        began = time.monotonic()
+        graph.until(lambda: manager.up)
+        assert time.monotonic() - began > busy_s
+        killed = time.monotonic()
+        eye.send_signal(number)
+        assert 'eye has died' in spin_until_error(graph, manager)
+        assert time.monotonic() - killed < LEASE_S + 2.0
+        assert hand.finished and notes[-2:] == [('hand', 'deactivate'), ('hand', 'cleanup')]
+    finally:
+        eye.kill()
+        eye.wait()
