@@ -98,8 +98,10 @@ class BagEvaluator(PlainNode):
             return
         playing = self.count_publishers(self._topics.image) > 0
         self._played |= playing
-        if playing or self._tap.count > self._count:
-            self._count, self._changed = self._tap.count, now
+        # Commands do not count: a policy that sees nothing sends its safe action for ever.
+        count = sum(self._tap.counts[topic] for topic in (self._topics.image, MASK, MASKED))
+        if playing or count > self._count:
+            self._count, self._changed = count, now
         elif self._played and now - self._changed > self._settle_s:
             self.finished = True
         elif not self._played and now - self._changed > self._patience_s:

@@ -8,6 +8,7 @@ came, however late this node gets to them.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -46,8 +47,8 @@ class Tap:
             recording: where it goes.
             topics: name -> message class.
         """
-        self.count = 0
-        """Messages written."""
+        self.counts: Counter[str] = Counter()
+        """Messages written, by the full name of their topic."""
         self._node, self._recording = node, recording
         self._topics: dict[str, Any] = {}
         for topic, kind in topics.items():
@@ -79,7 +80,7 @@ class Tap:
         except BagError as error:
             self._node.error = error
             return
-        self.count += 1
+        self.counts[topic] += 1
 
 
 class Recorder(PlainNode):
@@ -98,7 +99,7 @@ class Recorder(PlainNode):
     @property
     def count(self) -> int:
         """Messages written."""
-        return self._tap.count
+        return sum(self._tap.counts.values())
 
     def close(self) -> None:
         """Finish the file."""
