@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`samg train clone`: a policy on masked frames that imitates an expert on the simulator's state.
+
+DAgger (Ross et al. 2011, arXiv 1011.0686) as a stream: after a first part in which the expert
+acts, every other episode is the policy's own, and the expert says at each of its frames what it
+would have done. Every frame is masked once and kept in the replay that the learner uses too, with
+the expert's action as the one that follows; each new frame pays for one update.
+
+Checkpoints are written between episodes, and episodes depend on seed and number alone: a run that
+was interrupted ends with the weights that it would have had without.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from samg_ros.errors import CheckpointError
+from samg_ros.observation import Observation, Observer
+from samg_ros.rl.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint, save_checkpoint
+from samg_ros.rl.config import TrainConfig, field_help, preset
+from samg_ros.rl.mask_errors import show_imperfectly
+from samg_ros.rl.networks import Actor, Encoder
+from samg_ros.rl.policy import scale_action, unscale_action
+from samg_ros.rl.progress import ProgressLine, duration
+from samg_ros.rl.replay import Batch, Replay
+from samg_ros.rl.rollout import FrameMasker
+from samg_ros.rl.same_run import check_same_run
+from samg_ros.rl.train import (
+    EXIT_INTERRUPTED,
+    evaluate_and_report,
+    make_masker,
+    parse_settings,
+    stop_on_signals,
+)
+from samg_ros.sim.experts import EXPERT_JOINTS
+
+if TYPE_CHECKING:
+    from samg_ros.masking import Masker
+    from samg_ros.sim.env import SimEnv, SimStep
+
+MASKS = ('truth', 'masker')
+"""What masks the frames that are learned from: the truth with errors, or the masker itself."""
+
+EPISODE_STEPS = 20
+"""Agent steps after which an episode is cut: by then a hand is where it should be."""
+
+_OWN_EPISODES = 0.5
+"""Share of episodes in which the policy acts, once it learns."""
+
+
+def clone_config(task: str, **overrides: Any) -> TrainConfig:
+    """Return the settings of a clone: those of `TrainConfig` that mean something here.
+
+    One frame is an observation, since the experts need no speeds; so the policy may be run at
+    another rate than it was trained at.
+
+    Args:
+        task: a task with an expert.
+        overrides: as for `samg_ros.rl.config.preset`. `steps` are frames, `update_after` those of
+            the expert alone, `noise_start` to `noise_end` the noise on whoever acts.
+
+    Raises:
+        ConfigError: if a field is unknown or a value out of range.
+    """
+    settings: dict[str, Any] = {
+        'preset': 'clone',
+        'action_repeat': 4,
+        'steps': 12_000,
+        'update_after': 1_000,
+        'batch_size': 64,
+        'replay_capacity': 50_000,
+        'noise_start': 0.4,
+        'noise_end': 0.2,
+        'convolutions': ((16, 5, 3), (32, 3, 2), (32, 3, 1)),
+        'hidden_dim': 256,
+        'checkpoint_every': 500,
+    }
+    config = preset('quick', task, **{**settings, **overrides})
+    wanted = {'size': 64, 'frame_stack': 1, 'proprioception': EXPERT_JOINTS,
+              **overrides.get('observation', {})}
+    return replace(config, observation=replace(config.observation, **wanted))
+
+
+class Imitator:
+    """The policy's networks, and the squared error to the expert's actions that trains them."""
+
+    def __init__(self, config: TrainConfig, actions: int, device: str = 'cpu') -> None:
+        """Build the networks with the configuration's seed."""
+        self.config = config
+        self._device = torch.device(device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.encoder = Encoder(config)
+            joints = len(config.observation.proprioception)
+            self.actor = Actor(self.encoder.output_dim, joints, actions, config)
+        self.encoder.to(self._device)
+        self.actor.to(self._device)
+        parameters = [*self.encoder.parameters(), *self.actor.parameters()]
+        self.optimiser = torch.optim.Adam(parameters, lr=config.learning_rate)
+
+    @torch.no_grad()
+    def act(self, observation: Observation) -> NDArray[np.float32]:
+        """Return the action for one observation, (actions,) float32 in [-1, 1]."""
+        pixels = torch.from_numpy(observation['pixels'])[None].to(self._device)
+        joints = observation.get('proprioception')
+        seen = None if joints is None else torch.from_numpy(joints)[None].to(self._device)
+        result: NDArray[np.float32] = self.actor(self.encoder(pixels), seen)[0].cpu().numpy()
+        return result
+
+    def update(self, batch: Batch, share: float) -> Tensor:
+        """Take one gradient step.
+
+        Args:
+            batch: observations, with the expert's actions.
+            share: of the run that is over; the learning rate falls to 0 with it.
+
+        Returns:
+            The loss before it, a scalar.
+        """
+        for group in self.optimiser.param_groups:
+            group['lr'] = self.config.learning_rate * (1 - share)
+        loss = F.mse_loss(self.actor(self.encoder(batch.pixels), batch.joints), batch.action)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        return loss.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return networks and optimiser; the first two are what a policy is loaded from."""
+        return {name: getattr(self, name).state_dict()
+                for name in ('encoder', 'actor', 'optimiser')}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        for name in ('encoder', 'actor', 'optimiser'):
+            getattr(self, name).load_state_dict(state[name])
+
+
+class Clone:
+    """One run: environment, expert, policy and what they have seen."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        env: 'SimEnv',
+        masker: 'Masker',
+        run_dir: Path | str,
+        masks: str = MASKS[0],
+        device: str = 'cpu',
+    ) -> None:
+        """Start a run, or resume the one in the folder.
+
+        Args:
+            config: from `clone_config`.
+            env: fresh, of the configuration's task and seed.
+            masker: fitted to the run's reference.
+            run_dir: run folder, made if missing.
+            masks: one of MASKS.
+            device: torch device of the networks.
+
+        Raises:
+            ConfigError: if there is no expert for the task.
+            CheckpointError: if the folder holds another run, or its files cannot be used.
+        """
+        from samg_ros.sim.experts import make_expert
+
+        self.config, self.run_dir = config, Path(run_dir)
+        self._env, self._masker, self._masks = env, masker, masks
+        self._expert = make_expert(env)
+        self._mask = FrameMasker(config.observation, masker)
+        self._observer = Observer(config.observation)
+        self.low, self.high = env.action_spec
+        self.imitator = Imitator(config, len(self.low), device)
+        self.episodes = 0
+        self.loss = float('nan')
+        self._seconds, self._since = 0.0, time.monotonic()
+        checkpoint = None
+        if (self.run_dir / CHECKPOINT_NAME).exists():
+            checkpoint = load_checkpoint(self.run_dir, device)
+            check_same_run(self.run_dir, checkpoint, config, self.low, self.high,
+                           masker.reference, masker.describe(), 0)
+            if checkpoint.counters.get('masks') != masks:
+                raise CheckpointError(
+                    f"{run_dir} holds a run on masks of '{checkpoint.counters.get('masks')}', not "
+                    f"'{masks}'; keep the setting to resume it, or choose another run folder")
+        self._replay = Replay(
+            self.run_dir / 'replay', config.observation, len(self.low), config.replay_capacity,
+            config.checkpoint_every + 2 * EPISODE_STEPS, config.seed,
+            None if checkpoint is None else checkpoint.replay['count'],
+        )
+        self._saved = self._replay.count
+        if checkpoint is not None:
+            self._replay.load_rng(checkpoint.replay['rng'])
+            self.imitator.load_state_dict(checkpoint.agent)
+            self.episodes = checkpoint.counters['episodes']
+            self._seconds = checkpoint.counters['seconds']
+            env.skip_episodes(self.episodes)
+
+    @property
+    def steps(self) -> int:
+        """Frames so far."""
+        return self._replay.count
+
+    @property
+    def done(self) -> bool:
+        """Whether the budget is spent."""
+        return self.steps >= self.config.steps
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken, with what came before an interruption."""
+        return self._seconds + time.monotonic() - self._since
+
+    def episode(self) -> None:
+        """Go through one episode, learn from each of its frames, save when it is time.
+
+        Raises:
+            CheckpointError: if the checkpoint cannot be written.
+            SamgError: whatever the simulation or the masker raises.
+        """
+        rng = np.random.default_rng((self.config.seed, self.episodes))
+        learns = self.steps >= self.config.update_after
+        own = learns and rng.random() < _OWN_EPISODES
+        noise = self.config.noise(self.steps)
+        before = None
+        losses = []
+        step = self._env.reset()
+        while True:
+            observation = self._observe(step, rng)
+            self._replay.add(observation['pixels'], observation.get('proprioception'), before,
+                             step.reward, step.discount)
+            if learns:
+                batch = self._replay.sample(self.config.batch_size, 1, self.config.discount)
+                losses.append(self.imitator.update(batch, min(1.0, self.steps / self.config.steps)))
+            if step.last or step.step_index >= EPISODE_STEPS:
+                break
+            before = unscale_action(self._expert.act(), self.low, self.high)
+            chosen = self.imitator.act(observation) if own else before
+            chosen = chosen + noise * rng.standard_normal(len(chosen), np.float32)
+            step = self._env.step(scale_action(chosen.clip(-1, 1), self.low, self.high))
+        self.episodes += 1
+        if losses:
+            self.loss = float(torch.stack(losses).mean())
+        if self.done or self.steps - self._saved >= self.config.checkpoint_every:
+            self.save()
+
+    def save(self) -> None:
+        """Write the checkpoint; only between episodes.
+
+        Raises:
+            CheckpointError: if the files cannot be written; the previous checkpoint stays.
+        """
+        self._replay.flush()
+        save_checkpoint(self.run_dir / CHECKPOINT_NAME, Checkpoint(
+            config=self.config, action_low=self.low, action_high=self.high,
+            agent=self.imitator.state_dict(), reference=self._masker.reference,
+            masker=self._masker.describe(), replay=self._replay.state_dict(),
+            counters={'steps': self.steps, 'updates': max(0, self.steps - self.config.update_after),
+                      'episodes': self.episodes, 'seconds': self.seconds, 'done': self.done,
+                      'masks': self._masks},
+        ))
+        self._saved = self.steps
+
+    def _observe(self, step: 'SimStep', rng: np.random.Generator) -> Observation:
+        spec = self.config.observation
+        if self._masks == 'truth':
+            assert step.mask is not None
+            frame = show_imperfectly(step.frame, step.mask, spec.fill, rng)
+        else:
+            frame, _ = self._mask(step.frame, None)
+        joints = spec.select_joints(step.joint_names, step.joint_positions)
+        return self._observer.reset(frame, joints) if step.first else self._observer.push(
+            frame, joints)
+
+
+def train_clone(
+    config: TrainConfig,
+    run_dir: Path | str,
+    masker: 'Masker',
+    masks: str = MASKS[0],
+    device: str = 'cpu',
+    on_progress: Callable[[Clone], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Clone:
+    """Clone, or resume the run in the folder, until its budget is spent.
+
+    Args:
+        config: from `clone_config`.
+        run_dir: run folder, made if missing.
+        masker: fitted to the run's reference.
+        masks: one of MASKS.
+        device: torch device of the networks.
+        on_progress: called after every episode.
+        should_stop: asked before every episode; true saves and returns.
+
+    Raises:
+        ConfigError: if there is no expert for the task.
+        CheckpointError: if the folder holds another run, or cannot be written.
+        SamgError: whatever the simulation or the masker raises.
+    """
+    from samg_ros.sim.env import SimEnv
+
+    env = SimEnv(
+        task=config.task, setting=config.setting, seed=config.seed, height=config.camera_size,
+        width=config.camera_size, action_repeat=config.action_repeat, truth=masks == 'truth',
+    )
+    with ExitStack() as stack:
+        stack.callback(env.close)
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
+        clone = Clone(config, env, masker, run_dir, masks, device)
+        while not clone.done:
+            if should_stop is not None and should_stop():
+                clone.save()
+                break
+            clone.episode()
+            if on_progress is not None:
+                on_progress(clone)
+        return clone
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `samg train clone`."""
+    help_of = field_help()
+    parser.add_argument('--task', default='arm_reach', help='task with an expert (%(default)s)')
+    parser.add_argument('--masks', default=MASKS[0], choices=MASKS,
+                        help='what masks the frames learned from: the truth with random errors, '
+                        'quick and for any masker, or the masker itself (%(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help=help_of['seed'])
+    parser.add_argument('--steps', type=int, default=None, help='frames to learn from')
+    parser.add_argument('--run-dir', type=Path, default=None,
+                        help='run folder (runs/TASK-clone-SEED); resumed if used')
+    parser.add_argument('--reference', type=Path, default=None,
+                        help='reference folder (one rendered from the simulator)')
+    parser.add_argument('--model', default='mini', help='model of the masker (%(default)s)')
+    parser.add_argument('--device', default='cpu', help='torch device of masker and networks')
+    parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
+                        help='another setting, value as JSON; fields of TrainConfig; repeatable')
+    parser.add_argument('--episodes', type=int, default=10,
+                        help='episodes of the evaluation; 0 for none (%(default)s)')
+    parser.add_argument('--videos', type=Path, default=None,
+                        help='background videos of the evaluation (painted ones)')
+    parser.add_argument('--json', type=Path, default=None, help='also write the figures there')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Clone, evaluate and write the report; its path is the last line printed.
+
+    Returns:
+        0, or 130 after Ctrl-C, when what was learned is saved.
+    """
+    overrides = {**parse_settings(args.set), 'seed': args.seed}
+    if args.steps is not None:
+        overrides['steps'] = args.steps
+    config = clone_config(args.task, **overrides)
+    run_dir = args.run_dir or Path('runs') / f'{config.task}-{config.preset}-{config.seed}'
+    masker = make_masker(config, run_dir, args.reference, args.model, args.device)
+    line = ProgressLine()
+
+    def show(clone: Clone, force: bool = False) -> None:
+        left = clone.seconds * (config.steps / clone.steps - 1)
+        line.update(f'frame {clone.steps}/{config.steps}  episode {clone.episodes}  '
+                    f'loss {clone.loss:.4f}  left {duration(max(0.0, left))}', force)
+
+    with stop_on_signals() as should_stop:
+        try:
+            clone = train_clone(config, run_dir, masker, args.masks, args.device, show,
+                                should_stop)
+            show(clone, force=True)
+        finally:
+            line.close()
+    if not clone.done:
+        print(f'Saved in {run_dir} at frame {clone.steps}; the same command goes on.')
+        return EXIT_INTERRUPTED
+    if args.episodes:
+        facts = {'Command': shlex.join(['samg', *sys.argv[1:]])}
+        print(evaluate_and_report(run_dir, args.episodes, args.videos, facts, args.json))
+    return 0

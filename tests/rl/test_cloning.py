@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cloning on the real simulated arm, briefly."""
+
+import numpy as np
+import pytest
+import torch
+
+from samg_ros.errors import CheckpointError, ConfigError
+from samg_ros.masking import Masker, MaskerSettings
+from samg_ros.rl import cloning
+from samg_ros.rl.checkpoint import load_checkpoint
+from samg_ros.rl.mask_errors import show_imperfectly
+from samg_ros.rl.policy import load_policy
+from samg_ros.sim.reference import render_reference
+
+
+@pytest.fixture(scope='module')
+def masker():
+    return Masker.load('mini', MaskerSettings(fit_weights=False, passes=1)).fit(
+        render_reference('arm_reach', 32, 32)
+    )
+
+
+def settings(**changes):
+    values = {'steps': 84, 'update_after': 40, 'batch_size': 8, 'checkpoint_every': 20,
+              'replay_capacity': 100, 'camera_size': 32, 'hidden_dim': 16, 'feature_dim': 8,
+              'action_repeat': 1, 'convolutions': [[4, 3, 2]], 'observation': {'size': 16}}
+    return cloning.clone_config('arm_reach', **{**values, **changes})
+
+
+def test_an_interrupted_run_ends_with_the_weights_of_one_left_alone(tmp_path, masker):
+    whole = cloning.train_clone(settings(), tmp_path / 'whole', masker)
+    asked = []
+    parts = cloning.train_clone(settings(), tmp_path / 'parts', masker, on_progress=asked.append,
+                                should_stop=lambda: len(asked) == 3)
+    assert not parts.done and parts.steps < whole.steps
+    parts = cloning.train_clone(settings(), tmp_path / 'parts', masker)
+    assert parts.done and parts.episodes == whole.episodes == 4
+    theirs = parts.imitator.actor.state_dict()
+    for name, weights in whole.imitator.actor.state_dict().items():
+        assert torch.equal(weights, theirs[name])
+
+
+def test_what_comes_out_is_a_policy_on_masked_frames_with_its_reference(tmp_path, masker):
+    cloning.train_clone(settings(), tmp_path, masker, masks='masker')
+    policy = load_policy(tmp_path)
+    assert policy.spec.source == 'masked' and policy.spec.proprioception[0] == 'joint_1'
+    np.testing.assert_array_equal(policy.reference.mask, masker.reference.mask)
+    assert policy.masker().describe() == masker.describe()
+    seen = {'pixels': np.zeros(policy.spec.pixels_shape, np.uint8),
+            'proprioception': np.zeros(6, np.float32)}
+    action = policy.act(seen)
+    assert (policy.action_low <= action).all() and (action <= policy.action_high).all()
+
+
+def test_imitation_comes_closer_to_the_experts_actions():
+    config = settings(learning_rate=3e-3)
+    imitator = cloning.Imitator(config, 9)
+    batch = cloning.Batch(
+        torch.randint(0, 256, (16, 3, 16, 16), dtype=torch.uint8), torch.rand(16, 6),
+        torch.rand(16, 9) - 0.5, torch.zeros(16, 1), torch.zeros(16, 1),
+        torch.zeros(16, 3, 16, 16, dtype=torch.uint8), torch.zeros(16, 6))
+    losses = [float(imitator.update(batch, 0.0)) for _ in range(150)]
+    assert losses[-1] < 0.1 * losses[0]
+
+
+def test_a_run_does_not_go_on_with_other_settings(tmp_path, masker):
+    cloning.train_clone(settings(steps=20), tmp_path, masker)
+    before = (tmp_path / 'checkpoint.pt').read_bytes()
+    with pytest.raises(CheckpointError, match='learning_rate'):
+        cloning.train_clone(settings(learning_rate=0.5), tmp_path, masker)
+    with pytest.raises(CheckpointError, match="masks of 'truth', not 'masker'"):
+        cloning.train_clone(settings(), tmp_path, masker, masks='masker')
+    assert (tmp_path / 'checkpoint.pt').read_bytes() == before
+    assert load_checkpoint(tmp_path).counters['masks'] == 'truth'
+
+
+def test_a_task_without_an_expert_is_refused(tmp_path, masker):
+    config = cloning.clone_config('cartpole_swingup', observation={'proprioception': ()})
+    with pytest.raises(ConfigError, match='no expert'):
+        cloning.train_clone(config, tmp_path, masker)
+    assert not tmp_path.joinpath('replay').exists()
+
+
+def test_an_imperfect_mask_shows_most_of_the_object_and_nothing_of_the_background():
+    rng = np.random.default_rng(0)
+    frame = np.full((84, 84, 3), 250, np.uint8)
+    mask = np.zeros((84, 84), bool)
+    mask[20:60, 30:70] = True
+    frame[mask] = 100, 0, 0
+    kept, wrong = [], 0
+    for _ in range(50):
+        shown = show_imperfectly(frame, mask, (0, 0, 0), rng)
+        kept.append((shown[mask] == (100, 0, 0)).all(axis=1).mean())
+        wrong += int((shown[~mask] > 0).any())
+        assert (shown[~mask] == 250).all(axis=1).mean() < 0.01
+    assert 0.5 < np.mean(kept) < 1.0 and min(kept) < 0.97
+    assert wrong > 25
