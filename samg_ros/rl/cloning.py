@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`samg train clone`: a policy on masked frames that imitates an expert on the simulator's state.
+"""A policy on masked frames that imitates an expert on the simulator's state.
 
 DAgger (Ross et al. 2011, arXiv 1011.0686) as a stream: after a first part in which the expert
 acts, every other episode is the policy's own, and the expert says at each of its frames what it
@@ -10,10 +10,7 @@ Checkpoints are written between episodes, and episodes depend on seed and number
 was interrupted ends with the weights that it would have had without.
 """
 
-import argparse
 import os
-import shlex
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -30,21 +27,13 @@ from torch import Tensor
 from samg_ros.errors import CheckpointError
 from samg_ros.observation import Observation, Observer
 from samg_ros.rl.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint, save_checkpoint
-from samg_ros.rl.config import TrainConfig, field_help, preset
+from samg_ros.rl.config import TrainConfig, preset
 from samg_ros.rl.mask_errors import show_imperfectly
 from samg_ros.rl.networks import Actor, Encoder
 from samg_ros.rl.policy import scale_action, unscale_action
-from samg_ros.rl.progress import ProgressLine, duration
 from samg_ros.rl.replay import Batch, Replay
 from samg_ros.rl.rollout import FrameMasker
 from samg_ros.rl.same_run import check_same_run
-from samg_ros.rl.train import (
-    EXIT_INTERRUPTED,
-    evaluate_and_report,
-    make_masker,
-    parse_settings,
-    stop_on_signals,
-)
 from samg_ros.sim.experts import EXPERT_JOINTS
 
 if TYPE_CHECKING:
@@ -330,62 +319,3 @@ def train_clone(
             if on_progress is not None:
                 on_progress(clone)
         return clone
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `samg train clone`."""
-    help_of = field_help()
-    parser.add_argument('--task', default='arm_reach', help='task with an expert (%(default)s)')
-    parser.add_argument('--masks', default=MASKS[0], choices=MASKS,
-                        help='what masks the frames learned from: the truth with random errors, '
-                        'quick and for any masker, or the masker itself (%(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help=help_of['seed'])
-    parser.add_argument('--steps', type=int, default=None, help='frames to learn from')
-    parser.add_argument('--run-dir', type=Path, default=None,
-                        help='run folder (runs/TASK-clone-SEED); resumed if used')
-    parser.add_argument('--reference', type=Path, default=None,
-                        help='reference folder (one rendered from the simulator)')
-    parser.add_argument('--model', default='mini', help='model of the masker (%(default)s)')
-    parser.add_argument('--device', default='cpu', help='torch device of masker and networks')
-    parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
-                        help='another setting, value as JSON; fields of TrainConfig; repeatable')
-    parser.add_argument('--episodes', type=int, default=10,
-                        help='episodes of the evaluation; 0 for none (%(default)s)')
-    parser.add_argument('--videos', type=Path, default=None,
-                        help='background videos of the evaluation (painted ones)')
-    parser.add_argument('--json', type=Path, default=None, help='also write the figures there')
-
-
-def run(args: argparse.Namespace) -> int:
-    """Clone, evaluate and write the report; its path is the last line printed.
-
-    Returns:
-        0, or 130 after Ctrl-C, when what was learned is saved.
-    """
-    overrides = {**parse_settings(args.set), 'seed': args.seed}
-    if args.steps is not None:
-        overrides['steps'] = args.steps
-    config = clone_config(args.task, **overrides)
-    run_dir = args.run_dir or Path('runs') / f'{config.task}-{config.preset}-{config.seed}'
-    masker = make_masker(config, run_dir, args.reference, args.model, args.device)
-    line = ProgressLine()
-
-    def show(clone: Clone, force: bool = False) -> None:
-        left = clone.seconds * (config.steps / clone.steps - 1)
-        line.update(f'frame {clone.steps}/{config.steps}  episode {clone.episodes}  '
-                    f'loss {clone.loss:.4f}  left {duration(max(0.0, left))}', force)
-
-    with stop_on_signals() as should_stop:
-        try:
-            clone = train_clone(config, run_dir, masker, args.masks, args.device, show,
-                                should_stop)
-            show(clone, force=True)
-        finally:
-            line.close()
-    if not clone.done:
-        print(f'Saved in {run_dir} at frame {clone.steps}; the same command goes on.')
-        return EXIT_INTERRUPTED
-    if args.episodes:
-        facts = {'Command': shlex.join(['samg', *sys.argv[1:]])}
-        print(evaluate_and_report(run_dir, args.episodes, args.videos, facts, args.json))
-    return 0
