@@ -16,6 +16,7 @@ from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from samg_ros.nodes.arguments import Argument, from_launch
+from samg_ros.nodes.domain import stay_on_this_machine
 from samg_ros.nodes.files import share_file
 from samg_ros.nodes.graph import NodeSpec
 
@@ -43,6 +44,7 @@ def describe(arguments: Sequence[Argument],
             description=argument.description, choices=list(choices) or None)
 
     def start(context: LaunchContext) -> Entities:
+        stay_on_this_machine()  # the processes inherit it
         return make(from_launch(context.launch_configurations, arguments))
 
     return LaunchDescription([*map(declared, arguments), OpaqueFunction(function=start)])
