@@ -65,11 +65,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
     """
     path = Path(path)
     if not _is_finite(checkpoint.agent):
-        raise CheckpointError(
-            'training diverged: the networks hold values that are not finite; an earlier '
-            f'checkpoint {path}, if any, is untouched; train again with a lower learning_rate or '
-            'reward_scale'
-        )
+        raise diverged(path)
     values = {
         'format': _FORMAT,
         'version': _VERSION,
@@ -100,6 +96,14 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
             f'cannot write the checkpoint {path}: {error.strerror}; the previous one, if any, '
             'is untouched'
         ) from error
+
+
+def diverged(path: Path | str) -> CheckpointError:
+    """Return the error that says that a run's networks are of no use any more."""
+    return CheckpointError(
+        'training diverged: the networks hold values that are not finite; an earlier checkpoint '
+        f'{path}, if any, is untouched; train again with a lower learning_rate or reward_scale'
+    )
 
 
 def load_checkpoint(path: Path | str, device: str = 'cpu') -> Checkpoint:

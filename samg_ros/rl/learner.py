@@ -21,7 +21,13 @@ from torch import Tensor
 from samg_ros.errors import ConfigError, InvalidInputError
 from samg_ros.observation import Observation
 from samg_ros.rl.agents import make_agent
-from samg_ros.rl.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint, save_checkpoint
+from samg_ros.rl.checkpoint import (
+    CHECKPOINT_NAME,
+    Checkpoint,
+    diverged,
+    load_checkpoint,
+    save_checkpoint,
+)
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.metrics import MetricsLog
 from samg_ros.rl.policy import scale_action
@@ -165,7 +171,7 @@ class Learner:
         Raises:
             InvalidInputError: if reward, discount, joints or step type are not usable; nothing
                 is stored.
-            CheckpointError: if a checkpoint that was due cannot be written.
+            CheckpointError: if a checkpoint that was due cannot be written, or training diverged.
         """
         if not (np.isfinite(time_step.reward) and np.isfinite(time_step.discount)):
             raise InvalidInputError(
@@ -198,6 +204,8 @@ class Learner:
             action = self.agent.random_action()
         else:
             action = self.agent.act(time_step.observation, self.steps)
+            if not np.isfinite(action).all():
+                raise diverged(self.run_dir / CHECKPOINT_NAME)
         self._action = action
         self.steps += 1
         if self.steps >= self.config.update_after and self.steps % self.config.update_every == 0:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import math
+import os
+import resource
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import torch
 
 from samg_ros.errors import CheckpointError, InvalidInputError
 from samg_ros.rl.checkpoint import load_checkpoint
-from samg_ros.rl.learner import Learner
+from samg_ros.rl.learner import FIRST, Learner, TimeStep
 from samg_ros.rl.metrics import read_metrics
 
 LOW, HIGH = [-1.0], [1.0]
@@ -197,3 +199,124 @@ def test_joining_in_the_middle_of_an_episode_begins_one(tmp_path, small, world):
     assert learner.replay._steps['start'][:2].tolist() == [0, 0]
     assert learner.replay._steps['action'][0] == 0
     learner.close()
+
+
+def contents(folder):
+    """Every file of a folder, byte for byte."""
+    return {path: path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+def test_joints_that_are_not_finite_are_refused_and_nothing_is_stored(tmp_path, small, world):
+    config = small(observation={'size': 16, 'source': 'truth', 'proprioception': ['slider']})
+    learner = Learner(config, LOW, HIGH, tmp_path)
+    pixels = np.zeros(config.observation.pixels_shape, np.uint8)
+    for value in (math.nan, math.inf):
+        joints = np.array([value], np.float32)
+        with pytest.raises(InvalidInputError, match='joint positions must be finite'):
+            learner.step(TimeStep({'pixels': pixels, 'proprioception': joints}, 0.0, 1.0, FIRST))
+    assert learner.replay.count == 0
+    learner.close()
+
+
+def test_a_disk_that_fills_up_ends_the_run_and_leaves_what_was_saved(
+    tmp_path, small, world, train
+):
+    config = small()
+    learner = Learner(config, LOW, HIGH, tmp_path)
+    stream = world(config)
+    train(learner, stream, calls=30)
+    before = (tmp_path / 'checkpoint.pt').read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match='previous one'):
+            train(learner, stream)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    learner.close()
+    assert (tmp_path / 'checkpoint.pt').read_bytes() == before
+    again = Learner(config, LOW, HIGH, tmp_path)  # with room again, it goes on from there
+    assert again.progress['step'] == 20
+    train(again, world(config, seed=1))
+    again.close()
+    assert again.progress['done']
+
+
+def test_metrics_that_cannot_be_written_are_named(tmp_path, small, world, train):
+    config = small()
+    learner = Learner(config, LOW, HIGH, tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match='cannot write the metrics'):
+            train(learner, world(config), calls=15)  # an episode has ended by then
+        with pytest.raises(CheckpointError, match='cannot write the metrics'):
+            learner.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize('name', ['frames.npy', 'steps.npy'])
+@pytest.mark.parametrize('damage', ['cut', 'header', 'locked', 'gone'])
+def test_a_replay_that_cannot_be_read_is_named_and_left_alone(
+    tmp_path, small, world, train, name, damage
+):
+    config = small(steps=20)
+    learner = Learner(config, LOW, HIGH, tmp_path)
+    train(learner, world(config))
+    learner.close()
+    path = tmp_path / 'replay' / name
+    if damage == 'locked':
+        if os.geteuid() == 0:
+            path.unlink()  # root may read everything but a folder
+            path.mkdir()
+        else:
+            path.chmod(0)
+    elif damage == 'gone':
+        path.unlink()
+    else:
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] if damage == 'cut' else b'\0' * 64 + whole[64:])
+    readable = damage != 'locked' or path.is_dir()
+    before = contents(tmp_path) if readable else None
+    with pytest.raises(CheckpointError, match=name.replace('.', r'\.')) as caught:
+        Learner(config, LOW, HIGH, tmp_path)
+    assert '\n' not in str(caught.value)
+    if before is not None:
+        assert contents(tmp_path) == before
+
+
+def test_networks_that_are_no_longer_finite_are_not_saved(tmp_path, small, world, train):
+    config = small()
+    learner = Learner(config, LOW, HIGH, tmp_path)
+    stream = world(config)
+    train(learner, stream, calls=30)
+    before = (tmp_path / 'checkpoint.pt').read_bytes()
+    learner._wait()
+    with torch.no_grad():
+        next(learner.agent.critic.parameters())[0] = math.nan
+    with pytest.raises(CheckpointError, match='diverged'):
+        train(learner, stream)
+    learner.close()
+    assert (tmp_path / 'checkpoint.pt').read_bytes() == before
+
+
+def test_in_the_same_world_an_interrupted_episode_goes_on_bit_for_bit(
+    tmp_path, small, world, train
+):
+    config = small()
+    whole = Learner(config, LOW, HIGH, tmp_path / 'whole')
+    train(whole, world(config))
+    whole.close()
+    first, stream = Learner(config, LOW, HIGH, tmp_path / 'cut'), world(config)
+    train(first, stream, calls=27)
+    first.save()
+    first.close()
+    again = Learner(config, LOW, HIGH, tmp_path / 'cut')
+    commands = again.continue_episode()
+    assert commands.shape == (1, 1)  # the third episode's first
+    train(again, stream)
+    again.close()
+    ours, theirs = networks(tmp_path / 'cut'), networks(tmp_path / 'whole')
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert again.progress['return'] == whole.progress['return']
