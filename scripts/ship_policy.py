@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes a run's policy one that comes with the package: samg_ros/rl/policies/TASK.pt.
+
+    python scripts/ship_policy.py runs/cartpole_swingup-quick-masked-0
+
+Only what acts goes into the file, with its reference and the masker's settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from samg_ros.errors import SamgError
+from samg_ros.rl.policy import load_policy
+from samg_ros.rl.shipped import FOLDER, write_acting_policy
+
+LARGEST_BYTES = 3_000_000
+
+
+def main() -> int:
+    """Write the file."""
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('run', type=Path, help='run folder or checkpoint')
+    run = parser.parse_args().run
+    policy = load_policy(run)
+    path = write_acting_policy(run, FOLDER / f'{policy.task}.pt')
+    load_policy(path)
+    size = path.stat().st_size
+    if size > LARGEST_BYTES:
+        path.unlink()
+        raise SamgError(f'the policy takes {size:,} bytes; more than {LARGEST_BYTES:,} do not '
+                        'belong into a package')
+    print(f'{path}: {size:,} bytes, {policy.spec.source} frames, after '
+          f'{policy.counters["steps"]:,} steps')
+    return 0
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main())
+    except SamgError as error:
+        sys.exit(f'ship_policy: error: {error}')
