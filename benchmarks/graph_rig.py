@@ -70,9 +70,10 @@ class Rig:
             self._status[status.name] = {pair.key: pair.value for pair in status.values}
 
     def diagnosed(self, status: str) -> dict[str, str]:
-        """Return the figures of a status as they come next."""
-        self._status.pop(status, None)
-        self.until(lambda: status in self._status)
+        """Return the figures of a status from now on."""
+        for _ in range(2):  # the next one may have been on its way already
+            self._status.pop(status, None)
+            self.until(lambda: status in self._status)
         return self._status[status]
 
     def add(self, node_class: Any, remapped: dict[str, str] | None = None,
