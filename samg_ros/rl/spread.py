@@ -9,12 +9,13 @@ lines of that log and started again, and then goes on from its checkpoint.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import tempfile
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ _LAST_LINES = 5
 _OBJECT_STORE_BYTES = 80 * 2**20
 """Ray's least: runs exchange nothing but files."""
 _LOOK_EVERY_S = 2.0
+_START_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ def _over_ray(waiting: deque[Run], spread: Spread) -> Iterator[tuple[Run, str | 
 
 def _connect(spread: Spread) -> Any:
     os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
+    os.environ.setdefault('RAY_agent_register_timeout_ms', '120000')  # a busy machine is slow
     try:
         import ray
     except ImportError as error:
@@ -155,12 +158,16 @@ def _connect(spread: Spread) -> Any:
                               f'{cores}; give --cores {cores}')
         options.update(num_cpus=cores, include_dashboard=False,
                        object_store_memory=_OBJECT_STORE_BYTES)
-    try:
-        ray.init(address=spread.address, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"there is no Ray cluster to use at '{spread.address}' "
-                          f'({" ".join(str(error).split())}); start one by `ray start --head`, or '
-                          'give --ray local') from error
+        _start(ray, options)
+    else:
+        _check_answers(spread.address)
+        try:
+            ray.init(address=spread.address, **options)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ConfigError(
+                f"there is no Ray cluster to use at '{spread.address}' "
+                f'({" ".join(str(error).split())}); start one by `ray start --head`, or give '
+                '--ray local') from error
     wanted = {'CPU': spread.cores, 'GPU': spread.gpus}
     if not any(all(node['Resources'].get(kind, 0) >= count for kind, count in wanted.items())
                for node in ray.nodes() if node['Alive']):
@@ -168,6 +175,33 @@ def _connect(spread: Spread) -> Any:
         raise ConfigError(f'no machine has the {spread.cores} cores and {spread.gpus:g} GPUs that '
                           'a run is to have; give fewer --cores or --gpus')
     return ray
+
+
+def _check_answers(address: str) -> None:
+    """Raise ConfigError if nothing listens there: Ray would find out after a minute."""
+    host, colon, port = address.rpartition('://')[2].rpartition(':')
+    if not colon or not port.isdigit():
+        return  # a word of Ray's, such as auto
+    try:
+        socket.create_connection((host, int(port)), timeout=_LOOK_EVERY_S).close()
+    except OSError as error:
+        raise ConfigError(f"nothing answers at '{address}' ({error.strerror or error}); start a "
+                          'cluster by `ray start --head`, or give --ray local') from error
+
+
+def _start(ray: Any, options: Mapping[str, Any]) -> None:
+    """Start Ray on this machine; a busy one is slower than Ray's patience, so more than once."""
+    for attempts_left in reversed(range(_START_ATTEMPTS)):
+        try:
+            ray.init(address=LOCAL, **options)
+            return
+        except Exception as error:  # Ray's own class of error is none
+            ray.shutdown()
+            if not attempts_left:
+                raise ConfigError(
+                    f'Ray does not start on this machine ({" ".join(str(error).split())}); look '
+                    'at what else runs, or give --ray none for one run after the other'
+                ) from error
 
 
 def _work(run: Run, cores: int) -> str | None:
