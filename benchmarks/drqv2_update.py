@@ -2,9 +2,10 @@
 """One update of this package's DrQ-v2 beside one of the official agent, on the same batch.
 
 The official repository (facebookresearch/drqv2) lies beside this one and is given by its path; it
-runs as it is, from there. Both agents begin with the same weights and are given the same batch and
-the same augmentation offsets; exploration noise is 0, because each draws its own. First the losses
-of some updates are compared, then both take turns at being timed.
+runs as it is, from there. Both agents begin with the same weights and are given the same batch of
+pictures and the same augmentation offsets; exploration noise is 0, because each draws its own.
+First the losses of one update are compared, for several batches and weights: the critic's, and the
+actor's after the critic's step. Then both take turns at being timed.
 
     python benchmarks/drqv2_update.py --repo ../drqv2 --threads 2
 """
@@ -14,6 +15,7 @@ import importlib
 import json
 import sys
 import types
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -28,10 +30,12 @@ from samg_ros.rl.agent import DrQv2Agent
 from samg_ros.rl.augmentation import shift_offsets
 from samg_ros.rl.bench import random_batch
 from samg_ros.rl.config import TrainConfig, preset
+from samg_ros.rl.memory import keep_freed_memory
+from samg_ros.rl.pictures import load_pictures
 from samg_ros.rl.replay import Batch
 
 ACTIONS = 6
-COMPARED_UPDATES = 3
+COMPARED = 3
 WARM_UP_UPDATES = 1
 
 
@@ -77,6 +81,17 @@ class Official:
         return found['critic_loss'], found['actor_loss']
 
 
+def picture_batch(config: TrainConfig, device: torch.device) -> Batch:
+    """Return transitions between pictures; noise would be nothing that an encoder ever sees."""
+    pictures = load_pictures('', config.observation.size, config.seed)
+    generator = torch.Generator().manual_seed(config.seed)
+    shape = (2, config.batch_size, config.observation.frame_stack)
+    drawn = pictures[torch.randint(len(pictures), shape, generator=generator)]
+    pixels, next_pixels = drawn.flatten(2, 3).to(device)
+    return replace(random_batch(config, ACTIONS, config.seed, device), pixels=pixels,
+                   next_pixels=next_pixels)
+
+
 def _arrays(batch: Batch) -> tuple[Tensor, ...]:
     return batch.pixels, batch.action, batch.reward, batch.discount, batch.next_pixels
 
@@ -88,33 +103,35 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=0, help="CPU threads (torch's choice)")
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--batch', type=int, default=256)
+    parser.add_argument('--keep-memory', action='store_true',
+                        help='reuse freed memory, as our learner has its process do; helps both')
     parser.add_argument('--turns', type=int, default=10)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--json', type=Path)
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    config = preset('paper', 'cartpole_swingup', batch_size=args.batch, noise_start=0.0,
-                    noise_end=0.0, seed=args.seed)
-    ours = DrQv2Agent(config, ACTIONS, args.device)
-    official = Official(args.repo, config, args.device)
-    official.copy(ours)
-    device = ours.device
-
+    if args.keep_memory:
+        keep_freed_memory()
     worst = 0.0
-    generator = torch.Generator(device).manual_seed(args.seed)
-    for update in range(COMPARED_UPDATES):
-        batch = random_batch(config, ACTIONS, args.seed + update, device)
-        offsets = shift_offsets(2 * args.batch, config.shift_pad, generator)
+    for seed in range(args.seed, args.seed + COMPARED):
+        config = preset('paper', 'cartpole_swingup', batch_size=args.batch, noise_start=0.0,
+                        noise_end=0.0, seed=seed)
+        ours = DrQv2Agent(config, ACTIONS, args.device)
+        official = Official(args.repo, config, args.device)
+        official.copy(ours)
+        batch = picture_batch(config, ours.device)
+        offsets = shift_offsets(2 * args.batch, config.shift_pad, ours.generator)
         theirs = official.losses(batch, offsets)
         found = ours.update(batch, 0, offsets)
         own = found['critic_loss'].item(), found['actor_loss'].item()
         for name, one, other in zip(('critic', 'actor'), own, theirs, strict=True):
             difference = abs(one - other) / abs(other)
             worst = max(worst, difference)
-            print(f'update {update + 1}, {name} loss: ours {one:.7f}, official {other:.7f}, '
+            print(f'seed {seed}, {name} loss: ours {one:.7f}, official {other:.7f}, '
                   f'apart {difference:.1e}')
 
+    device = ours.device
     for _ in range(WARM_UP_UPDATES):
         official.update(batch, 0)
         ours.update(batch, 0)

@@ -21,6 +21,7 @@ from samg_ros.masking.bench import timed
 from samg_ros.rl.agent import DrQv2Agent
 from samg_ros.rl.agents import AGENT_CLASSES
 from samg_ros.rl.config import AGENTS, DTYPES, PRESETS, TrainConfig, preset
+from samg_ros.rl.memory import keep_freed_memory
 from samg_ros.rl.replay import Batch
 from samg_ros.rl.train import parse_settings
 
@@ -171,6 +172,7 @@ def run(args: argparse.Namespace) -> None:
     """Run `samg bench learning`."""
     if args.threads:
         torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as the learner does
     overrides = {**parse_settings(args.set), 'seed': args.seed, 'compile': args.compile}
     configs = [
         preset(args.preset, args.task, **{**overrides, 'agent': agent, 'dtype': dtype})

@@ -29,6 +29,7 @@ from samg_ros.rl.checkpoint import (
     save_checkpoint,
 )
 from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.memory import keep_freed_memory
 from samg_ros.rl.metrics import MetricsLog
 from samg_ros.rl.policy import scale_action
 from samg_ros.rl.replay import Replay
@@ -152,6 +153,7 @@ class Learner:
         elif demonstrations is not None:
             self._learn_from(demonstrations)
         self._metrics = MetricsLog(self.run_dir, self.steps)
+        keep_freed_memory()
         self._worker = ThreadPoolExecutor(1, 'samg-update', initializer=_take_other_cores)
         self._pending: Future[None] | None = None
         self._clock: float | None = None

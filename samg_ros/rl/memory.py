@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory that an update freed is kept for the next one.
+
+glibc asks the kernel for every block above 32 MB and gives it back when it is freed, and the kernel
+then clears a page at a time when the block is written to. An update at the paper's size is a dozen
+such blocks: 250,000 pages, a fifth to a third of its time on a CPU.
+"""
+
+import ctypes
+import platform
+
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
+"""Parameters of mallopt, from glibc's malloc.h."""
+
+KEPT_BYTES = 2**30
+"""Free memory at the heap's end above which glibc gives some back all the same."""
+
+
+def keep_freed_memory() -> bool:
+    """Have this process reuse large blocks instead of giving them back to the system.
+
+    What computes does not change. The process stays as large as it was at its largest. Threads
+    that begin later share one heap, because those of their own cannot hold large blocks.
+
+    Returns:
+        Whether the C library could be told: false where it is not glibc.
+    """
+    if platform.libc_ver()[0] != 'glibc':
+        return False
+    library = ctypes.CDLL(None)
+    settings = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, KEPT_BYTES))
+    return all(library.mallopt(parameter, value) for parameter, value in settings)
