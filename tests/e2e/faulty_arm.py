@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated arm, perception and policy as processes, and a cable between them that can fail."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import SetBool
+
+from samg_ros.nodes import qos
+from samg_ros.nodes.conversions import array_to_image, image_to_rgb
+from samg_ros.nodes.files import share_file
+from samg_ros.nodes.joint_limits import load_joint_limits
+from samg_ros.sim.tasks import COMMAND_TOPICS
+
+TIMEOUT_S = 0.5
+"""Of the policy's watchdog, as in config/arm.yaml."""
+GRACE_S = 0.1
+"""How much longer than that an arm may be sent on."""
+STANDS = 0.05
+"""Speed of a joint below which it stands, rad/s."""
+START_S = 300.0
+"""Within which a process has started, on a machine that may be busy with something else."""
+_LIMITS_FILE = share_file('config/jaco_limits.yaml')
+LIMITS = load_joint_limits(_LIMITS_FILE)
+
+DISABLED, ACTING = 'disabled; ~/enable starts it', 'acting'
+"""What the policy says of itself."""
+
+Change = Callable[[Any], Any]
+"""Gets a message, returns what comes out of the cable; None for nothing."""
+
+
+def unchanged(message: Any) -> Any:
+    """Let it pass."""
+    return message
+
+
+def lost(message: Any) -> None:
+    """Let nothing pass."""
+
+
+def repainted(paint: Callable[[np.ndarray], np.ndarray], encoding: str = 'rgb8') -> Change:
+    """Let frames pass with other pixels."""
+    def change(message: Image) -> Image:
+        painted = array_to_image(np.ascontiguousarray(paint(image_to_rgb(message))),
+                                 message.header)
+        painted.encoding = encoding
+        return painted
+    return change
+
+
+def mislabelled(message: Image) -> Image:
+    """Let a frame pass as one of an encoding that is no picture."""
+    message.encoding = '32FC1'
+    return message
+
+
+class Cable:
+    """Passes frames and joint states on to the graph, with the clock that their stamps show."""
+
+    def __init__(self, node: Any) -> None:
+        self.image: Change = unchanged
+        self.joints: Change = unchanged
+        self.set_back_s = 0
+        """How far the stamps are behind."""
+        self._images = node.create_publisher(Image, 'camera/image_raw', qos.reliable())
+        self.joint_state = JointState()
+        """The newest."""
+        self._joints = node.create_publisher(JointState, 'joint_states', qos.reliable())
+        self._clock = node.create_publisher(Clock, '/clock', qos.reliable())
+        node.create_subscription(Image, 'cable/image_raw', self._on_image, qos.reliable())
+        node.create_subscription(JointState, 'cable/joint_states', self._on_joints, qos.reliable())
+
+    def mend(self) -> None:
+        """Let everything pass again."""
+        self.image = self.joints = unchanged
+        self.set_back_s = 0
+
+    def _on_image(self, message: Image) -> None:
+        self._pass(message, self.image, self._images)
+
+    def _on_joints(self, message: JointState) -> None:
+        self.joint_state = message
+        self._pass(message, self.joints, self._joints)
+
+    def _pass(self, message: Any, change: Change, publisher: Any) -> None:
+        stamp = message.header.stamp
+        message.header.stamp = Time(sec=stamp.sec - self.set_back_s, nanosec=stamp.nanosec)
+        self._clock.publish(Clock(clock=message.header.stamp))
+        passed = change(message)
+        if passed is not None:
+            publisher.publish(passed)
+
+
+class Stop(NamedTuple):
+    """How the arm was stopped."""
+
+    after_s: float
+    """Seconds from the fault to the first command of those that keep it at rest."""
+    sent: str
+    """That command in words."""
+
+
+class FaultyArm:
+    """The graph, and a controller that remembers what it was sent."""
+
+    def __init__(self, graph: Any, run: Path) -> None:
+        """Start the processes; nothing comes through the cable before it is plugged in.
+
+        Args:
+            graph: of the probe.
+            run: folder with a checkpoint that carries its reference.
+        """
+        self.graph, self._run = graph, run
+        self.commands: list[tuple[float, np.ndarray]] = []
+        """When one came, and its values; of late."""
+        self.history: list[tuple[float, np.ndarray]] = []
+        """All that came."""
+        self.cable: Cable | None = None
+        self.interface = 'velocity'
+        """What the controller takes, velocity or position; for processes that start from now on."""
+        graph.probe.create_subscription(Float64MultiArray, 'command', self._on_command,
+                                        qos.reliable(100))
+        self._start = {'policy': self._policy, 'perception': self._perception,
+                       'mujoco_bridge': self._bridge}
+        self.processes: dict[str, subprocess.Popen[str]] = {
+            name: start() for name, start in self._start.items()}
+
+    def _bridge(self) -> subprocess.Popen[str]:
+        control = 'position' if self.interface == 'position' else 'action'
+        return self.graph.spawn(
+            'mujoco_bridge', {'mode': 'realtime', 'task': 'arm_reach', 'control': control,
+                              'rate_hz': 12.5, 'action_repeat': 2},
+            (('camera/image_raw', 'cable/image_raw'), ('joint_states', 'cable/joint_states'),
+             (COMMAND_TOPICS['position'], 'command')))
+
+    def _perception(self) -> subprocess.Popen[str]:
+        return self.graph.spawn(
+            'perception', {'reference': str(self._run), 'fit_weights': False,
+                           'use_sim_time': True},
+            (('image', 'camera/image_raw'), ('camera_info', 'camera/camera_info')))
+
+    def _policy(self) -> subprocess.Popen[str]:
+        return self.graph.spawn(
+            'policy', {'checkpoint': str(self._run), 'timeout_s': TIMEOUT_S, 'use_sim_time': True,
+                       'command_interface': self.interface, 'limits': str(_LIMITS_FILE)})
+
+    def _on_command(self, message: Float64MultiArray) -> None:
+        self.commands.append((time.monotonic(), np.array(message.data)))
+        self.history.append(self.commands[-1])
+
+    def end(self, name: str, number: int = signal.SIGKILL) -> None:
+        """Send a process a signal."""
+        self.processes[name].send_signal(number)
+
+    def restart(self, name: str) -> None:
+        """Start a process that has ended again."""
+        self.processes[name].wait(10)
+        self.graph.diagnostics.pop(f'{name}: {name}', None)
+        self.processes[name] = self._start[name]()
+
+    def plug(self) -> Cable:
+        """Plug the cable in, if it is not."""
+        self.cable = self.cable or Cable(self.graph.probe)
+        return self.cable
+
+    def cut(self, **faults: Any) -> Callable[[], None]:
+        """Return a fault of the cable, by the names of its attributes."""
+        def fault() -> None:
+            for name, value in faults.items():
+                setattr(self.plug(), name, value)
+        return fault
+
+    @property
+    def said(self) -> str:
+        """The policy's words on /diagnostics."""
+        words: str = self.graph.said('policy: policy')
+        return words
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        """Spin until a condition holds, which may take until a process has started."""
+        self.graph.until(condition, START_S)
+
+    def enable(self) -> Any:
+        """Ask the policy to act; return its answer."""
+        return self.graph.call(SetBool, 'policy/enable', SetBool.Request(data=True))
+
+    def move(self) -> None:
+        """See to it that the arm is sent on."""
+        self.plug()
+        self.until(lambda: self.said in (DISABLED, ACTING))
+        self.until(lambda: self.said == ACTING or self.enable().success)
+        self.until_it_moves()
+
+    def until_it_moves(self) -> None:
+        """Wait until the arm is sent on, without helping."""
+        self.commands.clear()
+        self.until(lambda: self.commands and self.commands[-1][1].any())
+
+    def fail(self, fault: Callable[[], Any]) -> Stop:
+        """Let something fail while the arm moves; return how it was stopped."""
+        self.move()
+        self.commands.clear()
+        failed_at = time.monotonic()
+        fault()
+        self.until(lambda: self.commands and not self.commands[-1][1].any())
+        self.graph.spin_for(0.2)
+        moving = [at for at, values in self.commands if values.any()]
+        safe_at = next(at for at, _ in self.commands if not moving or at > moving[-1])
+        return Stop(safe_at - failed_at,
+                    f'{self.interface} {np.abs(self.commands[-1][1]).max():g}')
+
+    def seconds_until_it_stands(self) -> float:
+        """Return when the last joint moved for the last time; it has to stand for a second."""
+        began = moved_at = time.monotonic()
+
+        def stands() -> bool:
+            nonlocal moved_at
+            if self.speed > STANDS:
+                moved_at = time.monotonic()
+            return time.monotonic() > moved_at + 1.0
+
+        self.until(stands)
+        return moved_at - began
+
+    @property
+    def speed(self) -> float:
+        """Of the fastest joint, rad/s."""
+        return float(np.abs(self.plug().joint_state.velocity).max())
+
+    def is_left_alone(self) -> bool:
+        """Whether the arm is sent nothing, for a while."""
+        self.commands.clear()
+        self.graph.spin_for(0.3)
+        return not self.commands
+
+    def longest_pause_s(self, seconds: float) -> float:
+        """Let some time pass; return the longest in which the arm was not sent on."""
+        self.commands.clear()
+        times = [time.monotonic()]
+        self.graph.spin_for(seconds)
+        times += [at for at, values in self.commands if values.any()]
+        return float(np.diff([*times, time.monotonic()]).max())

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the arm is sent when a part of the graph fails: how soon it is safe, and what comes back.
+
+With `pytest -s` each prints a row of the table of docs/results.md: the fault, what the arm was
+sent, after how long, and whether it came back by itself.
+"""
+
+import signal
+
+import cv2
+import numpy as np
+import pytest
+from busy_machine import limit_s
+from faulty_arm import (
+    DISABLED,
+    GRACE_S,
+    LIMITS,
+    STANDS,
+    TIMEOUT_S,
+    FaultyArm,
+    lost,
+    mislabelled,
+    repainted,
+)
+
+from samg_ros.bags.limits import count_excesses
+from samg_ros.sim.env import SimEnv
+
+STOPS_S = 2.0
+LATE_S = 5.0
+SET_BACK_S = 100
+
+
+@pytest.fixture(scope='module')
+def arm(open_graph, arm_run):
+    print('\n| fault | the arm was sent | safe after | came back by itself |\n|---|---|---|---|')
+    with open_graph('arm.yaml') as graph:
+        yield FaultyArm(graph, arm_run)
+
+
+@pytest.fixture(scope='module')
+def empty_scene():
+    """A frame that shows all but the arm."""
+    env = SimEnv('arm_reach')
+    env.reset()
+    env.model.body('jaco_arm/').pos[:] = 100.0
+    env.model.site_rgba[:, 3] = 0.0
+    frame = env.step(env.resting_action).frame
+    env.close()
+    return frame
+
+
+def report(fault, sent, safe_after, back):
+    print(f'| {fault} | {sent} | {safe_after} | {back} |')
+
+
+def stop(arm, fault):
+    """Let something fail; the arm has to be safe in time."""
+    stopped = arm.fail(fault)
+    assert stopped.after_s < TIMEOUT_S + limit_s(GRACE_S)
+    return stopped.sent, f'{stopped.after_s:.2f} s'
+
+
+def go_on(arm, fault):
+    """Let something happen that the arm should not mind."""
+    arm.move()
+    fault()
+    pause_s = arm.longest_pause_s(1.0)
+    assert pause_s < limit_s(TIMEOUT_S)
+    return f'actions, at least every {pause_s:.2f} s', '-'
+
+
+def test_a_camera_that_is_discovered_5_s_late(arm):
+    arm.until(lambda: arm.said == DISABLED)
+    arm.graph.spin_for(LATE_S)
+    answer = arm.enable()
+    assert not answer.success and 'no good frame has come yet' in answer.message
+    arm.plug()
+    arm.until(lambda: arm.graph.values('policy: policy')['moments'] != '0')
+    assert not arm.commands
+    assert arm.enable().success
+    arm.until_it_moves()
+    report(f'discovery late by {LATE_S:g} s', 'nothing', '-', 'no: enabled when it was there')
+
+
+def test_a_camera_that_stops_for_2_s(arm):
+    row = stop(arm, arm.cut(image=lost))
+    arm.graph.spin_for(STOPS_S - TIMEOUT_S)
+    arm.cable.mend()
+    arm.until_it_moves()
+    report(f'camera stops for {STOPS_S:g} s', *row, 'yes')
+
+
+@pytest.mark.parametrize('fault, change', [
+    ('all frames black', repainted(np.zeros_like)),
+    ('object leaves', None),
+    ('encoding becomes an unknown one', mislabelled)])
+def test_frames_that_show_nothing(arm, empty_scene, fault, change):
+    row = stop(arm, arm.cut(image=change or repainted(lambda frame: empty_scene)))
+    arm.cable.mend()
+    arm.until_it_moves()
+    report(fault, *row, 'yes')
+
+
+def test_joint_states_that_stop(arm):
+    row = stop(arm, arm.cut(joints=lost))
+    arm.cable.mend()
+    arm.until_it_moves()
+    report('joint_states stop', *row, 'yes')
+
+
+@pytest.mark.parametrize('fault, change', [
+    ('encoding becomes bgr8', repainted(lambda frame: frame[..., ::-1], 'bgr8')),
+    ('size doubles', repainted(lambda frame: cv2.resize(frame, None, fx=2, fy=2)))])
+def test_frames_that_show_the_same_in_another_way(arm, fault, change):
+    row = go_on(arm, arm.cut(image=change))
+    arm.cable.mend()
+    report(fault, *row, 'went on')
+
+
+def test_a_clock_that_jumps_back(arm):
+    row = go_on(arm, arm.cut(set_back_s=SET_BACK_S))
+    arm.cable.mend()
+    report(f'clock jumps back by {SET_BACK_S} s', *row, 'went on')
+
+
+def test_frames_out_of_proportion(arm):
+    row = stop(arm, arm.cut(image=repainted(lambda frame: frame[::2])))
+    arm.until(lambda: 'out of proportion' in arm.said)
+    assert 'out of proportion' in arm.enable().message
+    arm.cable.mend()
+    arm.until(lambda: arm.said == DISABLED)
+    assert arm.is_left_alone()
+    report('size out of proportion', *row, 'no: enable it')
+
+
+@pytest.mark.parametrize('name, fault', [('mujoco_bridge', 'camera (and arm) killed'),
+                                         ('perception', 'perception killed')])
+def test_a_process_in_front_of_the_policy_that_is_killed(arm, name, fault):
+    row = stop(arm, lambda: arm.end(name))
+    arm.restart(name)
+    arm.until_it_moves()
+    report(f'{fault}, `kill -9`', *row, 'yes, when it was back')
+
+
+def test_a_policy_that_is_told_to_end(arm):
+    row = stop(arm, lambda: arm.end('policy', signal.SIGTERM))
+    arm.restart('policy')
+    arm.until(lambda: arm.said == DISABLED)
+    assert arm.is_left_alone()
+    report('policy ended, `kill`', *row, 'no: enable it')
+
+
+def test_no_command_of_all_that_was_beyond_a_limit(arm):
+    arm.move()
+    times, commands = map(np.array, zip(*arm.history, strict=True))
+    print(f'{len(commands)} commands')
+    assert not count_excesses(times, commands, LIMITS, 'velocity')
+
+
+def test_a_policy_that_is_killed_while_a_guard_watches(arm):
+    arm.move()
+    guard = arm.graph.spawn('command_guard', {'command_interface': 'velocity',
+                                              'timeout_s': TIMEOUT_S})
+    arm.until(lambda: arm.graph.said('command_guard: commands') == 'the arm is commanded')
+    row = stop(arm, lambda: arm.end('policy'))
+    assert arm.graph.values('command_guard: commands')['stops'] == '1'
+    guard.terminate()
+    assert guard.wait(10) == 0
+    report('policy killed, `kill -9`, with command_guard', *row, 'no: enable it')
+
+
+def test_a_policy_that_is_killed_in_front_of_a_position_controller(arm):
+    arm.interface = 'position'
+    for name in ('mujoco_bridge', 'policy'):
+        arm.end(name)
+        arm.restart(name)
+    arm.move()
+    arm.until(lambda: arm.speed > STANDS)
+    arm.end('policy')
+    seconds = arm.seconds_until_it_stands()
+    assert seconds < TIMEOUT_S + limit_s(GRACE_S)
+    times, commands = map(np.array, zip(*arm.commands, strict=True))
+    assert not count_excesses(times, commands, LIMITS, 'position')
+    report('policy killed, `kill -9`, position controller', 'nothing: it goes to the last '
+           'position and stays', f'{seconds:.2f} s', 'no: enable it')
