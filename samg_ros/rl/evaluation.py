@@ -193,6 +193,7 @@ def evaluate_run(
     seed: int = 0,
     *,
     videos: Path | str | None = None,
+    colours: Path | str | None = None,
     max_steps: int | None = None,
     progress: Progress | None = None,
 ) -> RunEvaluation:
@@ -204,6 +205,7 @@ def evaluate_run(
         episodes: episodes in each.
         seed: seed of the episodes.
         videos: folder of background videos; None for the built-in ones.
+        colours: folder of DMC-GB's lists of colours; None for drawn ones.
         max_steps: agent steps after which an episode is cut; None runs it whole.
         progress: called after every episode; the random policy's setting is 'random'.
 
@@ -224,6 +226,7 @@ def evaluate_run(
             seed,
             masker=masker,
             videos=videos,
+            colours=colours,
             max_steps=max_steps,
             progress=progress,
         )
@@ -236,6 +239,7 @@ def evaluate_run(
         RANDOM_SHARE * episodes,
         seed,
         videos=videos,
+        colours=colours,
         action_repeat=policy.config.action_repeat,
         camera_size=policy.config.camera_size,
         max_steps=max_steps,
