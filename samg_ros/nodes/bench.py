@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import rclpy
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -81,6 +82,9 @@ class Overload:
     latency_median: float
     """In calls of the masker: over the time that the masker took for the frame itself."""
     latency_p95: float
+    latency_max: float
+    longest_silence_s: float
+    """On /diagnostics, which speaks once a second: timers and services have their turn too."""
     resident_growth: float
     """Of the process's memory, from a tenth of the time on."""
 
@@ -110,6 +114,10 @@ class Bench:
         [self.stream] = self.node.cameras
         self.camera = self.probe.create_publisher(Image, 'image', 5)
         self.out: list[Header] = []
+        self.diagnosed_at: list[float] = []
+        self.probe.create_subscription(
+            DiagnosticArray, '/diagnostics',
+            lambda message: self.diagnosed_at.append(time.monotonic()), 5)
         self.probe.create_subscription(Image, 'masked/image_raw', self._on_masked, 5)
         self.probe.create_subscription(Image, 'masked/mask', lambda message: None, 5)
         for node in (self.probe, self.node):
@@ -221,9 +229,10 @@ class Bench:
                 raise ConfigError('the last frame sent did not come out within a minute')
         masked = self.stream.latency.count - masked
         dropped = self.stream.drops.total - dropped
+        heard_at = [begin, *(at for at in self.diagnosed_at if at > begin), time.monotonic()]
         return Overload(seconds, counted, masked, dropped, counted - masked - dropped,
                         float(np.median(latencies)), float(np.percentile(latencies, 95)),
-                        _resident_mib() / early - 1)
+                        max(latencies), float(np.diff(heard_at).max()), _resident_mib() / early - 1)
 
 
 def _resident_mib() -> float:
@@ -273,7 +282,9 @@ def run(args: argparse.Namespace) -> None:
                 print(f'overload, {load.seconds:.0f} s           sent {load.sent}, masked '
                       f'{load.masked}, dropped {load.dropped}, unaccounted {load.unaccounted}')
                 print(f'latency in masker calls median {load.latency_median:8.2f}     p95 '
-                      f'{load.latency_p95:.2f} (bar {LATENCY_BAR:.0f})')
+                      f'{load.latency_p95:.2f} (bar {LATENCY_BAR:.0f})   most '
+                      f'{load.latency_max:.2f}')
+                print(f'longest silence on /diagnostics {load.longest_silence_s:7.2f} s')
                 print(f'growth of memory               {load.resident_growth:8.1%}')
         finally:
             if bench is not None:
