@@ -19,9 +19,9 @@ from typing import Any, NoReturn
 
 from samg_ros import __version__
 from samg_ros.errors import MissingDependencyError, SamgError
+from samg_ros.nodes.signals import INTERRUPTED
 
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print('samg: interrupted', file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader left, as in `samg doctor | head`. Python would complain once more on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from samg_ros.errors import ConfigError
@@ -64,6 +65,13 @@ def add_to_parser(parser: argparse.ArgumentParser, arguments: Sequence[Argument]
                             **options)
 
 
+def add_record(parser: argparse.ArgumentParser) -> None:
+    """Declare `--record`, which is for one process; with a launch file goes `ros2 bag record`."""
+    parser.add_argument('--record', type=Path, default=None, metavar='FILE.mcap',
+                        help='record what went in, what was made of it and the commands, for samg '
+                        'eval bag')
+
+
 def _as_help(sentence: str) -> str:
     """A sentence as argparse's help has it: no capital, unless an acronym begins it, and no dot."""
     acronym = sentence[:2].isupper()
@@ -115,6 +123,8 @@ SIM_TRAIN = (
     SEED,
     Argument('steps', 0, "Agent steps; 0 takes the preset's."),
     Argument('overrides', '', 'Other training settings as JSON, such as {"batch_size": 64}.'),
+    Argument('demonstrations', '', 'Folder of demonstrations to begin the replay with; see samg '
+             'demonstrations import.'),
     Argument('episodes', 5, 'Episodes per visual setting in the report.'),
 )
 """Of `sim_train`: the arguments of `train_plan.make_plan`."""

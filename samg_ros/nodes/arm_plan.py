@@ -88,11 +88,10 @@ class ArmPlan:
         return int(self.given['episodes'])
 
     @property
-    def recorder(self) -> NodeSpec:
-        """What records the graph, by its names of topics."""
-        return NodeSpec('recorder', remappings=(
-            (_IMAGE, self._camera[0][1]), (_INFO, self._camera[1][1]),
-            (COMMAND_TOPICS['position'], self._command[0][1])))
+    def recorded(self) -> Remappings:
+        """The names that the recorder's topics have here."""
+        return ((_IMAGE, self._camera[0][1]), (_INFO, self._camera[1][1]),
+                (COMMAND_TOPICS['position'], self._command[0][1]))
 
     @property
     def _camera(self) -> Remappings:

@@ -36,8 +36,7 @@ class NodeSpec:
     executable: str = ''
     """Empty for the name."""
 
-    @property
-    def ros_arguments(self) -> list[str]:
-        """The remappings as ROS arguments of a node."""
-        return ['--ros-args', *(part for old, new in self.remappings
-                                for part in ('-r', f'{old}:={new}'))]
+
+def ros_arguments(remappings: Remappings) -> list[str]:
+    """Return remappings as the arguments of a node."""
+    return ['--ros-args', *(part for old, new in remappings for part in ('-r', f'{old}:={new}'))]

@@ -8,22 +8,15 @@ Without, camera driver and controller run elsewhere, and it joins them in the us
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from samg_ros.nodes.arguments import ARM, add_to_parser, from_namespace, params_file
-
-if TYPE_CHECKING:
-    from samg_ros.nodes.signals import StopSignal
-
-INTERRUPTED = 130
+from samg_ros.nodes.arguments import ARM, add_record, add_to_parser, from_namespace, params_file
+from samg_ros.nodes.signals import INTERRUPTED, StopSignal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_to_parser(parser, (*ARM, params_file('arm.yaml')))
-    parser.add_argument('--record', type=Path, default=None, metavar='FILE.mcap',
-                        help='record frames, joints and commands for samg eval bag')
+    add_record(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,8 +28,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SamgError: one line that says what is wrong.
     """
-    from samg_ros.nodes.signals import StopSignal
-
     # Nothing heavy is imported before this line: see StopSignal.
     with StopSignal(INTERRUPTED, 'samg: interrupted') as stop_signal:
         return _run(args, stop_signal)
@@ -46,21 +37,16 @@ def _run(args: argparse.Namespace, stop_signal: StopSignal) -> int:
     from samg_ros.nodes.arm_plan import EPISODES, MANAGER, PARAMETER_FILE, make_plan
     from samg_ros.nodes.domain import choose_domain, stay_on_this_machine
     from samg_ros.nodes.files import parameter_file
+    from samg_ros.nodes.runner import OneProcess
 
     plan = make_plan(**from_namespace(args, ARM))
     parameters = parameter_file(args.params_file, PARAMETER_FILE)
     domain = choose_domain() if plan.sim else stay_on_this_machine()
-    print(f'graph in ROS_DOMAIN_ID={domain}')
+    print(f'graph in ROS_DOMAIN_ID={domain}', flush=True)
     if plan.policy is not None and not plan.episodes:
         print('the policy starts disabled; when all is well: ros2 service call /policy/enable '
-              "std_srvs/srv/SetBool '{data: true}'")
-    print(end='', flush=True)
-    from samg_ros.nodes.recorder import Recorder
-    from samg_ros.nodes.runner import OneProcess
-
-    recorder = None if args.record is None else lambda: Recorder(
-        args.record, cli_args=plan.recorder.ros_arguments)
-    with OneProcess(plan.nodes, parameters, stop_signal, recorder) as graph:
+              "std_srvs/srv/SetBool '{data: true}'", flush=True)
+    with OneProcess(plan.nodes, parameters, stop_signal, args.record, plan.recorded) as graph:
         watched = graph[EPISODES if plan.episodes else MANAGER]
         graph.spin(lambda: watched.finished)
         return INTERRUPTED if plan.episodes and not watched.finished else 0

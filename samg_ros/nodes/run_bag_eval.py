@@ -6,8 +6,7 @@ from __future__ import annotations
 import argparse
 
 from samg_ros.nodes.arguments import BAG_EVAL, add_to_parser, from_namespace, params_file
-
-INTERRUPTED = 130
+from samg_ros.nodes.signals import INTERRUPTED, StopSignal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +23,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SamgError: one line that says what is wrong.
     """
-    from samg_ros.nodes.signals import StopSignal
-
     # Nothing heavy is imported before this line: see StopSignal.
     with StopSignal(INTERRUPTED, 'samg: interrupted') as stop_signal:
         from samg_ros.nodes.bag_eval_plan import PARAMETER_FILE, make_plan

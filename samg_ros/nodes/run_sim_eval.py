@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from samg_ros.nodes.arguments import SIM_EVAL, add_to_parser, from_namespace, params_file
-
-INTERRUPTED = 130
+from samg_ros.nodes.arguments import (
+    SIM_EVAL,
+    add_record,
+    add_to_parser,
+    from_namespace,
+    params_file,
+)
+from samg_ros.nodes.signals import INTERRUPTED, StopSignal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_to_parser(parser, (*SIM_EVAL, params_file('sim_train.yaml')))
-    parser.add_argument('--record', type=Path, default=None, metavar='FILE.mcap',
-                        help='record the episodes for samg eval bag')
+    add_record(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,21 +30,17 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SamgError: one line that says what is wrong.
     """
-    from samg_ros.nodes.signals import StopSignal
-
     # Nothing heavy is imported before this line: see StopSignal.
     with StopSignal(INTERRUPTED, 'samg: interrupted') as stop_signal:
         from samg_ros.nodes.domain import choose_domain
         from samg_ros.nodes.files import parameter_file
-        from samg_ros.nodes.recorder import Recorder
         from samg_ros.nodes.runner import OneProcess
         from samg_ros.nodes.sim_eval_plan import PARAMETER_FILE, make_nodes
 
         nodes = make_nodes(**from_namespace(args, SIM_EVAL))
         parameters = parameter_file(args.params_file, PARAMETER_FILE)
         print(f'graph in ROS_DOMAIN_ID={choose_domain()}', flush=True)
-        recorder = None if args.record is None else lambda: Recorder(args.record)
-        with OneProcess(nodes, parameters, stop_signal, recorder) as graph:
+        with OneProcess(nodes, parameters, stop_signal, args.record) as graph:
             evaluator = graph['evaluator']
             graph.spin(lambda: evaluator.finished)
             return 0 if evaluator.finished else INTERRUPTED

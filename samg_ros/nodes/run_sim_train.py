@@ -15,20 +15,24 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samg_ros.nodes.arguments import SIM_TRAIN, add_to_parser, from_namespace, params_file
+from samg_ros.nodes.arguments import (
+    SIM_TRAIN,
+    add_record,
+    add_to_parser,
+    from_namespace,
+    params_file,
+)
+from samg_ros.nodes.signals import INTERRUPTED, StopSignal
 
 if TYPE_CHECKING:
-    from samg_ros.nodes.signals import StopSignal
     from samg_ros.nodes.train_plan import TrainPlan
 
-INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_to_parser(parser, (*SIM_TRAIN, params_file('sim_train.yaml')))
-    parser.add_argument('--record', type=Path, default=None, metavar='FILE.mcap',
-                        help='record frames, joints, time steps and commands for samg eval bag')
+    add_record(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,8 +44,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SamgError: one line that says what is wrong.
     """
-    from samg_ros.nodes.signals import StopSignal
-
     # Nothing heavy is imported before this line: see StopSignal.
     with StopSignal(INTERRUPTED, 'samg: interrupted; nothing is lost, the same command goes on '
                     'from there') as stop_signal:
@@ -94,11 +96,9 @@ def train(plan: TrainPlan, parameters: Path, stop_signal: StopSignal,
     Raises:
         SamgError: the first error of a node.
     """
-    from samg_ros.nodes.recorder import Recorder
     from samg_ros.nodes.runner import OneProcess
 
-    recorder = None if record is None else lambda: Recorder(record)
-    with OneProcess(plan.nodes, parameters, stop_signal, recorder) as graph:
+    with OneProcess(plan.nodes, parameters, stop_signal, record) as graph:
         trainer = graph['trainer']
         display = ProgressDisplay(trainer)
         try:

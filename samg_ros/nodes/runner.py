@@ -17,8 +17,9 @@ from rclpy.signals import SignalHandlerOptions
 
 from samg_ros.nodes.base import close, make_executor, spin
 from samg_ros.nodes.executables import node_class
-from samg_ros.nodes.graph import NodeSpec
+from samg_ros.nodes.graph import NodeSpec, Remappings, ros_arguments
 from samg_ros.nodes.parameters import overrides
+from samg_ros.nodes.recorder import Recorder
 from samg_ros.nodes.signals import StopSignal
 
 _RECORDED_S = 0.2
@@ -31,7 +32,7 @@ def make_node(spec: NodeSpec) -> Any:
     Raises:
         SamgError: what the node raised.
     """
-    return node_class(spec.name)(cli_args=spec.ros_arguments,
+    return node_class(spec.name)(cli_args=ros_arguments(spec.remappings),
                                  parameter_overrides=overrides(spec.parameters))
 
 
@@ -42,17 +43,19 @@ class OneProcess:
     """
 
     def __init__(self, specs: Sequence[NodeSpec], parameter_file: Path, stop_signal: StopSignal,
-                 recorder: Callable[[], Any] | None = None) -> None:
+                 record: Path | None = None, recorded: Remappings = ()) -> None:
         """Note what is to run; `samg_ros.nodes.domain.choose_domain` comes before.
 
         Args:
             specs: the nodes.
             parameter_file: their ROS parameters.
             stop_signal: is deferred while the nodes run, so that they can save.
-            recorder: builds a node that is there before the first and after the last of them.
+            record: MCAP file to record the session in, from before the first node to after the
+                last; None for none.
+            recorded: the graph's topics where they have other names than those of `recorder`.
         """
         self._specs, self._parameter_file = specs, parameter_file
-        self._stop_signal, self._make_recorder = stop_signal, recorder
+        self._stop_signal, self._record, self._recorded = stop_signal, record, recorded
         self._nodes: dict[str, Any] = {}
         self._recorder: Any = None
 
@@ -66,8 +69,8 @@ class OneProcess:
                    signal_handler_options=SignalHandlerOptions.NO)
         self._executor = make_executor()
         try:
-            if self._make_recorder is not None:
-                self._recorder = self._make_recorder()
+            if self._record is not None:
+                self._recorder = Recorder(self._record, cli_args=ros_arguments(self._recorded))
                 self._executor.add_node(self._recorder)
             for spec in self._specs:
                 node = self._nodes[spec.name] = make_node(spec)

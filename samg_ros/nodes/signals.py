@@ -13,6 +13,9 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
 
 class StopSignal:
     """What SIGINT and SIGTERM do in a process that runs nodes.

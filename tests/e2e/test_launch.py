@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sim_train.launch.py under the real launch and launch_ros, each node a process.
+"""The launch files under the real launch and launch_ros, each node a process.
 
 They have no wheels. Without a ROS installation, SAMG_ROS2_SRC may name a folder with checkouts of
 ros2/launch and ros2/launch_ros; otherwise these tests are skipped.
@@ -7,7 +7,9 @@ ros2/launch and ros2/launch_ros; otherwise these tests are skipped.
 
 import contextlib
 import importlib.util
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,15 +17,20 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import rclpy
 from busy_machine import limit_s
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import SetBool
 
 from samg_ros.nodes.base import make_executor
 from samg_ros.nodes.domain import choose_domain
+from samg_ros.nodes.files import share_file
 from samg_ros.rl.checkpoint import load_checkpoint
+from samg_ros.sim.tasks import COMMAND_TOPICS
 
 ROOT = Path(__file__).parents[2]
 CHECKOUTS = ('launch/launch', 'launch_ros/launch_ros')
@@ -81,23 +88,28 @@ def environment(tmp_path_factory):
             'PYTHONPATH': os.pathsep.join([variables.get('PYTHONPATH', ''), *paths])}
 
 
-@pytest.fixture
-def launch_file(environment):
+def launch_file(environment, graph):
+    """The installed launch file of a graph."""
     prefix = environment['AMENT_PREFIX_PATH'].split(os.pathsep)[0]
-    return Path(prefix) / 'share/samg_ros/launch/sim_train.launch.py'
+    return Path(prefix) / f'share/samg_ros/launch/{graph}.launch.py'
 
 
 class Launch:
     """A running launch file, in a session of its own as in a terminal."""
 
-    def __init__(self, environment, launch_file, tmp_path, *arguments):
+    def __init__(self, environment, path, tmp_path, *arguments):
         self.output = tmp_path / 'output.txt'
         self.process = subprocess.Popen(
-            [sys.executable, '-c', RUN, str(launch_file), *arguments], env=environment,
+            [sys.executable, '-c', RUN, str(path), *arguments], env=environment,
             stdout=self.output.open('w'), stderr=subprocess.STDOUT, start_new_session=True)
 
     def text(self):
         return self.output.read_text()
+
+    def pid(self, name):
+        """Process id of a node, as launch said when it started it."""
+        return int(re.search(rf'\[{name}-\d+\]: process started with pid \[(\d+)\]',
+                             self.text())[1])
 
     def ctrl_c(self):
         """Send SIGINT to everybody, as a terminal does; return how long launch took to end."""
@@ -120,12 +132,59 @@ class Launch:
         return True
 
 
+class Probe:
+    """A node of this process that looks at a launched graph from outside."""
+
+    def __init__(self, launch):
+        self._launch = launch
+
+    def __enter__(self):
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        self._node, self._executor = rclpy.create_node('probe'), make_executor()
+        self._executor.add_node(self._node)
+        return self
+
+    def __exit__(self, *exception):
+        self._node.destroy_node()
+        self._executor.shutdown()
+        rclpy.try_shutdown()
+
+    def listen(self, kind, topic):
+        """Return a list that the messages of a topic are put into."""
+        messages = []
+        self._node.create_subscription(kind, topic, messages.append, 50)
+        return messages
+
+    def until(self, condition, timeout_s=400):
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert self._launch.process.poll() is None, self._launch.text()
+            assert time.monotonic() < deadline, self._launch.text()
+            self._executor.spin_once(timeout_sec=0.1)
+
+    def spin_for(self, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._executor.spin_once(timeout_sec=0.1)
+
+    def enable(self, policy):
+        """Enable a policy as soon as it lets itself be enabled."""
+        client = self._node.create_client(SetBool, f'{policy}/enable')
+        answers = []
+        while not (answers and answers[-1].success):
+            self.until(client.service_is_ready)
+            future = client.call_async(SetBool.Request(data=True))
+            self.until(future.done)
+            answers.append(future.result())
+
+
 @pytest.fixture
-def start(environment, launch_file, tmp_path):
+def start(environment, tmp_path):
     started = []
 
-    def begin(*arguments):
-        started.append(Launch(environment, launch_file, tmp_path, *arguments))
+    def begin(*arguments, graph='sim_train', more_environment=()):
+        started.append(Launch({**environment, **dict(more_environment)},
+                              launch_file(environment, graph), tmp_path, *arguments))
         return started[-1]
 
     yield begin
@@ -136,21 +195,11 @@ def start(environment, launch_file, tmp_path):
 def test_two_hundred_steps_as_processes_then_ctrl_c_ends_all(start, tmp_path):
     launch = start('task:=walker_walk', f'run_dir:={tmp_path / "run"}', f'overrides:={TINY}',
                    'steps:=10000')
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    node, executor, masked = rclpy.create_node('probe'), make_executor(), []
-    try:
-        node.create_subscription(Image, 'masked/image_raw', masked.append, 10)
-        executor.add_node(node)
-        deadline = time.monotonic() + 400
-        frames = 200 + 200 // 20 + 2  # an episode of 20 steps has 21 frames
-        while len({(m.header.stamp.sec, m.header.stamp.nanosec) for m in masked}) < frames:
-            assert launch.process.poll() is None, launch.text()
-            assert time.monotonic() < deadline, launch.text()
-            executor.spin_once(timeout_sec=0.1)
-    finally:
-        node.destroy_node()
-        executor.shutdown()
-        rclpy.try_shutdown()
+    frames = 200 + 200 // 20 + 2  # an episode of 20 steps has 21 frames
+    with Probe(launch) as probe:
+        masked = probe.listen(Image, 'masked/image_raw')
+        probe.until(lambda: len({(m.header.stamp.sec, m.header.stamp.nanosec)
+                                 for m in masked}) >= frames)
     limit = limit_s(5.0)
     assert launch.ctrl_c() < limit, launch.text()
     assert launch.process.returncode == 0, launch.text()
@@ -180,21 +229,84 @@ def test_when_a_node_dies_all_end_and_launch_says_so(start, tmp_path):
     assert 'perception-2 ended with exit code 2' in launch.text()
 
 
-@pytest.mark.parametrize('argument, said', [
-    ('task:=walker_wlk', 'walker_walk'), ('seed:=one', 'seed:=one'),
-    ('reference:=/no/such/reference', '/no/such/reference')])
-def test_a_wrong_argument_is_one_line(start, tmp_path, argument, said):
-    launch = start(f'run_dir:={tmp_path / "run"}', argument)
+def test_episodes_of_the_simulated_arm_are_run_and_all_end_with_success(start, tmp_path, arm_run):
+    figures = tmp_path / 'figures.json'
+    launch = start('sim:=true', f'policy:={arm_run}', 'episodes:=1', f'json:={figures}',
+                   f'params_file:={patient(tmp_path)}', graph='arm')
+    assert launch.process.wait(400) == 0, launch.text()
+    assert 'perception, policy: active' in launch.text()
+    assert len(json.loads(figures.read_text())['returns']) == 1
+    assert 'Traceback' not in launch.text() and not launch.left_over()
+
+
+def test_when_perception_is_killed_the_policy_goes_down_first_and_then_all(
+        start, tmp_path, arm_run):
+    launch = start('sim:=true', f'policy:={arm_run}', f'params_file:={patient(tmp_path)}',
+                   graph='arm')
+    with Probe(launch) as probe:
+        commands = probe.listen(Float64MultiArray, COMMAND_TOPICS['position'])
+        probe.enable('policy')
+        probe.until(lambda: len(commands) > 5)
+        os.kill(launch.pid('perception'), signal.SIGKILL)
+        probe.spin_for(limit_s(10.0))
+    assert launch.process.wait(100) == 1
+    text = launch.text()
+    assert 'perception has died: bringing all down' in text and not launch.left_over()
+    assert 'lifecycle_manager-4 ended with exit code 2' in text
+    assert '[policy-3]: process has finished cleanly' in text
+    # The safe action goes to where the arm is, and no further.
+    assert np.abs(np.subtract(commands[-1].data, commands[-2].data)).max() < 0.3
+
+
+def patient(tmp_path):
+    """A parameter file for the arm on a crowded machine, whose watchdog would stop it often."""
+    path = tmp_path / 'arm.yaml'
+    path.write_text(share_file('config/arm.yaml').read_text().replace('timeout_s: 0.5',
+                                                                      'timeout_s: 10.0'))
+    return path
+
+
+def test_a_camera_driver_is_given_the_topics_of_the_graph_and_when_it_ends_all_end(
+        start, environment, tmp_path, reference):
+    """A stand-in for usb_cam, whose real one wants a camera: it shows what it was given."""
+    driver = tmp_path / 'drivers/lib/usb_cam/usb_cam_node_exe'
+    driver.parent.mkdir(parents=True)
+    driver.write_text('#!/bin/sh\necho given "$@"\nexit 3\n')
+    driver.chmod(0o755)
+    marker = tmp_path / 'drivers/share/ament_index/resource_index/packages/usb_cam'
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    prefixes = f'{environment["AMENT_PREFIX_PATH"]}{os.pathsep}{tmp_path / "drivers"}'
+    launch = start('camera:=usb_cam', f'reference:={reference}', graph='arm',
+                   more_environment={'AMENT_PREFIX_PATH': prefixes}.items())
+    assert launch.process.wait(100) == 1, launch.text()
+    given = next(line for line in launch.text().splitlines() if 'given' in line)
+    assert '-r image_raw:=camera/image_raw' in given and 'arm.yaml' in given
+    assert 'usb_cam_node_exe-1 ended with exit code 3' in launch.text() and not launch.left_over()
+
+
+@pytest.mark.parametrize('graph, argument, said', [
+    ('sim_train', 'task:=walker_wlk', 'walker_walk'), ('sim_train', 'seed:=one', 'seed:=one'),
+    ('sim_train', 'reference:=/no/such/reference', '/no/such/reference'),
+    ('arm', 'policy:=/no/such/run', '/no/such/run'), ('arm', 'sim:=maybe', '"maybe"'),
+    ('arm', 'camera:=webcam', '"webcam"')])
+def test_a_wrong_argument_is_one_line(start, tmp_path, graph, argument, said):
+    launch = start(*([f'run_dir:={tmp_path / "run"}'] if graph == 'sim_train' else []), argument,
+                   graph=graph)
     assert launch.process.wait(120) == 1
     errors = [line for line in launch.text().splitlines() if 'Caught exception' in line]
     assert len(errors) == 1 and said in errors[0]
     assert 'Traceback' not in launch.text()
 
 
-def test_every_argument_is_documented(environment, launch_file):
-    output = subprocess.run([sys.executable, '-c', ARGUMENTS, str(launch_file)], env=environment,
-                            check=True, capture_output=True, text=True).stdout
+@pytest.mark.parametrize('graph, some', [
+    ('sim_train', {'task', 'setting', 'preset', 'reference', 'videos', 'run_dir', 'seed', 'steps',
+                   'rviz'}),
+    ('arm', {'policy', 'sim', 'camera', 'image', 'command', 'limits', 'setting', 'rviz'})])
+def test_every_argument_is_documented(environment, graph, some):
+    output = subprocess.run(
+        [sys.executable, '-c', ARGUMENTS, str(launch_file(environment, graph))], env=environment,
+        check=True, capture_output=True, text=True).stdout
     arguments = dict(line.split(' | ') for line in output.splitlines())
-    assert {'task', 'setting', 'preset', 'reference', 'videos', 'run_dir', 'seed', 'steps',
-            'rviz'} <= arguments.keys()
+    assert some <= arguments.keys()
     assert all(len(description) > 20 for description in arguments.values())
