@@ -6,6 +6,7 @@ distance in both and for colour-blind readers (Okabe and Ito's palette).
 """
 
 import io
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -63,6 +64,26 @@ def learning_curve(
         axes.set_xlabel('simulation frames (thousands)')
         axes.set_ylabel('return')
         axes.set_ylim(bottom=min(0, *returns) if len(returns) else 0)
+        axes.legend(frameon=False, fontsize=8, labelcolor='linecolor')
+
+    return _plot(draw, (6.4, 3.2))
+
+
+def learning_curves(curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> Plot:
+    """Plot return over training, smoothed over episodes, one line a run.
+
+    Args:
+        curves: by policy, the lines of metrics.csv of each of its runs.
+    """
+    def draw(axes: 'Axes') -> None:
+        for (name, runs), colour in zip(curves.items(), itertools.cycle(_COLOURS), strict=False):
+            for index, curve in enumerate(runs):
+                rows = [row for row in curve if 'episode_return' in row]
+                axes.plot([row['frames'] / 1000 for row in rows],
+                          _smoothed(np.array([row['episode_return'] for row in rows]), 9),
+                          color=colour, linewidth=1.2, label=None if index else name)
+        axes.set_xlabel('simulation frames (thousands)')
+        axes.set_ylabel('return')
         axes.legend(frameon=False, fontsize=8, labelcolor='linecolor')
 
     return _plot(draw, (6.4, 3.2))

@@ -75,7 +75,7 @@ def run_many(args: argparse.Namespace, *, tasks: Sequence[str], seeds: Sequence[
     failures = carry_out(runs, spread_of(args))
     scores = finished_scores(runs)
     if scores:
-        figures = compare(scores, 'runs', 'Training runs side by side')
+        figures = compare(scores, 'runs', 'Training runs side by side', learning=True)
         print(figures.text())
         if args.json is not None:
             figures.write_json(args.json)

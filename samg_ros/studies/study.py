@@ -18,7 +18,7 @@ from samg_ros.evaluation.masks import MaskResult, evaluate_masks
 from samg_ros.evaluation.plots import iou_by_setting
 from samg_ros.evaluation.rollouts import Frames, Rollouts, collect_frames
 from samg_ros.evaluation.tables import Table, figure
-from samg_ros.rl.comparison import returns_section, strip_sections
+from samg_ros.rl.comparison import learning_section, returns_section, strip_sections
 from samg_ros.rl.config import PRESETS
 from samg_ros.rl.eval_command import add_output_arguments
 from samg_ros.rl.policy import Policy, load_policy
@@ -154,15 +154,15 @@ class Study:
                          tuple(rows), words=len(head)),
             [Shown(plot, 'IoU of all frames: median, quartiles, 5th and 95th percentile.')]))
 
-    def keep_scores(self, scores: Sequence[Score], title: str = 'Returns',
-                    strips: bool = True) -> None:
+    def keep_scores(self, scores: Sequence[Score]) -> None:
         """Add the returns of policies to the page and the figures."""
         if not scores:
             return
         summaries = summarise(scores)
-        self.sections.append(returns_section(summaries, title))
-        if strips:
-            self.sections += strip_sections(summaries)
+        self.sections.append(returns_section(summaries))
+        if not self.policies:
+            self.sections.append(learning_section(summaries))
+        self.sections += strip_sections(summaries)
         self.records += [{'what': 'policy', **score.record()} for score in scores]
         self.summary += [summary.record() for summary in summaries]
 
