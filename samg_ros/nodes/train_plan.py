@@ -45,6 +45,8 @@ class TrainPlan:
     """Masking model; empty takes the parameter file's."""
     weights: str = ''
     """Its weight file or files, as `samg_ros.masking.models.load_model` reads them."""
+    demonstrations: Path | None = None
+    """Folder of demonstrations that a new run's replay begins with."""
 
     @property
     def reference(self) -> Path:
@@ -81,6 +83,7 @@ class TrainPlan:
         return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
                 'preset': self.preset, 'steps': self.steps, 'overrides': self.overrides,
                 'run_dir': str(self.run_dir), 'reference': reference,
+                'demonstrations': str(self.demonstrations or ''),
                 'videos': videos, 'evaluation_episodes': self.episodes}
 
 
@@ -120,7 +123,8 @@ def make_config(task: str, preset_name: str = 'quick', setting: str = 'train', s
 def make_plan(task: str, preset: str = 'quick', setting: str = 'train', seed: int = 0,
               steps: int = 0, overrides: str = '', run_dir: str | Path = '',
               reference: str | Path = '', videos: str | Path = '',
-              episodes: int = DEFAULT_EPISODES, model: str = '', weights: str = '') -> TrainPlan:
+              episodes: int = DEFAULT_EPISODES, model: str = '', weights: str = '',
+              demonstrations: str | Path = '') -> TrainPlan:
     """Check the choices of a training run and complete them.
 
     Args:
@@ -136,6 +140,7 @@ def make_plan(task: str, preset: str = 'quick', setting: str = 'train', seed: in
         episodes: episodes per visual setting in the report.
         model: masking model; empty takes the parameter file's.
         weights: its weight file, or NAME=PATH,NAME=PATH for a pair.
+        demonstrations: folder of demonstrations that a new run's replay begins with.
 
     Raises:
         SamgError: if one of them is not usable.
@@ -150,7 +155,9 @@ def make_plan(task: str, preset: str = 'quick', setting: str = 'train', seed: in
         run_dir=folder.resolve(),
         given_reference=Path(reference).expanduser().resolve() if str(reference) else None,
         videos=Path(videos).expanduser().resolve() if str(videos) else None, episodes=episodes,
-        model=model, weights=weights)
+        model=model, weights=weights,
+        demonstrations=Path(demonstrations).expanduser().resolve() if str(demonstrations)
+        else None)
 
 
 def prepare_reference(plan: TrainPlan) -> str:

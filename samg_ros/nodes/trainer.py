@@ -18,7 +18,7 @@ from std_srvs.srv import Trigger
 
 from samg_ros.errors import ConfigError, SamgError
 from samg_ros.evaluation.metrics import mask_iou
-from samg_ros.masking import Reference, apply_mask
+from samg_ros.masking import Masker, Reference, apply_mask
 from samg_ros.nodes import command, qos, time_step
 from samg_ros.nodes.base import PlainNode, print_error, run_node
 from samg_ros.nodes.conversions import image_to_mask, image_to_rgb
@@ -32,6 +32,7 @@ from samg_ros.nodes.torch_threads import declare_torch_threads
 from samg_ros.nodes.train_plan import DEFAULT_EPISODES, make_config
 from samg_ros.observation import Observer
 from samg_ros.rl.config import PRESETS
+from samg_ros.rl.demonstrations import DemonstratedSteps, Demonstrations
 from samg_ros.rl.learner import Learner, TimeStep
 
 
@@ -62,6 +63,8 @@ class Trainer(PlainNode):
         reference = declare(self, 'reference', '', 'Folder of the reference; goes into the '
                             'checkpoint.')
         self._reference = Reference.load(reference) if reference else None
+        self._demonstrations = declare(self, 'demonstrations', '', 'Folder of demonstrations that '
+                                       "a new run's replay begins with; empty for none.")
         self._episodes = declare(self, 'evaluation_episodes', DEFAULT_EPISODES, 'Episodes per '
                                  'visual setting in the report.', between=(1, 1000))
         self._videos = declare(self, 'videos', '', 'Folder of background videos for the report; '
@@ -182,13 +185,25 @@ class Trainer(PlainNode):
         try:
             self.learner = Learner(
                 self.config, *self._limits, self.run_dir, reference=self._reference,
-                masker_description=self._masker_description, device=self._device)
+                masker_description=self._masker_description, device=self._device,
+                demonstrations=self._demonstrated())
         except SamgError as error:
             self.error = error
             return
         self.finished = self.learner.done
         self.get_logger().info(f'training {self.config.task} in {self.run_dir}, from step '
                                f'{self.learner.progress["step"]} of {self.config.steps}')
+
+    def _demonstrated(self) -> DemonstratedSteps | None:
+        """The demonstrations, masked as perception masks."""
+        if not self._demonstrations:
+            return None
+        masker = None
+        if self._masker_description is not None and self._reference is not None:
+            masker = Masker.from_description(self._masker_description, self._device)
+            masker.fit(self._reference)
+        return DemonstratedSteps(
+            Demonstrations(self._demonstrations), self.config, *self._limits, masker)
 
     # Frames
 

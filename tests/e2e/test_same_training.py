@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training over ROS in lockstep and training without ROS are one computation."""
 
+import numpy as np
 import torch
 
 from samg_ros.masking import Masker, MaskerSettings, Reference
@@ -10,6 +11,7 @@ from samg_ros.nodes.train_plan import make_plan, prepare_reference
 from samg_ros.nodes.trainer import Trainer
 from samg_ros.rl.agent import DrQv2Agent
 from samg_ros.rl.checkpoint import load_checkpoint
+from samg_ros.rl.demonstrations import DemonstrationWriter, Episode, Info
 from samg_ros.rl.train import train_direct
 from samg_ros.sim.bridge_node import MujocoBridge
 
@@ -21,8 +23,9 @@ QUICK = {'fit_steps': 10, 'passes': 1}
 
 def test_the_trainer_node_learns_what_the_direct_trainer_learns_bit_for_bit(
         graph, tmp_path, reference, weights):
+    demonstrations = demonstrate(tmp_path / 'demonstrations')
     plan = make_plan('cartpole_swingup', seed=3, steps=STEPS, reference=reference,
-                     overrides=OVERRIDES, run_dir=tmp_path / 'ros')
+                     overrides=OVERRIDES, run_dir=tmp_path / 'ros', demonstrations=demonstrations)
     prepare_reference(plan)
     graph.add(MujocoBridge, plan.parameters('mujoco_bridge'))
     graph.add(Perception, {**plan.parameters('perception'), 'weights': str(weights), **QUICK},
@@ -31,11 +34,13 @@ def test_the_trainer_node_learns_what_the_direct_trainer_learns_bit_for_bit(
     graph.until(lambda: trainer.finished, 300)
     masker = Masker.load('mini', MaskerSettings(**QUICK), weights=weights)
     masker.fit(Reference.load(plan.reference))
-    progress = train_direct(plan.config, tmp_path / 'direct', masker=masker)
+    progress = train_direct(plan.config, tmp_path / 'direct', masker=masker,
+                            demonstrations=demonstrations)
 
     ros, direct = (load_checkpoint(tmp_path / name) for name in ('ros', 'direct'))
     assert progress['updates'] == ros.counters['updates'] == 31
     assert progress['episode'] == ros.counters['episodes'] == 2
+    assert ros.counters['demonstrated'] == direct.counters['demonstrated'] == 5
     assert parts_that_differ(ros.agent, direct.agent) == []
     fresh = DrQv2Agent(plan.config, 1).state_dict()
     assert len(parts_that_differ(ros.agent, fresh)) > 20
@@ -43,6 +48,16 @@ def test_the_trainer_node_learns_what_the_direct_trainer_learns_bit_for_bit(
     for name in ('frames.npy', 'steps.npy'):
         assert (tmp_path / 'ros' / 'replay' / name).read_bytes() == (
             tmp_path / 'direct' / 'replay' / name).read_bytes()
+
+
+def demonstrate(folder):
+    """Write four actions with pictures of nothing in particular."""
+    rng = np.random.default_rng(0)
+    info = Info('cartpole_swingup', 60, (-1.0,), (1.0,), (84, 84), has_masks=False)
+    with DemonstrationWriter(folder, info) as writer:
+        writer.add(Episode(rng.integers(0, 256, (5, 84, 84, 3), dtype=np.uint8),
+                           rng.uniform(-1, 1, (4, 1)), rng.uniform(0, 1, 4)))
+    return folder
 
 
 def parts_that_differ(ours, theirs, name=''):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames travel bridge -> perception -> trainer -> bridge, over DDS."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
@@ -197,6 +199,22 @@ def test_a_trainer_refuses_a_simulator_that_runs_something_else(graph, plan, wei
     graph.add(Trainer, plan.parameters('trainer'))
     with pytest.raises(Exception, match='action_repeat'):
         graph.until(lambda: False)
+
+
+def test_a_reward_that_is_not_a_number_is_named_and_not_learned_from(graph, plan, weights):
+    bridge, _, trainer = add_all(graph, plan, weights)
+    graph.until(lambda: trainer.answers > 25, 120)
+    step = bridge._env.step
+    bridge._env.step = lambda action: replace(step(action), reward=float('nan'))
+    graph.until(lambda: trainer.drops.counts.get('time_step'))
+    answers, count = trainer.answers, trainer.learner.replay.count
+    graph.until(lambda: "'reward' of time_step is nan" in graph.values(
+        'trainer: time steps').get('last', ''))
+    assert (trainer.answers, trainer.learner.replay.count) == (answers, count)
+    bridge._env.step = step
+    assert graph.call(Trigger, 'mujoco_bridge/reset', Trigger.Request()).success
+    graph.until(lambda: trainer.answers > answers + 5)
+    assert np.isfinite(trainer.learner.replay._steps['reward']).all()
 
 
 def test_overrides_reach_the_configuration():
