@@ -8,6 +8,8 @@ in those seconds would leave a traceback. Here the signal handlers stand first.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 from samg_ros.nodes.signals import StopSignal, leave
@@ -33,54 +35,11 @@ def node_class(name: str) -> Any:
     return getattr(importlib.import_module(module), class_name)
 
 
-def arm_episodes() -> NoReturn:
-    """Try a policy on the simulated arm."""
-    _run('arm_episodes')
-
-
-def bag_evaluator() -> NoReturn:
-    """Report what running nodes make of a bag."""
-    _run('bag_evaluator')
-
-
-def bag_player() -> NoReturn:
-    """Play a bag without ROS's own player."""
-    _run('bag_player')
-
-
-def evaluator() -> NoReturn:
-    """Add up the returns of a policy in simulation."""
-    _run('evaluator')
-
-
-def lifecycle_manager() -> NoReturn:
-    """Run what brings lifecycle nodes up and down."""
-    _run('lifecycle_manager')
-
-
-def mujoco_bridge() -> NoReturn:
-    """Run the simulator."""
-    _run('mujoco_bridge')
-
-
-def perception() -> NoReturn:
-    """Run the masker."""
-    _run('perception')
-
-
-def policy() -> NoReturn:
-    """Run a trained policy."""
-    _run('policy')
-
-
-def command_guard() -> NoReturn:
-    """Run what stops an arm whose commands have stopped coming."""
-    _run('command_guard')
-
-
-def trainer() -> NoReturn:
-    """Run the learner."""
-    _run('trainer')
+def __getattr__(name: str) -> Callable[[], NoReturn]:
+    """Return the entry point of a node, by its name."""
+    if name not in NODES:
+        raise AttributeError(f'{__name__} has no entry point {name!r}')
+    return partial(_run, name)
 
 
 def _run(name: str) -> NoReturn:

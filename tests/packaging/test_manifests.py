@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import samg_ros
+from samg_ros.nodes.executables import NODES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -147,3 +148,9 @@ def test_no_host_or_index_is_named(pins):
     assert '://' not in text
     assert not re.search(r'^\s*-', text, re.MULTILINE)
     assert all(isinstance(pin.marker, (Marker, type(None))) and not pin.url for pin in pins)
+
+
+def test_every_node_is_an_executable(setup_arguments):
+    scripts = dict(line.split(' = ') for line in setup_arguments['entry_points']['console_scripts'])
+    assert scripts.pop('samg') == 'samg_ros.cli:main'
+    assert scripts == {name: f'samg_ros.nodes.executables:{name}' for name in NODES}
