@@ -15,13 +15,14 @@ import tempfile
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from samg_ros.errors import ConfigError, MissingDependencyError
+from samg_ros.rl.progress import ProgressLine
 
 if TYPE_CHECKING:
     from samg_ros.rl.runs import Run
@@ -123,13 +124,16 @@ def _over_ray(waiting: deque[Run], spread: Spread) -> Iterator[tuple[Run, str | 
     work = ray.remote(max_calls=1, max_retries=0)(_work).options(
         num_cpus=spread.cores, num_gpus=spread.gpus)
     under_way: dict[Any, Run] = {}
+    line = ProgressLine()
     try:
         while waiting or under_way:
             while waiting:
                 run = waiting.popleft()
                 under_way[work.remote(run, spread.cores)] = run
             ended, _ = ray.wait(list(under_way), timeout=_LOOK_EVERY_S)
+            line.update(_shares_done(under_way.values()))
             for task in ended:
+                line.close()
                 run, error = under_way.pop(task), None
                 try:
                     error = ray.get(task)
@@ -138,7 +142,14 @@ def _over_ray(waiting: deque[Run], spread: Spread) -> Iterator[tuple[Run, str | 
                     _note(run, error)
                 yield run, error
     finally:
+        line.close()
         ray.shutdown()
+
+
+def _shares_done(runs: Iterable[Run]) -> str:
+    begun = [f'{run.folder.name} {run.share_done:.0%}' for run in runs
+             if (run.folder / LOG_NAME).exists()]
+    return f'training: {", ".join(begun) or "about to begin"}'
 
 
 def _connect(spread: Spread) -> Any:

@@ -61,8 +61,10 @@ class Trials:
                 raise ConfigError(f'{what} must be at least 1, got {value}')
         for what in ('videos', 'colours'):
             folder = getattr(self, what)
-            if folder is not None and not folder.exists():
-                raise ConfigError(f"there is no folder of {what} at '{folder}'")
+            if folder is not None:
+                if not folder.exists():
+                    raise ConfigError(f"there is no folder of {what} at '{folder}'")
+                object.__setattr__(self, what, folder.absolute())  # for other processes
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
