@@ -45,6 +45,8 @@ class Run:
     """Torch device of masker and learner."""
     variant: str = ''
     """See `Score`."""
+    demonstrations: Path | None = None
+    """Folder of demonstrations that the replay begins with."""
 
     def carry_out(self) -> None:
         """Train, or resume, and try the policy.
@@ -64,7 +66,7 @@ class Run:
         line = ProgressLine()
         try:
             train_direct(self.config, self.folder, masker=masker, videos=self.trials.videos,
-                         device=self.device,
+                         device=self.device, demonstrations=self.demonstrations,
                          on_progress=lambda progress: line.update(progress_line(progress)))
         finally:
             line.close()
@@ -100,9 +102,10 @@ class Run:
 
     @property
     def _facts(self) -> dict[str, Any]:
+        given = {} if self.demonstrations is None else {'demonstrations': str(self.demonstrations)}
         return {'config': self.config.to_dict(), 'masker': self._masker,
                 'reference': None if self.reference is None else str(self.reference),
-                'trials': self.trials.to_dict()}
+                'trials': self.trials.to_dict(), **given}
 
 
 def plan_runs(

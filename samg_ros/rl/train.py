@@ -44,6 +44,7 @@ def train_direct(
     device: str = 'cpu',
     demonstrations: Path | str | None = None,
     on_progress: Callable[[dict[str, Any]], None] | None = None,
+    on_demonstration: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
     """Train, or resume the run in the folder, until its budget is spent.
@@ -56,6 +57,7 @@ def train_direct(
         device: torch device of the learner.
         demonstrations: folder of demonstrations that the replay of a new run begins with.
         on_progress: called with `Learner.progress` after every step.
+        on_demonstration: called with the number of demonstrated episodes read, and of all.
         should_stop: asked before every step; true saves and returns.
 
     Returns:
@@ -92,7 +94,7 @@ def train_direct(
             masker_description=None if masker is None else masker.describe(),
             device=device,
             demonstrations=None if demonstrations is None else DemonstratedSteps(
-                Demonstrations(demonstrations), config, *env.action_spec, masker
+                Demonstrations(demonstrations), config, *env.action_spec, masker, on_demonstration
             ),
         )
         stack.callback(learner.close)
@@ -198,6 +200,7 @@ def run(args: argparse.Namespace) -> int:
                 device=args.device,
                 demonstrations=args.demonstrations,
                 on_progress=lambda p: line.update(progress_line(p)),
+                on_demonstration=lambda i, n: line.update(f'demonstrations: episode {i} of {n}'),
                 should_stop=should_stop,
             )
             line.update(progress_line(progress), force=True)
