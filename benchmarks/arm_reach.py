@@ -22,6 +22,7 @@ from samg_ros.nodes.joint_limits import load_joint_limits
 from samg_ros.sim.tasks import COMMAND_TOPICS
 
 LIMITS = Path(__file__).parents[1] / 'config/jaco_limits.yaml'
+COMMANDS = '/' + COMMAND_TOPICS['position']
 PAUSE_S = 0.25
 """Less than what lies between two episodes, in which the simulation puts the arm elsewhere."""
 
@@ -53,8 +54,7 @@ def main() -> None:
             command += ['--videos', args.videos]
         subprocess.run(command, check=True, stdout=sys.stderr)
         found = json.loads(figures.read_text())
-        times, commands = read_commands(open_bag(recording), COMMAND_TOPICS['position'],
-                                        len(limits))
+        times, commands = read_commands(open_bag(recording), COMMANDS, len(limits))
         excesses = count_excesses(times, commands, limits, 'position', PAUSE_S)
         print(f'| {setting} | {found["success_rate"]:.0%} of {args.episodes} | '
               f'{found["mean_return"]:.1f} | {found["frames_per_s"]:.1f} | {len(commands)} | '

@@ -19,6 +19,10 @@ _TARGETS = {'arm_reach': 'target_site', 'arm_reach_brick': 'duplo2x4/target_site
 EXPERT_JOINTS = tuple(f'joint_{number}' for number in range(1, 7))
 """What a policy has to know of the arm's pose, in the order of the first actions."""
 _ARM = len(EXPERT_JOINTS)
+_SPAWN_AREA = 'target_spawn_area'
+"""Site of the box in which episodes put the target."""
+_NEAR_M = 0.07
+"""Standard deviation of a new goal's distance from the hand along each axis."""
 _GAIN = 1.2
 """1/s. So low that speeds stay within their limits for most of the way: where the arm is slowed
 down, an action says less about where the target is."""
@@ -31,6 +35,9 @@ class Expert(Protocol):
 
     def act(self) -> np.ndarray:
         """Return the action for the present state, (A,) float64 within the limits."""
+
+    def vary(self, rng: np.random.Generator) -> None:
+        """Give the episode another goal from the next step on, if that is possible."""
 
 
 class ReachExpert:
@@ -61,6 +68,22 @@ class ReachExpert:
         action = np.zeros_like(high)
         action[:_ARM] = speeds / max(1.0, np.abs(speeds / high[:_ARM]).max())
         return np.clip(action, low, high)
+
+    def vary(self, rng: np.random.Generator) -> None:
+        """Move the target, half of the times anywhere in its box, else to near the hand.
+
+        A target is worth many episodes then: how it looks from everywhere is what is to be
+        learned. A brick stays where it lies.
+        """
+        model, data = self._env.model, self._env.data
+        target = model.site(self._target)
+        if target.bodyid[0] != 0:
+            return
+        area = model.site(_SPAWN_AREA)
+        low, high = area.pos - area.size, area.pos + area.size
+        hand = data.site_xpos[model.site(_HAND).id]
+        place = rng.uniform(low, high) if rng.random() < 0.5 else rng.normal(hand, _NEAR_M)
+        target.pos = np.clip(place, low, high)
 
 
 def make_expert(env: SimEnv) -> Expert:

@@ -3,8 +3,9 @@
 
 DAgger (Ross et al. 2011, arXiv 1011.0686) as a stream: after a first part in which the expert
 acts, every other episode is the policy's own, and the expert says at each of its frames what it
-would have done. Every frame is masked once and kept in the replay that the learner uses too, with
-the expert's action as the one that follows; each new frame pays for one update.
+would have done. In half of the episodes the goal changes on the way: a picture of another goal
+teaches more than the next one of the same. Every frame is masked once and kept in the replay that
+the learner uses too, with the expert's action as the one that follows; each pays for one update.
 
 Checkpoints are written between episodes, and episodes depend on seed and number alone: a run that
 was interrupted ends with the weights that it would have had without.
@@ -46,6 +47,9 @@ MASKS = ('truth', 'masker')
 EPISODE_STEPS = 20
 """Agent steps after which an episode is cut: by then a hand is where it should be."""
 
+_VARIED = 0.5
+"""Share of episodes whose goal changes on the way, and of steps at which it does."""
+
 _OWN_EPISODES = 0.5
 """Share of episodes in which the policy acts, once it learns."""
 
@@ -67,10 +71,10 @@ def clone_config(task: str, **overrides: Any) -> TrainConfig:
     settings: dict[str, Any] = {
         'preset': 'clone',
         'action_repeat': 4,
-        'steps': 12_000,
+        'steps': 30_000,
         'update_after': 1_000,
         'batch_size': 64,
-        'replay_capacity': 50_000,
+        'replay_capacity': 30_000,
         'noise_start': 0.4,
         'noise_end': 0.2,
         'convolutions': ((16, 5, 3), (32, 3, 2), (32, 3, 1)),
@@ -223,6 +227,7 @@ class Clone:
         rng = np.random.default_rng((self.config.seed, self.episodes))
         learns = self.steps >= self.config.update_after
         own = learns and rng.random() < _OWN_EPISODES
+        varied = rng.random() < _VARIED
         noise = self.config.noise(self.steps)
         before = None
         losses = []
@@ -237,6 +242,8 @@ class Clone:
             if step.last or step.step_index >= EPISODE_STEPS:
                 break
             before = unscale_action(self._expert.act(), self.low, self.high)
+            if varied and rng.random() < _VARIED:
+                self._expert.vary(rng)
             chosen = self.imitator.act(observation) if own else before
             chosen = chosen + noise * rng.standard_normal(len(chosen), np.float32)
             step = self._env.step(scale_action(chosen.clip(-1, 1), self.low, self.high))
