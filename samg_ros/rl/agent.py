@@ -96,7 +96,8 @@ class DrQv2Agent:
         joints = None
         if self.config.observation.proprioception:
             joints = torch.from_numpy(observation['proprioception'])[None].to(self.device)
-        action = self.actor(self.encoder(pixels), joints)[0]
+        # Past torch.compile, which would compile once more for a batch of one.
+        action = self.actor.forward(self.encoder.forward(pixels), joints)[0]
         if step is not None:
             action = action + self.config.noise(step) * self._normal(action)
             action = action.clamp(-1, 1)
