@@ -11,7 +11,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import samg_ros.sim.gym_env  # noqa: F401  # registers
-from samg_ros.errors import ConfigError, SamgError
+from samg_ros.errors import CommandError, ConfigError, InvalidInputError, SamgError
 from samg_ros.sim.env import SimEnv
 from samg_ros.sim.render import FLOOR
 from samg_ros.sim.tasks import get_task, task_names
@@ -119,6 +119,35 @@ def test_a_state_that_diverges_is_named_and_a_reset_goes_on() -> None:
     with pytest.raises(SamgError, match="'adroit_door' diverged"):
         env.step(np.zeros(28))
     assert np.isfinite(env.reset().joint_positions).all()
+    env.close()
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_recorded_states_are_shown_as_they_were(task: str) -> None:
+    env = SimEnv(task, seed=3, height=48, width=48)
+    rng = np.random.default_rng(0)
+    steps, states = [env.reset()], [env.simulation._env.get_env_state()]
+    for _ in range(4):
+        steps.append(env.step(rng.uniform(-1, 1, env.action_spec[0].shape)))
+        states.append(env.simulation._env.get_env_state())
+    env.reset()  # elsewhere
+    for step, state in zip(steps, states, strict=True):
+        shown = env.show({**states[0], 'qpos': state['qpos'], 'qvel': state['qvel']})
+        assert np.array_equal(shown.frame, step.frame)
+        assert np.array_equal(shown.parts, step.parts)
+        assert np.array_equal(shown.joint_positions, step.joint_positions)
+    with pytest.raises(CommandError, match='reset'):
+        env.step(env.action_spec[0])
+    for bad, said in (({'qpos': np.zeros(3)}, 'qpos'), ({'qvel': [np.nan] * env.model.nv}, 'qvel')):
+        with pytest.raises(InvalidInputError, match=said):
+            env.show({**states[0], **bad})
+    env.close()
+
+
+def test_states_of_other_families_are_refused() -> None:
+    env = SimEnv('cartpole_swingup', truth=False)
+    with pytest.raises(ConfigError, match="'cartpole_swingup' cannot be shown"):
+        env.show({'qpos': np.zeros(2), 'qvel': np.zeros(2)})
     env.close()
 
 
