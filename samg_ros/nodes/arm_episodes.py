@@ -47,8 +47,8 @@ class ArmEpisodes(PlainNode):
         self._json = declare(self, 'json', '', 'File for the figures; empty for none.')
         self._setting = declare(self, 'setting', 'train', 'Visual setting, for the file.')
         self._seed = declare(self, 'seed', 0, 'Seed of the simulation, for the file.')
-        self._timeout_s = declare(self, 'enable_timeout_s', 120.0, 'Seconds in which the policy '
-                                  'must come up and allow to be enabled.', between=(1.0, 3600.0))
+        self._patience_s = declare(self, 'patience_s', 120.0, 'Seconds in which nothing goes on '
+                                   'after which it is given up.', between=(0.1, 3600.0))
         self.diagnostics = Diagnostics(self)
         self.diagnostics.add('episodes', self._report)
         self._reset: Any = self.create_client(Trigger, 'mujoco_bridge/reset')
@@ -59,12 +59,11 @@ class ArmEpisodes(PlainNode):
         self._successes: list[bool] = []
         self._total, self._held, self._steps = 0.0, 0, 0
         self._rate = Rate()
-        self._began = self._asked_at = time.monotonic()
+        self._asked_at = 0.0
         self._future: Any = None
         self._running = False
-        self._do: Callable[[], None] = self._restart
-        self.create_timer(_TICK_S, lambda: self._do(),
-                          clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._go_on(self._restart, 'the simulation was not reset')
+        self.create_timer(_TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     @property
     def results(self) -> EpisodeResults:
@@ -74,30 +73,47 @@ class ArmEpisodes(PlainNode):
 
     # One after the other
 
+    def _go_on(self, do: Callable[[], None], otherwise: str) -> None:
+        """Do this from now on, again and again.
+
+        Args:
+            do: a step of an episode; it goes on to the next when it is done.
+            otherwise: what went wrong if that never happens.
+        """
+        self._do, self._otherwise = do, otherwise
+        self._moved = time.monotonic()
+
+    def _tick(self) -> None:
+        if self.finished:
+            return
+        self._do()
+        if time.monotonic() - self._moved > self._patience_s:
+            self.error = SamgError(f'{self._otherwise} for {self._patience_s:g} s')
+
     def _restart(self) -> None:
-        answer = self._answer(self._reset, Trigger.Request())
-        if answer is not None:
-            self._began = time.monotonic()
-            self._do = self._settle
+        if self._answer(self._reset, Trigger.Request()) is not None:
+            self._go_on(self._settle, '')
 
     def _settle(self) -> None:
-        if time.monotonic() - self._began > _SETTLE_S:
-            self._do = self._start
+        if time.monotonic() - self._moved > _SETTLE_S:
+            self._go_on(self._start, 'the policy was not there')
 
     def _start(self) -> None:
         if time.monotonic() - self._asked_at < _RETRY_S:
             return
         answer = self._answer(self._enable, SetBool.Request(data=True))
-        if answer is not None and answer.success:
-            self._total, self._held, self._steps = 0.0, 0, 0
-            self._running, self._do = True, self._watch
-        elif time.monotonic() - self._began > self._timeout_s:
-            said = 'policy did not appear' if answer is None else answer.message
-            self.error = SamgError(f'after {self._timeout_s:g} s: {said}')
+        if answer is None:
+            return
+        if not answer.success:
+            self._otherwise = answer.message
+            return
+        self._total, self._held, self._steps = 0.0, 0, 0
+        self._running = True
+        self._go_on(self._watch, 'no time step came')
 
     def _watch(self) -> None:
         if not self._running:
-            self._do = self._stop
+            self._go_on(self._stop, 'the policy was not disabled')
 
     def _stop(self) -> None:
         if self._answer(self._enable, SetBool.Request(data=False)) is None:
@@ -107,7 +123,7 @@ class ArmEpisodes(PlainNode):
         print(f'episode {len(self._returns)} of {self._count}: return {self._total:.1f}, '
               f'{"solved" if self._successes[-1] else "not solved"}', flush=True)
         if len(self._returns) < self._count:
-            self._do = self._restart
+            self._go_on(self._restart, 'the simulation was not reset')
         else:
             self._finish()
 
@@ -123,7 +139,6 @@ class ArmEpisodes(PlainNode):
                 self.error = ReportError(f"cannot write '{self._json}': {error.strerror}; choose "
                                          'another name')
         self.finished = True
-        self._do = lambda: None
 
     def _on_time_step(self, message: Float64MultiArray) -> None:
         if not self._running:
@@ -133,6 +148,7 @@ class ArmEpisodes(PlainNode):
             self._running = False
             return
         self._steps += 1
+        self._moved = time.monotonic()
         self._rate.tick()
         self._total += step.reward
         self._held += self._repeat * step.success

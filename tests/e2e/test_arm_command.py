@@ -2,6 +2,7 @@
 """`samg run arm` as a user starts it, with the simulated arm; and what its plan refuses."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from busy_machine import limit_s
@@ -10,10 +11,12 @@ from processes import Command
 from samg_ros.bags.bag import open_bag
 from samg_ros.bags.limits import count_excesses, read_commands
 from samg_ros.errors import SamgError
+from samg_ros.nodes.arm_episodes import ArmEpisodes
 from samg_ros.nodes.arm_plan import make_plan
 from samg_ros.nodes.files import share_file
 from samg_ros.nodes.graph import CAMERA_REMAPPINGS
 from samg_ros.nodes.joint_limits import load_joint_limits
+from samg_ros.rl.checkpoint import load_checkpoint, save_checkpoint
 
 TOPIC = '/forward_position_controller/commands'
 FAST = """
@@ -87,6 +90,23 @@ def test_without_a_policy_there_is_camera_and_perception_alone(arm_run):
     plan = make_plan(reference=str(arm_run))
     assert [spec.name for spec in plan.nodes] == ['perception', 'lifecycle_manager']
     assert plan.nodes[0].remappings == CAMERA_REMAPPINGS
+
+
+def test_a_policy_on_raw_frames_sees_the_camera_itself(tmp_path, arm_run):
+    checkpoint = load_checkpoint(arm_run)
+    observation = replace(checkpoint.config.observation, source='raw')
+    save_checkpoint(tmp_path / 'raw.pt', replace(
+        checkpoint, config=replace(checkpoint.config, observation=observation), reference=None))
+    plan = make_plan(policy=str(tmp_path / 'raw.pt'), sim=True)
+    _, policy, manager = plan.nodes
+    assert dict(policy.remappings)['masked/image_raw'] == 'camera/image_raw'
+    assert manager.parameters == {'nodes': ['policy']}
+
+
+def test_episodes_that_cannot_begin_end_with_what_is_missing(graph):
+    graph.add(ArmEpisodes, {'patience_s': 0.3})
+    with pytest.raises(SamgError, match='the simulation was not reset for 0.3 s'):
+        graph.until(lambda: False)
 
 
 @pytest.mark.parametrize('choices, said', [
