@@ -79,6 +79,9 @@ class MujocoBridge(PlainNode):
         self._answered = not self.lockstep
         self._silent = False
         self._diverged = self._missed = 0
+        self._env.skip_episodes(declare(
+            self, 'skip_episodes', 0, "The seed's episodes to pass over before the first, for a "
+            'training that goes on.', between=(0, 10**9)))
         self._publish_new(self._env.reset())
         self._period_s = 1.0 / rate_hz if rate_hz else self._env.control_period_ns * 1e-9
         self._ticked_at = time.monotonic()

@@ -59,6 +59,20 @@ class TrainPlan:
         return self.config.observation.source == 'masked'
 
     @property
+    def episodes_begun(self) -> int:
+        """Episodes that the run in the folder has seen; it goes on with the next one.
+
+        Raises:
+            CheckpointError: if its checkpoint cannot be read.
+        """
+        from samg_ros.rl.checkpoint import CHECKPOINT_NAME, load_checkpoint
+
+        if not (self.run_dir / CHECKPOINT_NAME).exists():
+            return 0
+        begun: int = load_checkpoint(self.run_dir).episode.get('begun', 0)
+        return begun
+
+    @property
     def nodes(self) -> tuple[NodeSpec, ...]:
         """The graph; whoever answers frames is there before they come."""
         perception = NodeSpec('perception', self.parameters('perception'), CAMERA_REMAPPINGS)
@@ -74,8 +88,8 @@ class TrainPlan:
         if node == 'mujoco_bridge':
             return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
                     'height': config.camera_size, 'width': config.camera_size,
-                    'action_repeat': config.action_repeat,
-                    'videos': videos}
+                    'action_repeat': config.action_repeat, 'videos': videos,
+                    'skip_episodes': self.episodes_begun}
         if node == 'perception':
             chosen = {'model': self.model, 'weights': self.weights}
             return {'reference': reference, 'fill': list(config.observation.fill),

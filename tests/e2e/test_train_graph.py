@@ -20,6 +20,7 @@ from samg_ros.nodes.train_plan import make_plan
 from samg_ros.nodes.trainer import Trainer
 from samg_ros.rl.checkpoint import load_checkpoint
 from samg_ros.sim.bridge_node import MujocoBridge
+from samg_ros.sim.env import SimEnv
 from samg_ros.sim.gym_env import SamgEnv
 
 TASK = 'cartpole_swingup'
@@ -134,6 +135,20 @@ def test_a_killed_trainer_resumes_against_the_running_bridge(graph, plan, weight
     again = graph.add(Trainer, plan.parameters('trainer'))
     graph.until(lambda: again.answers > 10, 120)
     assert again.progress['step'] > reached >= 25
+
+
+def test_a_graph_that_starts_anew_goes_on_with_the_next_episode(graph, plan, weights):
+    assert plan.parameters('mujoco_bridge')['skip_episodes'] == 0
+    bridge, perception, trainer = add_all(graph, plan, weights)
+    graph.until(lambda: trainer.answers > 60, 120)  # an episode has 50
+    for node in (trainer, perception, bridge):
+        graph.remove(node)
+    assert plan.parameters('mujoco_bridge')['skip_episodes'] == 2
+    again = graph.add(MujocoBridge, plan.parameters('mujoco_bridge'))
+    env = SimEnv(TASK, seed=plan.config.seed, action_repeat=plan.config.action_repeat)
+    third = [env.reset() for _ in range(3)][-1]
+    assert np.array_equal(again._step.frame, third.frame)
+    env.close()
 
 
 def test_an_unknown_encoding_is_counted_by_name_and_the_node_lives(graph, plan, weights):
