@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samg_ros.errors import ConfigError
+from samg_ros.mask_command import IMAGE_SUFFIXES
 from samg_ros.sim.backgrounds import ProceduralVideo
-
-SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
 PAINTED_VIDEOS = 16
 """Rooms that are painted, a tenth of a second each."""
@@ -67,10 +66,10 @@ def _painted(size: int, rng: np.random.Generator) -> list[NDArray[np.uint8]]:
 def _from_folder(folder: Path, size: int, rng: np.random.Generator) -> list[NDArray[np.uint8]]:
     if not folder.is_dir():
         raise ConfigError(f"overlay_images: there is no folder '{folder}'; give one with images")
-    paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES)
+    paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
         raise ConfigError(
-            f"overlay_images: the folder '{folder}' holds no image ({' '.join(SUFFIXES)})"
+            f"overlay_images: the folder '{folder}' holds no image ({' '.join(IMAGE_SUFFIXES)})"
         )
     if len(paths) > MOST:
         paths = [paths[i] for i in rng.choice(len(paths), MOST, replace=False)]
