@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_WANDER_PX = 2.0
+_WANDER_PX = 1.0
 _BLOTS = 4
 _BLOT_RADIUS = (0.02, 0.1)
 """Shares of the frame's side."""

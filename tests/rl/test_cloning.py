@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cloning on the real simulated arm, briefly."""
 
+import argparse
+
 import numpy as np
 import pytest
 import torch
 
 from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.masking import Masker, MaskerSettings
-from samg_ros.rl import cloning
+from samg_ros.rl import clone_command, cloning
 from samg_ros.rl.checkpoint import load_checkpoint
 from samg_ros.rl.mask_errors import show_imperfectly
 from samg_ros.rl.policy import load_policy
@@ -41,16 +43,24 @@ def test_an_interrupted_run_ends_with_the_weights_of_one_left_alone(tmp_path, ma
         assert torch.equal(weights, theirs[name])
 
 
-def test_what_comes_out_is_a_policy_on_masked_frames_with_its_reference(tmp_path, masker):
-    cloning.train_clone(settings(), tmp_path, masker, masks='masker')
+def test_the_command_makes_a_policy_on_masked_frames_and_ends_with_its_report(tmp_path, capsys):
+    parser = argparse.ArgumentParser()
+    clone_command.add_arguments(parser)
+    args = parser.parse_args([
+        *('--run-dir', str(tmp_path), '--masks', 'masker', '--steps', '12', '--episodes', '1'),
+        *('--set', 'camera_size=32', '--set', 'action_repeat=50', '--set', 'update_after=4'),
+        *('--set', 'batch_size=4', '--set', 'observation={"size": 16}'),
+        *('--set', 'convolutions=[[4, 3, 2]]', '--set', 'replay_capacity=100'),
+    ])
+    assert clone_command.run(args) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1] == str(tmp_path / 'report.html')
+    assert 'arm_reach' in (tmp_path / 'report.html').read_text()
     policy = load_policy(tmp_path)
     assert policy.spec.source == 'masked' and policy.spec.proprioception[0] == 'joint_1'
-    np.testing.assert_array_equal(policy.reference.mask, masker.reference.mask)
-    assert policy.masker().describe() == masker.describe()
-    seen = {'pixels': np.zeros(policy.spec.pixels_shape, np.uint8),
-            'proprioception': np.zeros(6, np.float32)}
-    action = policy.act(seen)
-    assert (policy.action_low <= action).all() and (action <= policy.action_high).all()
+    assert len(policy.reference.parts) == 2
+    assert policy.masker().describe() == policy.masker_description
+    assert policy.counters['masks'] == 'masker'
 
 
 def test_imitation_comes_closer_to_the_experts_actions():
