@@ -24,12 +24,6 @@ from samg_ros.sim.gl import prepare_gl
 from samg_ros.sim.tasks import Part, TaskSpec
 
 _HAND = Part('hand', bodies=('forearm',))
-_HAND_JOINTS = tuple(f'{group}J{index}'
-                     for group, count in (('WR', 2), ('FF', 4), ('MF', 4), ('RF', 4), ('LF', 5),
-                                          ('TH', 5))
-                     for index in reversed(range(count)))
-"""The 24 of wrist and fingers, from each one's base to its tip; the arm's are not the hand's."""
-
 _OBJECTS = {
     'door': Part('door', bodies=('frame',)),
     'hammer': Part('hammer', bodies=('Object', 'nail_board')),
@@ -53,7 +47,7 @@ _SUCCESS_STEPS = {'pen': 20}
 TASKS = tuple(
     TaskSpec(name=f'adroit_{task}', family='adroit', domain='adroit', task=task,
              parts=(_HAND, thing), floor_geoms=('ground',), floor_bodies=('table',),
-             camera_id='fixed', action_repeat=2, episode_steps=200, proprioception=_HAND_JOINTS,
+             camera_id='fixed', action_repeat=2, episode_steps=200,
              success_steps=_SUCCESS_STEPS.get(task, 25))
     for task, thing in _OBJECTS.items())
 

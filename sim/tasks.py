@@ -67,8 +67,6 @@ class TaskSpec:
     """Control steps per episode."""
     success_steps: int = 0
     """An episode solves the task if the goal holds for more control steps than these."""
-    proprioception: tuple[str, ...] = ()
-    """Joints whose positions a policy is told, beside what it sees."""
     upright_body: str | None = None
     """Body whose z axis points up in the pose that people draw; references show that pose."""
     points: tuple[tuple[float, float], ...] = field(default=())

@@ -15,7 +15,6 @@ from typing import Any
 
 from samg_ros.errors import ConfigError
 from samg_ros.observation import ObservationSpec
-from samg_ros.sim.tasks import get_task
 
 PRESETS = ('quick', 'paper')
 """quick: two CPU cores, minutes. paper: the figures of SAM-G and DrQ-v2, for a GPU."""
@@ -46,6 +45,13 @@ _QUICK_REPEAT = {
     'quadruped': 4,
 }
 """Control steps per action by domain; the first five are those of the PlaNet benchmark."""
+
+_HAND_JOINTS = tuple(
+    f'{group}J{index}'
+    for group, count in (('WR', 2), ('FF', 4), ('MF', 4), ('RF', 4), ('LF', 5), ('TH', 5))
+    for index in reversed(range(count))
+)
+"""The 24 of the Adroit hand, wrist first, each finger from its base to its tip."""
 
 _AT_LEAST_1 = (
     'camera_size',
@@ -224,7 +230,6 @@ def preset(name: str, task: str, **overrides: Any) -> TrainConfig:
 
     Raises:
         ConfigError: if there is no such preset or field, or a value is out of range.
-        UnknownTaskError: if there is no such task.
     """
     if name == 'paper':
         config = _paper(task)
@@ -253,7 +258,7 @@ def _paper(task: str) -> TrainConfig:
     return TrainConfig(
         task=task,
         preset='paper',
-        observation=ObservationSpec(proprioception=get_task(task).proprioception),
+        observation=ObservationSpec(proprioception=_proprioception(task)),
         steps=1_550_000 if slow else 550_000,
         noise_steps=250_000 if slow else 50_000,
         batch_size=512 if walker else 256,
@@ -267,7 +272,7 @@ def _quick(task: str) -> TrainConfig:
     return TrainConfig(
         task=task,
         preset='quick',
-        observation=ObservationSpec(size=32, proprioception=get_task(task).proprioception),
+        observation=ObservationSpec(size=32, proprioception=_proprioception(task)),
         action_repeat=repeat,
         steps=12_000,
         random_steps=500,
@@ -286,6 +291,10 @@ def _quick(task: str) -> TrainConfig:
         hidden_dim=128,
         checkpoint_every=1_000,
     )
+
+
+def _proprioception(task: str) -> tuple[str, ...]:
+    return _HAND_JOINTS if task.startswith('adroit') else ()
 
 
 def _override(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
