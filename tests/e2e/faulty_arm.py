@@ -30,7 +30,7 @@ GRACE_S = 0.1
 STANDS = 0.05
 """Speed of a joint below which it stands, rad/s."""
 START_S = 300.0
-"""Within which a process has started, on a machine that may be busy with something else."""
+"""Within which a process has started or ended, on a machine that may be busy with something else."""
 _LIMITS_FILE = share_file('config/jaco_limits.yaml')
 LIMITS = load_joint_limits(_LIMITS_FILE)
 
@@ -166,7 +166,7 @@ class FaultyArm:
 
     def restart(self, name: str) -> None:
         """Start a process that has ended again."""
-        self.processes[name].wait(10)
+        self.processes[name].wait(START_S)
         self.graph.diagnostics.pop(f'{name}: {name}', None)
         self.processes[name] = self._start[name]()
 

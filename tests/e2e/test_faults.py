@@ -16,6 +16,7 @@ from faulty_arm import (
     GRACE_S,
     LIMITS,
     STANDS,
+    START_S,
     TIMEOUT_S,
     FaultyArm,
     lost,
@@ -164,9 +165,9 @@ def test_a_policy_that_is_killed_while_a_guard_watches(arm):
                                               'timeout_s': TIMEOUT_S})
     arm.until(lambda: arm.graph.said('command_guard: commands') == 'the arm is commanded')
     row = stop(arm, lambda: arm.end('policy'))
-    assert arm.graph.values('command_guard: commands')['stops'] == '1'
+    assert int(arm.graph.values('command_guard: commands')['stops'])
     guard.terminate()
-    assert guard.wait(10) == 0
+    assert guard.wait(START_S) == 0
     report('policy killed, `kill -9`, with command_guard', *row, 'no: enable it')
 
 
