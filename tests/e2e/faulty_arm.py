@@ -30,7 +30,7 @@ GRACE_S = 0.1
 STANDS = 0.05
 """Speed of a joint below which it stands, rad/s."""
 START_S = 300.0
-"""Within which a process has started or ended, on a machine that may be busy with something else."""
+"""Within which a process has started or ended, on a machine that may be busy otherwise."""
 _LIMITS_FILE = share_file('config/jaco_limits.yaml')
 LIMITS = load_joint_limits(_LIMITS_FILE)
 
