@@ -12,8 +12,12 @@ import os
 import random
 import socket
 
+from samg_ros.nodes.files import share_file
+
 _PORT_BASE, _PORTS_PER_DOMAIN, _UNICAST_OFFSET = 7400, 250, 10
 """DDS's rule for the discovery ports of a domain (DDSI-RTPS 2.5, section 9.6.2.3)."""
+_PROFILES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
+"""Where Fast DDS finds its settings: from 3 on (Kilted), and before."""
 _DOMAINS = range(1, 101)
 """Domains whose ports stay below Linux's ephemeral ones; 0 is the default and left to others."""
 
@@ -36,8 +40,9 @@ def choose_domain() -> int:
 
 
 def stay_on_this_machine() -> int:
-    """Set the discovery range in the environment, where the user did not.
+    """Set the discovery range and the interface in the environment, where the user did not.
 
+    The range alone keeps Fast DDS from looking further; its ports would be open to the network.
     For a graph whose arm or camera is driven by others: they share the user's domain. Must be
     called before `rclpy.init`.
 
@@ -46,6 +51,9 @@ def stay_on_this_machine() -> int:
     """
     if not {'ROS_LOCALHOST_ONLY', 'ROS_AUTOMATIC_DISCOVERY_RANGE'} & os.environ.keys():
         os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'  # Jazzy and later
+        if not set(_PROFILES) & os.environ.keys():
+            profile = str(share_file('config/loopback.xml'))
+            os.environ.update(dict.fromkeys(_PROFILES, profile))
     return int(os.environ.get('ROS_DOMAIN_ID') or 0)
 
 

@@ -78,6 +78,18 @@ def test_a_domain_is_chosen_only_where_the_user_did_not(monkeypatch):
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')  # undone with the others
 
 
+def test_nothing_listens_beyond_this_machine(graph):
+    """The ports of the domain, of the sockets of this process, by what the kernel says."""
+    first = 7400 + 250 * int(os.environ['ROS_DOMAIN_ID'])
+    files = (os.readlink(file) for file in Path('/proc/self/fd').iterdir() if file.is_symlink())
+    ours = {name[8:-1] for name in files if name.startswith('socket:[')}
+    rows = [line.split() for kind in ('udp', 'udp6', 'tcp', 'tcp6')
+            for line in Path(f'/proc/self/net/{kind}').read_text().splitlines()[1:]]
+    places = [row[1].split(':') for row in rows if row[9] in ours]
+    listening = {address for address, port in places if first <= int(port, 16) < first + 250}
+    assert listening == {'0100007F'}  # 127.0.0.1, the least byte first
+
+
 def test_a_domain_in_use_is_not_taken():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(('', 7400 + 250 * 90 + 10))
