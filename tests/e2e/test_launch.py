@@ -26,10 +26,14 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool
 
+from samg_ros.masking import Masker, MaskerSettings, Reference
 from samg_ros.nodes.base import make_executor
 from samg_ros.nodes.domain import choose_domain
 from samg_ros.nodes.files import share_file
-from samg_ros.rl.checkpoint import load_checkpoint
+from samg_ros.rl.agent import DrQv2Agent
+from samg_ros.rl.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from samg_ros.rl.config import TrainConfig
+from samg_ros.sim.env import SimEnv
 from samg_ros.sim.tasks import COMMAND_TOPICS
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +58,34 @@ description = get_launch_description_from_python_launch_file(sys.argv[1])
 for argument in description.get_launch_arguments():
     print(argument.name, '|', argument.description)
 """
+
+
+PLAYER = """\
+import sys
+from samg_ros.nodes.bag_player import main
+assert sys.argv[1:3] == ['bag', 'play'] and sys.argv[4] == '--rate' and sys.argv[6] == '--topics'
+topics = ', '.join(sys.argv[7:])
+main(['--ros-args', '-p', f'bag:={sys.argv[3]}', '-p', f'rate:={sys.argv[5]}',
+      '-p', f'topics:=[{topics}]', '-p', 'listeners:=2'])
+"""
+"""Understands the command line of `ros2 bag play` as far as bag_eval.launch.py uses it."""
+
+
+@pytest.fixture(scope='module')
+def untrained_policy(tmp_path_factory):
+    """A policy whose episodes have ten steps."""
+    folder = tmp_path_factory.mktemp('policy')
+    env = SimEnv('cartpole_swingup', seed=1)
+    step = env.reset()
+    low, high = env.action_spec
+    env.close()
+    reference = Reference(step.frame, np.array(step.mask))
+    masker = Masker.load('mini', MaskerSettings(fit_weights=False, passes=1)).fit(reference)
+    config = TrainConfig(task='cartpole_swingup', hidden_dim=16, action_repeat=100)
+    save_checkpoint(folder / 'checkpoint.pt', Checkpoint(
+        config, low, high, DrQv2Agent(config, len(low)).state_dict(), reference=reference,
+        masker=masker.describe()))
+    return folder
 
 
 @pytest.fixture(scope='module')
@@ -302,6 +334,8 @@ def test_a_wrong_argument_is_one_line(start, tmp_path, graph, argument, said):
 @pytest.mark.parametrize('graph, some', [
     ('sim_train', {'task', 'setting', 'preset', 'reference', 'videos', 'run_dir', 'seed', 'steps',
                    'rviz'}),
+    ('sim_eval', {'policy', 'setting', 'videos', 'episodes', 'seed', 'json', 'rviz'}),
+    ('bag_eval', {'bag', 'policy', 'reference', 'image', 'rate', 'out', 'rviz'}),
     ('arm', {'policy', 'sim', 'camera', 'image', 'command', 'limits', 'setting', 'rviz'})])
 def test_every_argument_is_documented(environment, graph, some):
     output = subprocess.run(
@@ -310,3 +344,34 @@ def test_every_argument_is_documented(environment, graph, some):
     arguments = dict(line.split(' | ') for line in output.splitlines())
     assert some <= arguments.keys()
     assert all(len(description) > 20 for description in arguments.values())
+
+
+def test_sim_eval_prints_returns_and_all_end_with_success(start, tmp_path, untrained_policy):
+    launch = start(f'policy:={untrained_policy}', 'episodes:=1', f'json:={tmp_path / "out.json"}',
+                   graph='sim_eval')
+    assert launch.process.wait(400) == 0, launch.text()
+    (value,) = json.loads((tmp_path / 'out.json').read_text())['returns']
+    assert f'mean return {value:.1f}' in launch.text()
+    assert 'Traceback' not in launch.text() and not launch.left_over()
+
+
+def test_bag_eval_reports_what_the_nodes_made_of_a_played_bag(start, tmp_path, untrained_policy):
+    """rosbag2 has no wheel: without it `ros2 bag play` is our own player, called as that is."""
+    session = tmp_path / 'session.mcap'
+    subprocess.run([sys.executable, '-m', 'samg_ros.cli', 'run', 'sim_eval', '--policy',
+                    str(untrained_policy), '--episodes', '1', '--record', str(session)],
+                   check=True, env={**os.environ, 'PYTHONPATH': str(ROOT)}, timeout=400)
+    path = os.environ['PATH']
+    if shutil.which('ros2') is None:
+        stand_in = tmp_path / 'bin' / 'ros2'
+        stand_in.parent.mkdir()
+        stand_in.write_text(f'#!{sys.executable}\n{PLAYER}')
+        stand_in.chmod(0o755)
+        path = f'{stand_in.parent}{os.pathsep}{path}'
+    launch = start(f'bag:={session}', f'policy:={untrained_policy}', f'out:={tmp_path / "out"}',
+                   graph='bag_eval', more_environment={'PATH': path})
+    assert launch.process.wait(400) == 0, launch.text()
+    figures = json.loads((tmp_path / 'out' / 'bag.json').read_text())
+    assert figures['frames'] == 11 and figures['unmasked'] < 11
+    assert str(tmp_path / 'out' / 'bag.html') in launch.text()
+    assert 'Traceback' not in launch.text() and not launch.left_over()
