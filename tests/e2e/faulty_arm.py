@@ -27,6 +27,9 @@ TIMEOUT_S = 0.5
 """Of the policy's watchdog, as in config/arm.yaml."""
 GRACE_S = 0.1
 """How much longer than that an arm may be sent on."""
+_RATE_HZ, _REPEAT = 12.5, 2
+STEP_S = 1 / _RATE_HZ
+"""Of the camera and of the arm, whose control steps take half as long."""
 STANDS = 0.05
 """Speed of a joint below which it stands, rad/s."""
 START_S = 300.0
@@ -141,7 +144,7 @@ class FaultyArm:
         control = 'position' if self.interface == 'position' else 'action'
         return self.graph.spawn(
             'mujoco_bridge', {'mode': 'realtime', 'task': 'arm_reach', 'control': control,
-                              'rate_hz': 12.5, 'action_repeat': 2},
+                              'rate_hz': _RATE_HZ, 'action_repeat': _REPEAT},
             (('camera/image_raw', 'cable/image_raw'), ('joint_states', 'cable/joint_states'),
              (COMMAND_TOPICS['position'], 'command')))
 
@@ -222,17 +225,22 @@ class FaultyArm:
                     f'{self.interface} {np.abs(self.commands[-1][1]).max():g}')
 
     def seconds_until_it_stands(self) -> float:
-        """Return when the last joint moved for the last time; it has to stand for a second."""
-        began = moved_at = time.monotonic()
+        """Return when the last joint moved for the last time, by the arm's own time.
+
+        It has to stand for a second. A busy machine simulates it slower than life.
+        """
+        joint_state, steps, moved_at = self.plug().joint_state, 0, 0
 
         def stands() -> bool:
-            nonlocal moved_at
+            nonlocal joint_state, steps, moved_at
+            newest = self.plug().joint_state
+            steps, joint_state = steps + (newest is not joint_state), newest
             if self.speed > STANDS:
-                moved_at = time.monotonic()
-            return time.monotonic() > moved_at + 1.0
+                moved_at = steps
+            return (steps - moved_at) * STEP_S >= 1.0
 
         self.until(stands)
-        return moved_at - began
+        return moved_at * STEP_S
 
     @property
     def speed(self) -> float:
