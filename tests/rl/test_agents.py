@@ -257,3 +257,18 @@ def test_networks_learn_in_either_type_and_stay_float32(small, dtype):
         losses['critic_loss'], wanted['critic_loss'], rtol=tolerance, atol=0.0
     )
     assert torch.equal(losses['critic_loss'], wanted['critic_loss']) == (dtype == 'float32')
+
+
+def test_compiled_networks_learn_the_same(small, monkeypatch):
+    compiled = torch.nn.Module.compile
+    monkeypatch.setattr(  # traced and differentiated as ever; a C++ compiler would take minutes
+        torch.nn.Module, 'compile', lambda self, mode: compiled(self, backend='aot_eager')
+    )
+    agents = [make_agent(small(compile=compile_), 2) for compile_ in (True, False)]
+    for step in range(2):
+        batch = make_batch(agents[0].config, seed=step)
+        losses, wanted = (agent.update(batch, 50) for agent in agents)
+        torch.testing.assert_close(losses, wanted)
+    observation = {'pixels': batch.pixels[0].numpy()}
+    np.testing.assert_allclose(*(agent.act(observation) for agent in agents), atol=1e-6)
+    assert list(agents[0].state_dict()['critic']) == list(agents[1].state_dict()['critic'])
