@@ -52,8 +52,8 @@ def stay_on_this_machine() -> int:
     if not {'ROS_LOCALHOST_ONLY', 'ROS_AUTOMATIC_DISCOVERY_RANGE'} & os.environ.keys():
         os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'  # Jazzy and later
         if not set(_PROFILES) & os.environ.keys():
-            profile = str(share_file('config/loopback.xml'))
-            os.environ.update(dict.fromkeys(_PROFILES, profile))
+            is_old = os.environ.get('ROS_DISTRO') in ('humble', 'jazzy')
+            os.environ[_PROFILES[is_old]] = str(share_file('config/loopback.xml'))
     return int(os.environ.get('ROS_DOMAIN_ID') or 0)
 
 
