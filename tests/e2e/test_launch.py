@@ -372,6 +372,6 @@ def test_bag_eval_reports_what_the_nodes_made_of_a_played_bag(start, tmp_path, u
                    graph='bag_eval', more_environment={'PATH': path})
     assert launch.process.wait(400) == 0, launch.text()
     figures = json.loads((tmp_path / 'out' / 'bag.json').read_text())
-    assert figures['frames'] == 11 and figures['unmasked'] < 11
+    assert figures['frames'] >= 11 > figures['unmasked']  # the first may be shown again
     assert str(tmp_path / 'out' / 'bag.html') in launch.text()
     assert 'Traceback' not in launch.text() and not launch.left_over()
