@@ -18,12 +18,17 @@ from typing import Any, NamedTuple, cast
 import yaml
 from rosbags.interfaces import ConnectionExtRosbag2
 from rosbags.rosbag2 import Reader
+from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
 
 from samg_ros.bags.salvage import CDR, ROS1, SUFFIXES, RawMessage, has_journal, salvage
 from samg_ros.errors import BagError, first_line
 
 METADATA = 'metadata.yaml'
+SLACK = 8
+"""Fast DDS leaves so many bytes behind a message that ends in empty arrays of doubles, such as a
+JointState without velocities and efforts; rosbags takes a message with any for a wrong one."""
 
 
 class Recorded(NamedTuple):
@@ -73,13 +78,21 @@ class Bag:
         store = get_typestore(Stores.ROS2_KILTED)
         self.undecodable.clear()
         for raw in self._read([name for name in topics if name in self.topics]):
-            decode = store.deserialize_ros1 if raw.encoding == ROS1 else store.deserialize_cdr
             try:
-                message = decode(raw.data, raw.type)
+                message = _decoded(store, raw)
             except Exception:  # noqa: BLE001 - wrong bytes can break a decoder anywhere
                 self.undecodable[raw.topic] += 1
                 continue
             yield Recorded(raw.topic, raw.log_time_ns, message)
+
+
+def _decoded(store: Typestore, raw: RawMessage) -> object:
+    if raw.encoding == ROS1:
+        return store.deserialize_ros1(raw.data, raw.type)
+    try:
+        return store.deserialize_cdr(raw.data, raw.type)
+    except SerdeError:
+        return store.deserialize_cdr(raw.data[:-SLACK], raw.type)
 
 
 def open_bag(path: str | Path) -> Bag:

@@ -292,6 +292,16 @@ def test_messages_that_are_not_of_their_type_are_counted(tmp_path, storage):
     assert bag.undecodable == {IMAGE: 2}
 
 
+def test_bytes_that_fast_dds_leaves_behind_a_message_are_no_damage(tmp_path):
+    kind = 'sensor_msgs/msg/JointState'  # 8 bytes of anything behind two empty arrays
+    data = bytes.fromhex('0001000000000000000000000100000000ec118d01000000020000006100000001000000'
+                         '000000000000f03f0000000000000000d17f0000f0491c84')
+    bag = open_bag(write(tmp_path / 'bag', [('/joint_states', 1, kind, data)]))
+    [joints] = [found.message for found in bag.messages(['/joint_states'])]
+    assert (joints.name, joints.position.tolist(), len(joints.velocity)) == (['a'], [1.0], 0)
+    assert not bag.undecodable
+
+
 def test_bag_without_messages_is_an_error(tmp_path):
     with pytest.raises(BagError, match='no message'):
         open_bag(write(tmp_path / 'bag', []))

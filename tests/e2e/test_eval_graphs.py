@@ -87,8 +87,7 @@ def write_bag(path, frames):
     for index, frame in enumerate(frames):
         at = index * PERIOD_NS
         header = Header(stamp=Time(sec=100 + at // 10**9, nanosec=at % 10**9), frame_id='optical')
-        joints = JointState(header=header, name=['cart'], position=[0.1 * index],
-                            velocity=[0.0], effort=[0.0])
+        joints = JointState(header=header, name=['cart'], position=[0.1 * index])
         recording.add('/joint_states', 'sensor_msgs/msg/JointState', at, serialize_message(joints))
         recording.add('/camera/image_raw', 'sensor_msgs/msg/Image', at + 1,
                       serialize_message(array_to_image(frame, header)))
