@@ -80,7 +80,7 @@ def test_the_mask_prompt_of_dense_matching_is_the_mean_of_both_maps():
 
 def test_a_frames_own_cell_is_its_most_similar_pixel():
     geometry = Geometry(96, 96, 96, 96, 48, CPU)
-    maps = torch.randn(1, 16, 48, 48)
+    maps = torch.randn(1, 256, 48, 48)  # of so many values no two cells are alike by chance
     feature = torch.nn.functional.normalize(maps[0, :, 30, 11], dim=0)
     found = similarity_maps(Encoding({'dino': FeatureMap(maps, True)}, ()),
                             {'dino': feature[None, None]}, geometry)[0, 0]
