@@ -162,7 +162,7 @@ SIM_EVAL = (
     POLICY, SETTING, VIDEOS,
     Argument('reference', '', "Reference folder or image that says what matters; empty takes the "
              "policy's own."),
-    Argument('episodes', 10, 'Episodes to run.'),
+    Argument('episodes', 10, 'Episodes to run, each with a return of its own.'),
     SEED, DEVICE,
     Argument('json', '', 'File for the returns; empty for none.'),
 )
