@@ -27,6 +27,8 @@ from faulty_arm import (
 from samg_ros.bags.limits import count_excesses
 from samg_ros.sim.env import SimEnv
 
+pytestmark = pytest.mark.slow
+
 STOPS_S = 2.0
 LATE_S = 5.0
 SET_BACK_S = 100

@@ -8,6 +8,8 @@ from graph_fuzz import SUBJECTS, fuzz
 from graph_rig import Rig, start_ros
 from graph_soak import PRINTED, soak
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def rig():

@@ -24,6 +24,8 @@ from samg_ros.rl.metrics import read_metrics
 from samg_ros.rl.train import train_direct
 from samg_ros.sim.env import SimEnv
 
+pytestmark = pytest.mark.slow
+
 KILLS, EVERY = 5, 10
 CONFIG = preset(
     'quick', 'cartpole_swingup', steps=130, random_steps=15, update_after=15, batch_size=8,
