@@ -16,10 +16,14 @@ from samg_ros.nodes.files import share_file
 
 _PORT_BASE, _PORTS_PER_DOMAIN, _UNICAST_OFFSET = 7400, 250, 10
 """DDS's rule for the discovery ports of a domain (DDSI-RTPS 2.5, section 9.6.2.3)."""
+_SPARE_OFFSET = 9
+"""A port of the domain that the rule leaves unused: whoever chose the domain holds it."""
 _PROFILES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 """Where Fast DDS finds its settings: from 3 on (Kilted), and before."""
 _DOMAINS = range(1, 101)
 """Domains whose ports stay below Linux's ephemeral ones; 0 is the default and left to others."""
+_claims: dict[int, socket.socket] = {}
+"""What keeps the domains that this process chose its own."""
 
 
 def choose_domain() -> int:
@@ -34,7 +38,7 @@ def choose_domain() -> int:
     if 'ROS_DOMAIN_ID' not in os.environ:
         candidates = list(_DOMAINS)
         random.SystemRandom().shuffle(candidates)
-        free = next((domain for domain in candidates if _is_free(domain)), candidates[0])
+        free = next((domain for domain in candidates if _take(domain)), candidates[0])
         os.environ['ROS_DOMAIN_ID'] = str(free)
     return int(os.environ['ROS_DOMAIN_ID'] or 0)
 
@@ -57,12 +61,20 @@ def stay_on_this_machine() -> int:
     return int(os.environ.get('ROS_DOMAIN_ID') or 0)
 
 
-def _is_free(domain: int) -> bool:
-    """Whether nobody on this machine has the first participant's discovery port of a domain."""
-    port = _PORT_BASE + _PORTS_PER_DOMAIN * domain + _UNICAST_OFFSET
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+def _take(domain: int) -> bool:
+    """Whether a domain is now this process's: nobody on this machine is in it or has taken it.
+
+    The kernel gives a port to one process only, so of two that choose at once one looks further;
+    and takes it back when the process ends, however it ends.
+    """
+    first = _PORT_BASE + _PORTS_PER_DOMAIN * domain
+    claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as participant:
         try:
-            probe.bind(('', port))
+            claim.bind(('127.0.0.1', first + _SPARE_OFFSET))
+            participant.bind(('', first + _UNICAST_OFFSET))
         except OSError:
+            claim.close()
             return False
+    _claims[domain] = claim
     return True

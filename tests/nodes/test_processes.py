@@ -90,11 +90,33 @@ def test_nothing_listens_beyond_this_machine(graph):
     assert listening == {'0100007F'}  # 127.0.0.1, the least byte first
 
 
-def test_a_domain_in_use_is_not_taken():
+def choosing(monkeypatch, *candidates):
+    """The domain that a process without one takes, where only some are on offer."""
+    monkeypatch.setattr(domain, '_DOMAINS', candidates)
+    monkeypatch.setattr(domain, '_claims', {})
+    monkeypatch.delenv('ROS_DOMAIN_ID', raising=False)
+    return domain.choose_domain()
+
+
+def test_a_domain_in_use_is_not_taken(monkeypatch):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-        other.bind(('', 7400 + 250 * 90 + 10))
-        assert not domain._is_free(90)
-    assert domain._is_free(90)
+        other.bind(('', 7400 + 250 * 101 + 10))
+        assert choosing(monkeypatch, 101, 102) == 102
+    assert choosing(monkeypatch, 101) == 101
+
+
+def test_a_domain_that_another_process_chose_is_not_taken_before_it_ends(monkeypatch):
+    """Not even between its choice and its first node."""
+    monkeypatch.delenv('ROS_DOMAIN_ID', raising=False)
+    code = ('from samg_ros.nodes import domain; domain._DOMAINS = (101,); domain.choose_domain(); '
+            'print(flush=True); input()')
+    with subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE,
+                          env={**os.environ, 'PYTHONPATH': str(ROOT)}) as other:
+        other.stdout.readline()
+        assert choosing(monkeypatch, 101, 102) == 102
+        other.stdin.close()
+    assert choosing(monkeypatch, 101) == 101
 
 
 def test_parameter_files_are_found():
