@@ -72,13 +72,7 @@ class DrQv2Agent:
                 getattr(self, name).compile(mode=mode)
 
     def load_pretrained(self) -> None:
-        """Get what the agent does not learn but begins with; nothing, unless it says so.
-
-        To be called once for a new run; a checkpoint holds it.
-
-        Raises:
-            SamgError: if it cannot be had.
-        """
+        """Get nothing: DrQ-v2 learns all that it has."""
 
     @torch.no_grad()
     def act(self, observation: Observation, step: int | None = None) -> NDArray[np.float32]:

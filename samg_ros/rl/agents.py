@@ -28,6 +28,15 @@ class Agent(Protocol):
 
     device: torch.device
 
+    def load_pretrained(self) -> None:
+        """Get what the agent does not learn but begins with, where there is such a thing.
+
+        Called once, for a new run; afterwards `state_dict` holds it.
+
+        Raises:
+            WeightsError: if it cannot be had or does not fit.
+        """
+
     def act(self, observation: Observation, step: int | None = None) -> NDArray[np.float32]:
         """Choose an action in [-1, 1]; with exploration if an agent step is given."""
 
@@ -63,7 +72,7 @@ def make_agent(
         WeightsError: if the agent needs pre-trained weights that cannot be had.
         MissingDependencyError: if a library of the agent is not installed.
     """
-    agent = AGENT_CLASSES[config.agent](config, actions, device)
+    agent: Agent = AGENT_CLASSES[config.agent](config, actions, device)
     if state is None:
         agent.load_pretrained()
     else:
