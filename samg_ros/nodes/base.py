@@ -164,6 +164,15 @@ class ManagedNode(LifecycleNode):
         if self._configured:
             self._leave_configured()
 
+    def destroy_node(self) -> None:
+        """Leave the graph at once.
+
+        rclpy leaves the state machine, with its services, to the garbage collector; until then the
+        node would still stand in the graph and not answer.
+        """
+        super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
+
     def _attempt(self, hook: Callable[[], None]) -> TransitionCallbackReturn:
         self._fault = None
         try:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from lifecycle_msgs.msg import Transition, TransitionEvent
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 
@@ -27,21 +27,38 @@ from samg_ros.nodes.heartbeat import HeartbeatWatch
 from samg_ros.nodes.parameters import declare
 from samg_ros.nodes.signals import leave
 
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
 CONFIGURE, ACTIVATE, SHUTDOWN = 'configure', 'activate', 'shutdown'
 """Labels of transitions; a node resolves `shutdown` by the state that it is in."""
-ABSENT, ACTIVE, FINALIZED = 'absent', 'active', 'finalized'
+ABSENT, INACTIVE, ACTIVE, FINALIZED = 'absent', 'inactive', 'active', 'finalized'
+GOALS = {CONFIGURE: INACTIVE, ACTIVATE: ACTIVE, SHUTDOWN: FINALIZED}
+"""Transition -> the state that a node is in after it."""
 _TICK_S = 0.02
+_ASK_S = 1.0
+"""Seconds without an answer to a transition after which a node is asked for its state. A node that
+has only just discovered the manager may send its answer, and its event, to nobody."""
 
 
 class Managed:
     """One of the nodes, as far as it is known from outside."""
 
-    def __init__(self, name: str, client: Any, heartbeat: HeartbeatWatch) -> None:
+    def __init__(self, name: str, node: Node) -> None:
         self.name = name
-        self.client = client
+        self.client: Any = node.create_client(ChangeState, f'{name}/change_state')
         self.state = ABSENT
         self.alive = False
-        self._heartbeat = heartbeat
+        self._heartbeat = HeartbeatWatch(node, name)
+        self._asking: Any = node.create_client(GetState, f'{name}/get_state')
+
+    def ask(self) -> None:
+        """Have `state` brought up to date."""
+        self._asking.call_async(GetState.Request()).add_done_callback(self._on_answer)
+
+    def _on_answer(self, future: Any) -> None:
+        if self.alive:
+            self.state = future.result().current_state.label
 
     def dies(self) -> bool:
         """Whether it was alive when last asked, and is not now."""
@@ -72,8 +89,7 @@ class LifecycleManager(PlainNode):
         self._down_timeout_s = declare(
             self, 'bring_down_timeout_s', 2.0, 'Seconds that a node may take to shut down before '
             'the next one is told.', between=(0.1, 60.0))
-        self._nodes = [Managed(name, self.create_client(ChangeState, f'{name}/change_state'),
-                               HeartbeatWatch(self, name)) for name in names]
+        self._nodes = [Managed(name, self) for name in names]
         for managed in self._nodes:
             self.create_subscription(
                 TransitionEvent, f'{managed.name}/transition_event',
@@ -81,7 +97,7 @@ class LifecycleManager(PlainNode):
         self._steps = deque((managed, transition) for transition in (CONFIGURE, ACTIVATE)
                             for managed in self._nodes)
         self._future: Any = None
-        self._since = time.monotonic()
+        self._since = self._asked = time.monotonic()
         self._why = ''
         self.diagnostics = Diagnostics(self)
         self.diagnostics.add('graph', self._report)
@@ -119,14 +135,17 @@ class LifecycleManager(PlainNode):
         if self._future is None and managed.alive and managed.client.service_is_ready():
             self._future = managed.client.call_async(
                 ChangeState.Request(transition=Transition(label=transition)))
-            self._since = time.monotonic()
+            self._since = self._asked = time.monotonic()
+        if self._future is not None and time.monotonic() - self._asked > _ASK_S:
+            self._asked = time.monotonic()
+            managed.ask()
         failed = self._failure(managed, transition)
         if failed and not self._why:
             self._bring_down(failed)
             return
         if failed:
             self.get_logger().error(failed)
-        elif not self._is_done(managed):
+        elif not self._is_done(managed, transition):
             return
         self._steps.popleft()
         self._begin_step()
@@ -137,16 +156,17 @@ class LifecycleManager(PlainNode):
         self._future = None
         self._since = time.monotonic()
 
-    def _is_done(self, managed: Managed) -> bool:
+    def _is_done(self, managed: Managed, transition: str) -> bool:
         """Whether the step under way is done; what is dead need not be shut down."""
-        return (self._future is not None and self._future.done()) or (
-            bool(self._why) and not managed.alive)
+        if self._future is not None and (
+                self._future.done() or managed.state == GOALS[transition]):
+            return True
+        return bool(self._why) and not managed.alive
 
     def _failure(self, managed: Managed, transition: str) -> str | None:
         """Say why the step under way has failed; None as long as it has not."""
-        if self._is_done(managed):
-            answer = None if self._why else self._future.result()
-            if self._why or (answer is not None and answer.success):
+        if self._is_done(managed, transition):
+            if self._why or not self._future.done() or self._future.result().success:
                 return None
             return f'{managed.name} could not {transition}; its log says why'
         timeout_s = self._down_timeout_s if self._why else self._up_timeout_s

@@ -51,6 +51,11 @@ class Graph:
         status = self.diagnostics.get(name)
         return '' if status is None else status.message
 
+    def statuses(self) -> dict[str, str]:
+        """What everybody last said on /diagnostics."""
+        return {name: f'{status.message} {self.values(name)}'
+                for name, status in self.diagnostics.items()}
+
     def add(self, node_class: Any, parameters: dict[str, Any] | None = None,
             remappings: tuple[tuple[str, str], ...] = ()) -> Any:
         """Build a node, with diagnostics that come quickly."""
@@ -93,7 +98,7 @@ class Graph:
         """Spin until the condition holds; fail if it does not in time."""
         deadline = time.monotonic() + timeout_s
         while not condition():
-            assert time.monotonic() < deadline, 'it did not happen in time'
+            assert time.monotonic() < deadline, f'it did not happen in time; {self.statuses()}'
             self.executor.spin_once(timeout_sec=0.02)
             for node in self.nodes:
                 if node.error is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from rclpy.task import Future
 
 from samg_ros.errors import ConfigError, SamgError
 from samg_ros.nodes.base import ManagedNode
@@ -125,6 +126,20 @@ def test_one_that_was_deactivated_by_hand_is_reported_and_left_alone(graph, pair
     assert manager.error is None and not any(node.finished for node in pair)
 
 
+def test_an_answer_that_is_lost_holds_nothing_up(graph, pair, notes):
+    manager = manage(graph)
+    for managed in manager._nodes:
+        send = managed.client.call_async
+
+        def send_only(request, send=send):
+            send(request)
+            return Future()
+
+        managed.client.call_async = send_only
+    graph.until(lambda: manager.up)
+    assert [what for _, what in notes] == ['configure'] * 2 + ['activate'] * 2
+
+
 def test_without_nodes_it_has_nothing_to_do(graph):
     with pytest.raises(ConfigError, match="'nodes'"):
         graph.add(LifecycleManager)
@@ -149,3 +164,9 @@ def test_a_process_that_dies_takes_the_others_down_one_that_is_busy_does_not(
     finally:
         eye.kill()
         eye.wait()
+
+
+def test_who_was_closed_is_out_of_the_graph_at_once(graph, pair):
+    graph.until(lambda: graph.probe.count_services('/eye/change_state') == 1)
+    graph.remove(pair[0])  # this test still refers to it
+    graph.until(lambda: graph.probe.count_services('/eye/change_state') == 0, timeout_s=5.0)
