@@ -73,6 +73,7 @@ DEVELOPMENT = [
     'import-linter>=2.0',
     'mypy>=1.10',
     'pytest>=7.0',
+    'pytest-xdist>=3.2',  # one worker a core; 3.2 is the first that steals work
     'ruff>=0.5',
     # The last setuptools whose `develop` knows what colcon's --symlink-install asks for.
     'setuptools>=61,<80',
