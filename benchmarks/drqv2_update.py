@@ -11,10 +11,7 @@ actor's after the critic's step. Then both take turns at being timed.
 """
 
 import argparse
-import importlib
 import json
-import sys
-import types
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +19,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+from official_drqv2 import agent_settings, checkout, official_module
 from torch import Tensor
 from tqdm import tqdm
 
@@ -43,15 +41,9 @@ class Official:
     """The official agent, given batches and offsets."""
 
     def __init__(self, repo: Path, config: TrainConfig, device: str) -> None:
-        for name in ('hydra', 'omegaconf'):  # imported there, and nothing of them used in an update
-            sys.modules.setdefault(name, types.ModuleType(name))
-            sys.modules[name].__dict__.setdefault('OmegaConf', None)
-        sys.path.insert(0, str(repo))
-        self.agent = importlib.import_module('drqv2').DrQV2Agent(
-            obs_shape=config.observation.pixels_shape, action_shape=(ACTIONS,), device=device,
-            lr=config.learning_rate, feature_dim=config.feature_dim, hidden_dim=config.hidden_dim,
-            critic_target_tau=config.target_rate, num_expl_steps=0, update_every_steps=1,
-            stddev_schedule='0.0', stddev_clip=config.noise_clip, use_tb=False)
+        self.agent = official_module(repo, 'drqv2').DrQV2Agent(
+            obs_shape=config.observation.pixels_shape, action_shape=(ACTIONS,),
+            **agent_settings(config, device))
 
     def copy(self, ours: DrQv2Agent) -> None:
         """Take over our weights, layer by layer."""
@@ -99,7 +91,7 @@ def _arrays(batch: Batch) -> tuple[Tensor, ...]:
 def main() -> None:
     """Compare and time."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--repo', type=Path, required=True, help='folder of the official code')
+    parser.add_argument('--repo', type=checkout, required=True, help='folder of the official code')
     parser.add_argument('--threads', type=int, default=0, help="CPU threads (torch's choice)")
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--batch', type=int, default=256)
