@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one thread of a process that owns its OpenGL contexts.
+"""The one OpenGL context of a process, and the one thread that owns it.
 
 An EGL context belongs to the thread that made it current, while ROS executors and vectorised
 environments call from whichever thread is free. So every OpenGL call goes to one thread, and any
-thread may ask for a frame. Contexts are made when the first frame is asked for: a process may
-still fork before that.
+thread may ask for a frame. All models share the context, each with buffers and textures of its
+own: a context a model, as dm_control has it, would compile Mesa's shaders anew, which takes 0.3 to
+0.8 s. It is made when the first frame is asked for: a process may still fork before that.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import ctypes
 import functools
 import importlib.util
@@ -16,7 +19,7 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -119,31 +122,55 @@ def _load_triton_apart_from_mesa() -> None:
             ctypes.CDLL(str(library), mode=os.RTLD_NOW | os.RTLD_LOCAL | os.RTLD_DEEPBIND)
 
 
-def make_context(model: Any, width: int, height: int) -> tuple[Any, Any]:
-    """Return a new dm_control OpenGL context and its `mujoco.MjrContext` for a model.
+@functools.cache
+def _open_gl() -> Any:
+    prepare_gl()
+    try:
+        from dm_control import _render
+        gl = _render.Renderer(max_width=16, max_height=16)  # every model brings its buffer
+    except Exception as error:
+        raise _missing(error) from error
+    atexit.register(call_on_render_thread, gl.free)  # before dm_control's hook, on its own thread
+    return gl
 
-    The offscreen buffer has the given size; other qualities are the model's. Call it on the
-    render thread.
+
+def _missing(error: Exception) -> MissingDependencyError:
+    return MissingDependencyError(
+        f'no OpenGL context can be made ({type(error).__name__}: {error}); install EGL '
+        '(Debian: libegl1 libgl1-mesa-dri) and set MUJOCO_GL=egl')
+
+
+@contextlib.contextmanager
+def drawing(context: Any) -> Iterator[None]:
+    """OpenGL calls within go to the offscreen buffer of a context that `make_context` returned.
+
+    Use it on the render thread.
+    """
+    import mujoco
+    with _open_gl().make_current():
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
+        yield
+
+
+def make_context(model: Any) -> Any:
+    """Return a new `mujoco.MjrContext` for a model, with the qualities that the model names.
+
+    Call it on the render thread.
 
     Raises:
         MissingDependencyError: if the machine has no usable OpenGL.
     """
     import mujoco
-    try:
-        from dm_control import _render
-        gl = _render.Renderer(max_width=width, max_height=height)
-        with gl.make_current():
-            context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
-            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
-    except Exception as error:
-        raise MissingDependencyError(
-            f'no OpenGL context can be made ({type(error).__name__}: {error}); install EGL '
-            '(Debian: libegl1 libgl1-mesa-dri) and set MUJOCO_GL=egl') from error
-    return gl, context
+    with _open_gl().make_current():
+        try:
+            return mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        except Exception as error:
+            raise _missing(error) from error
 
 
-def free_context(gl: Any, context: Any) -> None:
+def free_context(context: Any) -> None:
     """Free what `make_context` returned; call it on the render thread."""
-    with gl.make_current():
+    with _open_gl().make_current():
+        from OpenGL import GL  # chooses its platform on import, as prepare_gl has it
         context.free()
-    gl.free()
+        GL.glGetError()  # freeing a buffer without multisampling leaves a harmless error

@@ -1,40 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws procedural scenes, many models in one OpenGL context."""
+"""Draws procedural scenes, every one a model of its own."""
 
 from __future__ import annotations
-
-import atexit
-from functools import lru_cache
-from typing import Any
 
 import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from samg_ros.sim.gl import call_on_render_thread, prepare_gl
+from samg_ros.sim.gl import call_on_render_thread, drawing, free_context, make_context
 
 Image = npt.NDArray[np.uint8]
 
 
 class Painter:
-    """Draws one model in this process's one OpenGL context for scenes.
-
-    A context a model, as `mujoco.Renderer` has it, compiles its shaders anew: 0.3 s a scene.
-    """
+    """Draws one model."""
 
     def __init__(self, model: mujoco.MjModel, size: int) -> None:
         self._model = model
         self._scene = mujoco.MjvScene(model, 400)
         self._option = mujoco.MjvOption()
         self._viewport = mujoco.MjrRect(0, 0, size, size)
-        self._gl = _open_gl()
-        self._context = call_on_render_thread(self._make_context)
-
-    def _make_context(self) -> mujoco.MjrContext:
-        with self._gl.make_current():
-            context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
-            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, context)
-        return context
+        self._context = call_on_render_thread(make_context, model)
 
     def _draw(self, data: mujoco.MjData, camera: mujoco.MjvCamera,
               flags: dict[mujoco.mjtRndFlag, bool]) -> Image:
@@ -43,7 +29,7 @@ class Painter:
         for flag, value in flags.items():
             self._scene.flags[flag] = value
         pixels = np.empty((self._viewport.height, self._viewport.width, 3), np.uint8)
-        with self._gl.make_current():
+        with drawing(self._context):
             mujoco.mjr_render(self._viewport, self._scene, self._context)
             mujoco.mjr_readPixels(pixels, None, self._viewport, self._context)
         return pixels[::-1].copy()
@@ -75,19 +61,4 @@ class Painter:
 
     def close(self) -> None:
         """Give the textures and buffers back."""
-        call_on_render_thread(self._close)
-
-    def _close(self) -> None:
-        from OpenGL import GL  # chooses its platform on import, as prepare_gl has it
-        with self._gl.make_current():
-            self._context.free()
-            GL.glGetError()  # freeing a buffer without multisampling leaves a harmless error
-
-
-@lru_cache(maxsize=1)
-def _open_gl() -> Any:
-    prepare_gl()
-    from dm_control import _render
-    gl = call_on_render_thread(_render.Renderer, 16, 16)
-    atexit.register(call_on_render_thread, gl.free)  # before dm_control's hook, on its own thread
-    return gl
+        call_on_render_thread(free_context, self._context)

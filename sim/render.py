@@ -21,6 +21,7 @@ import numpy as np
 from samg_ros.errors import ConfigError
 from samg_ros.sim.gl import (
     call_on_render_thread,
+    drawing,
     free_context,
     make_context,
     post_to_render_thread,
@@ -167,7 +168,7 @@ class Renderer:
             self.scene.flags[flags.mjRND_REFLECTION] = False
         self._rect = mujoco.MjrRect(0, 0, width, height)
         self._rgb = np.empty((height, width, 3), dtype=np.uint8)
-        self._contexts: tuple[Any, Any] | None = None
+        self._context: Any = None
         self._finalizer: weakref.finalize[..., Any] | None = None
 
     def render(self, labels: SceneLabels | None = None, *, sky: bool = True, camera: int = 0,
@@ -186,16 +187,16 @@ class Renderer:
 
     def upload_textures(self) -> None:
         """Give the GPU the model's textures again, after they were changed."""
-        if self._contexts is not None:
+        if self._context is not None:
             call_on_render_thread(self._upload_textures)
 
     def close(self) -> None:
-        """Free the OpenGL context; the next frame would make a new one."""
-        contexts, self._contexts = self._contexts, None
-        if contexts is not None and self._finalizer is not None and self._finalizer.detach():
-            call_on_render_thread(free_context, *contexts)
+        """Free buffers and textures; the next frame would make new ones."""
+        context, self._context = self._context, None
+        if context is not None and self._finalizer is not None and self._finalizer.detach():
+            call_on_render_thread(free_context, context)
 
-    def _make_contexts(self) -> tuple[Any, Any]:
+    def _make_context(self) -> Any:
         global_, quality = self.model.vis.global_, self.model.vis.quality
         before = (global_.offwidth, global_.offheight, quality.offsamples, quality.shadowsize)
         global_.offwidth, global_.offheight = self._rect.width, self._rect.height
@@ -204,26 +205,26 @@ class Renderer:
         if self._fast:
             quality.shadowsize = 1
         try:
-            contexts = make_context(self.model, self._rect.width, self._rect.height)
+            context = make_context(self.model)
         finally:
             global_.offwidth, global_.offheight, quality.offsamples, quality.shadowsize = before
-        self._finalizer = weakref.finalize(self, post_to_render_thread, free_context, *contexts)
+        self._finalizer = weakref.finalize(self, post_to_render_thread, free_context, context)
         self._finalizer.atexit = False
         atexit.register(_close_at_exit, weakref.ref(self))  # runs before dm_control's own hook
-        return contexts
+        return context
 
     def _render(self, labels: SceneLabels | None, sky: bool, camera: int,
                 change_scene: Callable[[Any], None] | None, surface: bool) -> Rendering:
         import mujoco
-        if self._contexts is None:
-            self._contexts = self._make_contexts()
-        gl, context = self._contexts
+        if self._context is None:
+            self._context = self._make_context()
+        context = self._context
         flags, scene = mujoco.mjtRndFlag, self.scene
         mujoco.mjv_updateScene(self.model, self.data, self._option, self._perturb,
                                self._cameras[camera], mujoco.mjtCatBit.mjCAT_ALL, scene)
         if change_scene is not None:
             change_scene(scene)
-        with gl.make_current():
+        with drawing(context):
             scene.flags[flags.mjRND_SKYBOX] = sky
             mujoco.mjr_render(self._rect, scene, context)
             mujoco.mjr_readPixels(self._rgb, None, self._rect, context)
@@ -258,11 +259,9 @@ class Renderer:
 
     def _upload_textures(self) -> None:
         import mujoco
-        assert self._contexts is not None
-        gl, context = self._contexts
-        with gl.make_current():
+        with drawing(self._context):
             for texture in range(self.model.ntex):
-                mujoco.mjr_uploadTexture(self.model, context, texture)
+                mujoco.mjr_uploadTexture(self.model, self._context, texture)
 
 
 def _camera(model: Any, camera_id: int | str) -> Any:

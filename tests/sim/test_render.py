@@ -81,6 +81,24 @@ def test_any_thread_may_render() -> None:
     assert all(np.array_equal(here, frame) for frame in there)
 
 
+def test_models_that_take_turns_show_what_each_shows_alone() -> None:
+    """They share an OpenGL context, and nothing in it."""
+    cases = [(*start('cartpole_swingup'), {'quality': 'paper'}),
+             (*start('walker_walk'), {'height': 60, 'width': 100})]
+    alone = []
+    for spec, simulation, options in cases:
+        ours = renderer(spec, simulation, **options)
+        alone.append(ours.render()[0])
+        ours.close()
+    together = [renderer(spec, simulation, **options) for spec, simulation, options in cases]
+    for _ in range(2):
+        for ours, frame in zip(together, alone, strict=True):
+            assert np.array_equal(ours.render()[0], frame)
+    together[0].close()
+    assert np.array_equal(together[1].render()[0], alone[1])
+    together[1].close()
+
+
 def test_a_closed_renderer_can_render_again() -> None:
     spec, simulation = start('cartpole_swingup')
     ours = renderer(spec, simulation)
