@@ -8,6 +8,7 @@ which reads its settings and builds the agent of them, and termcolor, which pain
 
 import argparse
 import importlib
+import multiprocessing
 import os
 import random
 import sys
@@ -70,6 +71,7 @@ def official_workspace(repo: Path, config: TrainConfig, folder: Path, workers: i
     """
     train = official_module(repo, 'train')
     _mend(official_module(repo, 'dmc'), official_module(repo, 'replay_buffer'))
+    multiprocessing.set_start_method('fork', force=True)  # how its loader starts from a terminal
     os.chdir(folder)
     return train.Workspace(SimpleNamespace(
         task_name=config.task, seed=config.seed, device=device,
