@@ -21,18 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
-from torch import Tensor
 
 from samg_ros.errors import CheckpointError
 from samg_ros.observation import Observation, Observer
 from samg_ros.rl.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint, save_checkpoint
 from samg_ros.rl.config import TrainConfig, preset
+from samg_ros.rl.imitator import Imitator
 from samg_ros.rl.mask_errors import show_imperfectly
-from samg_ros.rl.networks import Actor, Encoder
 from samg_ros.rl.policy import scale_action, unscale_action
-from samg_ros.rl.replay import Batch, Replay
+from samg_ros.rl.replay import Replay
 from samg_ros.rl.rollout import FrameMasker
 from samg_ros.rl.same_run import check_same_run
 from samg_ros.sim.experts import EXPERT_JOINTS
@@ -85,61 +82,6 @@ def clone_config(task: str, **overrides: Any) -> TrainConfig:
     wanted = {'size': 64, 'frame_stack': 1, 'proprioception': EXPERT_JOINTS,
               **overrides.get('observation', {})}
     return replace(config, observation=replace(config.observation, **wanted))
-
-
-class Imitator:
-    """The policy's networks, and the squared error to the expert's actions that trains them."""
-
-    def __init__(self, config: TrainConfig, actions: int, device: str = 'cpu') -> None:
-        """Build the networks with the configuration's seed."""
-        self.config = config
-        self._device = torch.device(device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            self.encoder = Encoder(config)
-            joints = len(config.observation.proprioception)
-            self.actor = Actor(self.encoder.output_dim, joints, actions, config)
-        self.encoder.to(self._device)
-        self.actor.to(self._device)
-        parameters = [*self.encoder.parameters(), *self.actor.parameters()]
-        self.optimiser = torch.optim.Adam(parameters, lr=config.learning_rate)
-
-    @torch.no_grad()
-    def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Return the action for one observation, (actions,) float32 in [-1, 1]."""
-        pixels = torch.from_numpy(observation['pixels'])[None].to(self._device)
-        joints = observation.get('proprioception')
-        seen = None if joints is None else torch.from_numpy(joints)[None].to(self._device)
-        result: NDArray[np.float32] = self.actor(self.encoder(pixels), seen)[0].cpu().numpy()
-        return result
-
-    def update(self, batch: Batch, share: float) -> Tensor:
-        """Take one gradient step.
-
-        Args:
-            batch: observations, with the expert's actions.
-            share: of the run that is over; the learning rate falls to 0 with it.
-
-        Returns:
-            The loss before it, a scalar.
-        """
-        for group in self.optimiser.param_groups:
-            group['lr'] = self.config.learning_rate * (1 - share)
-        loss = F.mse_loss(self.actor(self.encoder(batch.pixels), batch.joints), batch.action)
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
-        return loss.detach()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return networks and optimiser; the first two are what a policy is loaded from."""
-        return {name: getattr(self, name).state_dict()
-                for name in ('encoder', 'actor', 'optimiser')}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
-        for name in ('encoder', 'actor', 'optimiser'):
-            getattr(self, name).load_state_dict(state[name])
 
 
 class Clone:

@@ -11,8 +11,10 @@ from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.masking import Masker, MaskerSettings
 from samg_ros.rl import clone_command, cloning
 from samg_ros.rl.checkpoint import load_checkpoint
+from samg_ros.rl.imitator import Imitator
 from samg_ros.rl.mask_errors import show_imperfectly
 from samg_ros.rl.policy import load_policy
+from samg_ros.rl.replay import Batch
 from samg_ros.sim.reference import render_reference
 
 
@@ -65,8 +67,8 @@ def test_the_command_makes_a_policy_on_masked_frames_and_ends_with_its_report(tm
 
 def test_imitation_comes_closer_to_the_experts_actions():
     config = settings(learning_rate=3e-3)
-    imitator = cloning.Imitator(config, 9)
-    batch = cloning.Batch(
+    imitator = Imitator(config, 9)
+    batch = Batch(
         torch.randint(0, 256, (16, 3, 16, 16), dtype=torch.uint8), torch.rand(16, 6),
         torch.rand(16, 9) - 0.5, torch.zeros(16, 1), torch.zeros(16, 1),
         torch.zeros(16, 3, 16, 16, dtype=torch.uint8), torch.zeros(16, 6))
