@@ -30,17 +30,13 @@ from typing import Any
 import torch
 from official_drqv2 import checkout, official_workspace
 
+from samg_ros.arguments import parse_settings
 from samg_ros.rl.config import TrainConfig, preset
 from samg_ros.rl.evaluation import SETTINGS, evaluate_policy
+from samg_ros.rl.interruption import EXIT_INTERRUPTED, stop_on_signals
 from samg_ros.rl.policy import load_policy
 from samg_ros.rl.progress import ProgressLine, progress_line
-from samg_ros.rl.train import (
-    EXIT_INTERRUPTED,
-    make_masker,
-    parse_settings,
-    stop_on_signals,
-    train_direct,
-)
+from samg_ros.rl.train import make_masker, train_direct
 
 WANTED = 2.0
 """Times the official frames/s."""
@@ -220,8 +216,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     deadline = time.monotonic() + 60 * args.minutes
     config = run_config(args)
-    cuda = args.device.startswith('cuda')
-    where = torch.cuda.get_device_name() if cuda else f'CPU, {torch.get_num_threads()} threads'
+    where = f'CPU, {torch.get_num_threads()} threads'
+    if args.device.startswith('cuda'):
+        where = torch.cuda.get_device_name(args.device)
     path = args.run_dir / 'figures.json'
     figures: dict[str, Any] = {'device': where, 'config': config.to_dict()}
     if path.exists():

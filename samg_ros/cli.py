@@ -67,7 +67,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
                                  'try a policy in simulation over ROS 2 topics, in one process'),
     ('run', 'bag_eval'): Command('samg_ros.nodes.run_bag_eval',
                                  'play a bag to perception and policy, in one process'),
-    ('train', 'policy'): Command('samg_ros.rl.train', 'train a policy on masked frames'),
+    ('train', 'policy'): Command('samg_ros.rl.train_command', 'train a policy on masked frames'),
     ('train', 'clone'): Command('samg_ros.rl.clone_command',
                                 'train a policy to imitate an expert that knows the state'),
     ('train', 'mini'): Command('samg_ros.pretraining.train', 'train the embedded mask model'),

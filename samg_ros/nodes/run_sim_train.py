@@ -56,7 +56,7 @@ def _run(args: argparse.Namespace, stop_signal: StopSignal) -> int:
     from samg_ros.nodes.files import parameter_file
     from samg_ros.nodes.train_plan import PARAMETER_FILE, make_plan, prepare_reference
     from samg_ros.rl.progress import duration
-    from samg_ros.rl.train import evaluate_and_report
+    from samg_ros.rl.run_report import evaluate_and_report
 
     plan = make_plan(**from_namespace(args, SIM_TRAIN))
     parameters = parameter_file(args.params_file, PARAMETER_FILE)

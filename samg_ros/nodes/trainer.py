@@ -103,7 +103,7 @@ class Trainer(PlainNode):
         Raises:
             SamgError: if the checkpoint, the simulation or the run folder is not usable.
         """
-        from samg_ros.rl.train import evaluate_and_report
+        from samg_ros.rl.run_report import evaluate_and_report
 
         return evaluate_and_report(self.run_dir, self._episodes, self._videos or None)
 

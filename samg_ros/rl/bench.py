@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from samg_ros.arguments import parse_settings
 from samg_ros.errors import ConfigError
 from samg_ros.masking.bench import timed
 from samg_ros.rl.agent import DrQv2Agent
@@ -23,7 +24,6 @@ from samg_ros.rl.agents import AGENT_CLASSES
 from samg_ros.rl.config import AGENTS, DTYPES, PRESETS, TrainConfig, preset
 from samg_ros.rl.memory import keep_freed_memory
 from samg_ros.rl.replay import Batch
-from samg_ros.rl.train import parse_settings
 
 WARM_UP_UPDATES = 2
 ACTIONS_PER_TURN = 20

@@ -6,16 +6,13 @@ import shlex
 import sys
 from pathlib import Path
 
+from samg_ros.arguments import parse_settings
 from samg_ros.rl.cloning import MASKS, Clone, clone_config, train_clone
 from samg_ros.rl.config import field_help
+from samg_ros.rl.interruption import EXIT_INTERRUPTED, stop_on_signals
 from samg_ros.rl.progress import ProgressLine, duration
-from samg_ros.rl.train import (
-    EXIT_INTERRUPTED,
-    evaluate_and_report,
-    make_masker,
-    parse_settings,
-    stop_on_signals,
-)
+from samg_ros.rl.run_report import evaluate_and_report
+from samg_ros.rl.train import make_masker
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

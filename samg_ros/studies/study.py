@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samg_ros.arguments import names, whole_numbers
+from samg_ros.arguments import names, parse_settings, whole_numbers
 from samg_ros.evaluation.figures_report import Figures, Section, Shown
 from samg_ros.evaluation.masks import MaskResult, evaluate_masks
 from samg_ros.evaluation.plots import iou_by_setting
@@ -27,7 +27,6 @@ from samg_ros.rl.runs import Run, plan_runs
 from samg_ros.rl.runs_command import add_spread_arguments, report_failures, spread_of
 from samg_ros.rl.scores import Score, summarise
 from samg_ros.rl.spread import Failure, carry_out
-from samg_ros.rl.train import parse_settings
 from samg_ros.rl.trials import add_trial_arguments, announce, score_policy, trials_of
 from samg_ros.sim.settings import get_setting
 from samg_ros.sim.tasks import get_task

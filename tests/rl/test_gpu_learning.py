@@ -12,7 +12,7 @@ import pytest
 from gpu_learning import REPORTED, carry_out, main, parse, run_config, table
 
 from samg_ros.rl.evaluation import SETTINGS
-from samg_ros.rl.train import EXIT_INTERRUPTED
+from samg_ros.rl.interruption import EXIT_INTERRUPTED
 
 SOURCE = Path(os.environ.get('SAMG_DRQV2_SRC', '/nowhere'))
 EPISODE = 10

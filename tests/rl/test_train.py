@@ -8,9 +8,11 @@ import signal
 import numpy as np
 import pytest
 
+from samg_ros.arguments import parse_settings
 from samg_ros.errors import CheckpointError, ConfigError
-from samg_ros.rl import train
+from samg_ros.rl import train, train_command
 from samg_ros.rl.evaluation import RANDOM_SHARE, evaluate_policy, evaluate_run
+from samg_ros.rl.interruption import stop_on_signals
 from samg_ros.rl.policy import load_policy
 from samg_ros.rl.progress import duration, progress_line
 
@@ -78,7 +80,7 @@ def test_a_policy_is_not_evaluated_on_another_task(trained):
 
 def test_the_command_trains_and_ends_with_the_path_of_the_report(tmp_path, capsys):
     parser = argparse.ArgumentParser()
-    train.add_arguments(parser)
+    train_command.add_arguments(parser)
     args = parser.parse_args(
         [
             *('--steps', '12', '--source', 'truth', '--run-dir', str(tmp_path), '--seed', '3'),
@@ -88,7 +90,7 @@ def test_the_command_trains_and_ends_with_the_path_of_the_report(tmp_path, capsy
             *('--json', str(tmp_path / 'figures.json')),
         ]
     )
-    assert train.run(args) == 0
+    assert train_command.run(args) == 0
     report = tmp_path / 'report.html'
     assert capsys.readouterr().out.splitlines()[-1] == str(report)
     assert 'cartpole_swingup' in report.read_text()
@@ -99,7 +101,7 @@ def test_the_command_trains_and_ends_with_the_path_of_the_report(tmp_path, capsy
 
 
 def test_ctrl_c_is_a_question_between_steps():
-    with train.stop_on_signals() as should_stop:
+    with stop_on_signals() as should_stop:
         assert not should_stop()
         signal.raise_signal(signal.SIGINT)
         assert should_stop()
@@ -108,11 +110,11 @@ def test_ctrl_c_is_a_question_between_steps():
 
 
 def test_settings_on_the_command_line_are_json_or_words():
-    assert train.parse_settings(['seed=3', 'task=walker_walk', 'crop=[1, 2]']) == {
+    assert parse_settings(['seed=3', 'task=walker_walk', 'crop=[1, 2]']) == {
         'seed': 3, 'task': 'walker_walk', 'crop': [1, 2]
     }
     with pytest.raises(ConfigError, match='NAME=VALUE'):
-        train.parse_settings(['seed'])
+        parse_settings(['seed'])
 
 
 def test_the_progress_line_shows_return_iou_speed_and_time_left():
