@@ -19,12 +19,16 @@ from samg_ros.nodes.files import share_file
 ROOT = Path(__file__).parents[2]
 
 
-def start(module, *arguments):
+def python(code, *arguments):
+    """Run lines in a process that is in this one's domain."""
     environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain.choose_domain()),
                    'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])}
-    code = f'from samg_ros.{module} import main; main()'
-    return subprocess.Popen([sys.executable, '-c', code, '--ros-args', *arguments], text=True,
-                            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, '-c', code, *arguments], text=True, env=environment,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def start(module, *arguments):
+    return python(f'from samg_ros.{module} import main; main()', '--ros-args', *arguments)
 
 
 @pytest.mark.parametrize('module, parameter, said', [
@@ -53,10 +57,8 @@ def test_a_signal_ends_a_node_with_success(graph, number):
 
 @pytest.mark.parametrize('name', NODES)
 def test_a_signal_during_the_imports_leaves_no_traceback(name):
-    code = ('from samg_ros.nodes.executables import '
-            f'{name}; print("begins", flush=True); {name}()')
-    process = subprocess.Popen([sys.executable, '-c', code], text=True, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    process = python('from samg_ros.nodes.executables import '
+                     f'{name}; print("begins", flush=True); {name}()')
     assert process.stdout is not None and process.stdout.readline() == 'begins\n'
     time.sleep(0.1)  # the lightest have imported everything after half a second
     process.send_signal(signal.SIGINT)
