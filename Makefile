@@ -21,7 +21,7 @@ help:
 	@echo 'make sim-eval   try the policy that comes with the package before videos (TASK, ARGS)'
 	@echo 'make test       ruff, import-linter, mypy and every test'
 	@echo 'make lint       the same without the tests'
-	@echo 'make pytest     only tests, one worker a core (ARGS; -n0: all in one process)'
+	@echo 'make pytest     only tests, a worker a core, 4 at most (ARGS; -n0: no workers)'
 	@echo 'make venv       only make .venv'
 	@echo 'make constraints  write constraints.txt anew (ARGS=--upgrade: newer versions)'
 
@@ -34,7 +34,7 @@ sim-eval: venv
 test: lint pytest
 
 pytest: venv
-	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: venv
 	@$(BIN)/ruff check .
