@@ -29,7 +29,7 @@ from samg_ros.masking.models.base import ModelPair, VisionModel
 from samg_ros.masking.models.untrained import untrained_model
 from samg_ros.masking.precision import HalfPrecision
 from samg_ros.masking.reference import Reference
-from samg_ros.masking.settings import DTYPES, MaskerSettings
+from samg_ros.masking.settings import DTYPES, SIMILARITY_PROMPTS, MaskerSettings
 
 WARM_UP_CALLS = 2
 CLICKS = 3
@@ -72,7 +72,9 @@ def floor(model: VisionModel, batch: int, device: torch.device) -> Callable[[], 
     boxes = torch.tensor([[0.25, 0.25, 0.75, 0.75]], device=device).repeat(batch, 1)
     boxes = boxes * bare.image_size
     logits = torch.zeros(batch, bare.mask_size, bare.mask_size, device=device)
-    first = logits if bare.similarity_prompt != 'off' else None
+    maps = len(SIMILARITY_PROMPTS) - 1
+    hint = (logits[:, None].expand(-1, maps, -1, -1),) * bare.guided
+    first = logits if bare.similarity_prompt != 'off' and not bare.guided else None
     if isinstance(bare, ModelPair):
         small = picture(getattr(bare.encoder, 'input_size', bare.image_size))
         large = picture(getattr(bare.segmenter, 'input_size', bare.image_size))
@@ -89,10 +91,11 @@ def floor(model: VisionModel, batch: int, device: torch.device) -> Callable[[], 
                 embedding, decode = bare.segmenter.embed(large), bare.segmenter.decode
             else:
                 embedding = bare.encode(small)
-            found = decode(embedding, points[:, :-2], labels[:, :-2], None, first)
+            found = decode(embedding, points[:, :-2], labels[:, :-2], None, first, *hint)
             for more in range(1, bare.passes):
                 count = points.shape[1] - 2 + more
-                found = decode(embedding, points[:, :count], labels[:, :count], boxes, logits)
+                found = decode(embedding, points[:, :count], labels[:, :count], boxes, logits,
+                               *hint)
         return found
 
     return run

@@ -11,15 +11,11 @@ from torch.nn import functional as F
 
 from samg_ros.masking.cascade import POSITIVE, Prompts, pick_prompts, run_cascade
 from samg_ros.masking.geometry import Geometry
+from samg_ros.masking.guidance import Samples, guide, guided
 from samg_ros.masking.models.base import Encoding, VisionModel
 from samg_ros.masking.pipeline import similarity_prompt
 from samg_ros.masking.settings import MaskerSettings
-from samg_ros.masking.similarity import (
-    dense_similarity,
-    mask_prompt,
-    matched_encoder,
-    similarity_maps,
-)
+from samg_ros.masking.similarity import similarity_maps
 from samg_ros.masking.targets import point_features
 
 PASSES = 2
@@ -49,11 +45,14 @@ def mask_from_points(model: VisionModel, encoding: Encoding, points: npt.NDArray
     features = {name: F.normalize(one.mean(dim=0, keepdim=True), dim=1)
                 for name, one in clicked.items()}
     similarity = similarity_maps(encoding, features, geometry)
-    guidance, dense = similarity_prompt(model, settings), None
-    if guidance == 'dense':
-        name = matched_encoder(settings.features)
-        dense = dense_similarity(maps[name], clicked[name][None], geometry)[:, 0]
-    guide = mask_prompt(guidance, similarity[:, 0], dense)
+    height, width = geometry.height, geometry.width
+    mask = torch.zeros(height, width, dtype=torch.bool, device=geometry.device)
+    for x, y in points.tolist():
+        mask[min(round(y), height - 1), min(round(x), width - 1)] = True
+    samples = Samples.stack([Samples.read(encoding, 0, settings.features, mask, geometry)])
+    told = guide(similarity_prompt(model, settings), similarity[:, 0], encoding, samples,
+                 settings.features, geometry)
+    similarity = guided(similarity, told)
     found = pick_prompts(similarity)
     clicks = torch.from_numpy(points.round()).to(found.points)[None]
     labels = found.labels.new_full((1, len(points) - 1), POSITIVE)
@@ -62,5 +61,5 @@ def mask_from_points(model: VisionModel, encoding: Encoding, points: npt.NDArray
     thirds = similarity.new_full((3,), 1 / 3)
     passes = max(PASSES, settings.passes or model.passes)
     last = run_cascade(model, encoding, geometry, similarity[:, 0], prompts, thirds, passes,
-                       guide)[-1]
+                       told)[-1]
     return geometry.padded_to_frame(last.chosen)[0] > 0

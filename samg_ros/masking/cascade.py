@@ -105,10 +105,18 @@ def least_similar_inside(similarity: Tensor, box: Tensor) -> Tensor:
 
 
 def _decode(model: VisionModel, encoding: Encoding, geometry: Geometry, prompts: Prompts,
-            box: Tensor | None, logits: Tensor | None) -> tuple[Tensor, Tensor]:
+            box: Tensor | None, logits: Tensor | None,
+            hint: Tensor | None) -> tuple[Tensor, Tensor]:
     scale = geometry.prompt_scale
     boxes = None if box is None else box * scale
-    return model.decode(encoding, prompts.points * scale[:2], prompts.labels, boxes, logits)
+    if hint is not None and not model.guided:
+        logits = hint.mean(dim=1) if logits is None else logits
+        hint = None
+    return model.decode(encoding, prompts.points * scale[:2], prompts.labels, boxes, logits, hint)
+
+
+def _hint(model: VisionModel, geometry: Geometry, guide: Tensor | None) -> Tensor | None:
+    return None if guide is None else geometry.frame_to_mask(guide) * model.similarity_gain
 
 
 def _best(logits: Tensor, predicted_iou: Tensor) -> Pass:
@@ -126,10 +134,9 @@ def first_pass(model: VisionModel, encoding: Encoding, geometry: Geometry, promp
         encoding: of N frames.
         geometry: of the frames.
         prompts: of the frames.
-        guide: (N, H, W) similarity with the object to give as mask prompt, or None.
+        guide: (N, C, H, W) float of `guidance.guide`, or None.
     """
-    logits = None if guide is None else geometry.frame_to_mask(guide) * model.similarity_gain
-    return _decode(model, encoding, geometry, prompts, None, logits)
+    return _decode(model, encoding, geometry, prompts, None, None, _hint(model, geometry, guide))
 
 
 def run_cascade(model: VisionModel, encoding: Encoding, geometry: Geometry, similarity: Tensor,
@@ -145,21 +152,22 @@ def run_cascade(model: VisionModel, encoding: Encoding, geometry: Geometry, simi
         prompts: of the frames; the second point is the global negative.
         weights: (3,) or (N, 3) float, combination of the first pass's three masks.
         passes: 1 to 3.
-        guide: (N, H, W) float, the first pass's mask prompt, or None.
+        guide: (N, C, H, W) float of `guidance.guide`, or None.
 
     Returns:
         One entry per pass; the last one's `chosen` is the result.
     """
-    logits, predicted = first_pass(model, encoding, geometry, prompts, guide)
+    hint = _hint(model, geometry, guide)
+    logits, predicted = _decode(model, encoding, geometry, prompts, None, None, hint)
     weights = weights.expand(len(logits), 3)
     combined = torch.einsum('nkhw,nk->nhw', logits, weights)
     done = [Pass(logits, predicted, combined, (predicted * weights).sum(dim=1))]
     if passes >= 2:
         box = mask_box(geometry.padded_to_frame(done[0].chosen) > 0)
         prompts = prompts.with_negative(least_similar_inside(similarity, box))
-        done.append(_best(*_decode(model, encoding, geometry, prompts, box, done[0].chosen)))
+        done.append(_best(*_decode(model, encoding, geometry, prompts, box, done[0].chosen, hint)))
     if passes == 3:
         box = mask_box(geometry.padded_to_frame(done[1].chosen) > 0)
         prompts = prompts.with_negative(prompts.points[:, 1:2])
-        done.append(_best(*_decode(model, encoding, geometry, prompts, box, done[1].chosen)))
+        done.append(_best(*_decode(model, encoding, geometry, prompts, box, done[1].chosen, hint)))
     return done

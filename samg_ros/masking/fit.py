@@ -13,13 +13,9 @@ from torch.nn import functional as F
 
 from samg_ros.masking.cascade import Prompts, first_pass, pick_prompts
 from samg_ros.masking.geometry import Geometry
+from samg_ros.masking.guidance import Samples, guide, guided
 from samg_ros.masking.models.base import Encoding, VisionModel
-from samg_ros.masking.similarity import (
-    dense_similarity,
-    mask_prompt,
-    matched_encoder,
-    similarity_maps,
-)
+from samg_ros.masking.similarity import similarity_maps, to_frame
 
 LEARNING_RATE = 1e-3
 EPSILON = 1e-4
@@ -93,26 +89,31 @@ def descend(logits: Array, target: npt.NDArray[np.bool_],
     return float(weights[0]), float(weights[1])
 
 
-def _jittered_prompts(encoding: Encoding, features: dict[str, Tensor], geometry: Geometry,
-                      first_point: int, steps: int, seed: int) -> tuple[Prompts, Tensor]:
-    """Return the distinct prompt sets of all steps, and which of them each step uses."""
-    maps = similarity_maps(encoding, features, geometry)
-    still = pick_prompts(maps)
+def _jittered_prompts(still: Prompts, encoding: Encoding, features: dict[str, Tensor],
+                      geometry: Geometry, first_point: int, steps: int,
+                      seed: int) -> tuple[Prompts, Tensor]:
+    """Return the distinct prompt sets of all steps, and which of them each step uses.
+
+    `still` are the prompts of the features as they are.
+    """
     points = next(iter(features.values())).shape[0] - first_point
     if points == 0:
         return still, torch.zeros(steps, dtype=torch.long)
     generator = torch.Generator().manual_seed(seed)
     noise = {name: torch.randn(steps, points, feature.shape[1], generator=generator)
              for name, feature in features.items()}
+    unit = {name: F.normalize(encoding.maps[name].maps[0], dim=0) for name in features}
     chunk = max(1, MAP_VALUES // (points * geometry.height * geometry.width))
     found = []
     for start in range(0, steps, chunk):
-        moved = {name: (feature[first_point:]
-                        + JITTER * noise[name][start:start + chunk].to(feature.device)
-                        ).flatten(0, 1)
-                 for name, feature in features.items()}
-        places = similarity_maps(encoding, moved, geometry)[0].flatten(1).argmax(dim=1)
-        found.append(places.view(-1, points))
+        total = torch.zeros((), device=geometry.device)
+        for name, feature in features.items():
+            moved = feature[first_point:] \
+                + JITTER * noise[name][start:start + chunk].to(feature.device)
+            cosines = moved.flatten(0, 1) @ unit[name].flatten(1)
+            total = total + to_frame(cosines.unflatten(1, unit[name].shape[1:]),
+                                     encoding.maps[name], geometry)
+        found.append(total.flatten(1).argmax(dim=1).view(-1, points))
     places, of_step = torch.cat(found).unique(dim=0, return_inverse=True)
     fixed = still.points.shape[1] - points
     columns = torch.stack([places % geometry.width, places // geometry.width], dim=-1)
@@ -133,7 +134,7 @@ def _shrunk(geometry: Geometry, mask: Tensor) -> tuple[Geometry, Tensor]:
 
 
 def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tensor],
-                geometry: Geometry, mask: Tensor, first_point: int, guidance: str, cells: Tensor,
+                geometry: Geometry, mask: Tensor, first_point: int, guidance: str, samples: Samples,
                 steps: int = 1000, seed: int = 0) -> Tensor:
     """Fit the combination weights to the reference mask.
 
@@ -149,7 +150,7 @@ def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tens
         mask: (H, W) bool, the reference mask.
         first_point: index of the first clicked point among the R features.
         guidance: which of SIMILARITY_PROMPTS the first pass gets.
-        cells: (K, C) float, the object's, for dense matching.
+        samples: of the object.
         steps: optimiser steps.
         seed: seed of the jitter.
 
@@ -158,14 +159,10 @@ def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tens
     """
     geometry, mask = _shrunk(geometry, mask)
     with torch.no_grad():
-        prompts, of_step = _jittered_prompts(encoding, features, geometry, first_point, steps, seed)
-        objects = {name: feature[:1] for name, feature in features.items()}
-        region = similarity_maps(encoding, objects, geometry)[:, 0]
-        dense = None
-        if guidance == 'dense':
-            matched = encoding.maps[matched_encoder(features)]
-            dense = dense_similarity(matched, cells[None], geometry)[:, 0]
-        guide = mask_prompt(guidance, region, dense)
+        maps = similarity_maps(encoding, features, geometry)
+        told = guide(guidance, maps[:, 0], encoding, Samples.stack([samples]), features, geometry)
+        prompts, of_step = _jittered_prompts(pick_prompts(guided(maps, told)), encoding, features,
+                                             geometry, first_point, steps, seed)
         parts = []
         portion = max(1, DECODED_VALUES // sum(tensor.numel() for tensor in encoding.embedding))
         for points, labels in zip(prompts.points.split(portion),
@@ -173,7 +170,7 @@ def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tens
             count = len(points)
             found, _ = first_pass(model, encoding.repeated(count), geometry,
                                   Prompts(points, labels),
-                                  None if guide is None else guide.expand(count, -1, -1))
+                                  None if told is None else told.expand(count, -1, -1, -1))
             parts.append(geometry.padded_to_frame(found).flatten(2))
         logits = torch.cat(parts)
     w1, w2 = descend(logits.float().cpu().numpy(), mask.flatten().cpu().numpy(), of_step.numpy())

@@ -280,7 +280,7 @@ class Masker:
             return fitted
         weights = fit_weights(
             self._model, encoding, fitted.features, geometry, torch.from_numpy(reference.mask),
-            1 + len(reference.parts), similarity_prompt(self._model, self.settings), fitted.cells,
+            1 + len(reference.parts), similarity_prompt(self._model, self.settings), fitted.samples,
             self.settings.fit_steps, self.settings.seed)
         return replace(fitted, weights=weights)
 

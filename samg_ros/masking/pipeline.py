@@ -7,22 +7,18 @@ Everything happens on the frames' device, and nothing here asks for a value on t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from samg_ros.masking.cascade import Prompts, pick_prompts, run_cascade
 from samg_ros.masking.geometry import Geometry
+from samg_ros.masking.guidance import guide, guided
 from samg_ros.masking.models.base import VisionModel
 from samg_ros.masking.prediction import Prediction
 from samg_ros.masking.settings import MaskerSettings
-from samg_ros.masking.similarity import (
-    combine_references,
-    dense_similarity,
-    mask_prompt,
-    matched_encoder,
-    similarity_maps,
-)
+from samg_ros.masking.similarity import combine_references, similarity_maps
 from samg_ros.masking.targets import Targets
 
 
@@ -39,27 +35,23 @@ def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Target
     """
     encoding = model.encode(frames).on_grid(geometry.grid_size)
     similarity = similarity_maps(encoding, targets.features, geometry)
-    guidance, dense = similarity_prompt(model, settings), None
-    if guidance == 'dense':
-        matched = encoding.maps[matched_encoder(settings.features)]
-        dense = dense_similarity(matched, targets.cells, geometry)
     found: dict[int, tuple[Tensor, Tensor, Prompts, Tensor]] = {}
     for group in targets.groups:
         count = len(group.objects)
         maps = combine_references(similarity[:, group.maps], group.counts,
                                   settings.combine_references).unflatten(1, (count, -1))
         rows = maps.flatten(0, 1)  # an object in a frame is a row of the decoder's batch
+        told = guide(similarity_prompt(model, settings), rows[:, 0], encoding, group.samples,
+                     settings.features, geometry, partial(_of_rows, group.views, settings))
+        rows = guided(rows, told)
         prompts = pick_prompts(rows)
-        own = None if dense is None else combine_references(
-            dense[:, group.references], group.views, settings.combine_references).flatten(0, 1)
-        guide = mask_prompt(guidance, rows[:, 0], own)
         last = run_cascade(model, encoding.repeated(count), geometry, rows[:, 0], prompts,
                            group.weights.repeat(len(frames), 1),
-                           settings.passes or model.passes, guide)[-1]
+                           settings.passes or model.passes, told)[-1]
         for place, index in enumerate(group.objects):
             its = slice(place, None, count)
             found[index] = (last.chosen[its], last.score[its],
-                            Prompts(prompts.points[its], prompts.labels[its]), maps[:, place, 0])
+                            Prompts(prompts.points[its], prompts.labels[its]), rows[its, 0])
     logits, scores, prompts_of, maps_of = zip(*(found[i] for i in sorted(found)), strict=True)
     return _prediction(geometry.padded_to_frame(_beside(logits)), _beside(scores), prompts_of,
                        _beside(maps_of), settings.min_predicted_iou)
@@ -77,6 +69,11 @@ def find_nothing(frames: Tensor, geometry: Geometry, targets: Targets) -> Predic
 def similarity_prompt(model: VisionModel, settings: MaskerSettings) -> str:
     """Return which of SIMILARITY_PROMPTS the first pass gets."""
     return settings.similarity_prompt or model.similarity_prompt
+
+
+def _of_rows(views: tuple[int, ...], settings: MaskerSettings, maps: Tensor) -> Tensor:
+    """Make (N * objects, 1, H, W) of the (N, R, H, W) maps of all their references."""
+    return combine_references(maps, views, settings.combine_references).flatten(0, 1)[:, None]
 
 
 def _prediction(logits: Tensor, predicted_iou: Tensor, prompts: tuple[Prompts, ...],

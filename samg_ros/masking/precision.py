@@ -46,22 +46,23 @@ class HalfPrecision(VisionModel):
         self.image_size, self.mask_size = model.image_size, model.mask_size
         self.grid_size, self.stretched = model.grid_size, model.stretched
         self.passes = model.passes
-        self.similarity_prompt = model.similarity_prompt
+        self.similarity_prompt, self.guided = model.similarity_prompt, model.guided
         self.similarity_gain = model.similarity_gain
 
     def encode(self, frames: Tensor) -> Encoding:
         """See VisionModel; the feature maps are float32."""
         with self.autocast:
             found = self.model.encode(frames)
-        return replace(found, maps={name: replace(feature_map, maps=feature_map.maps.float())
-                                    for name, feature_map in found.maps.items()})
+        maps = {name: replace(one, maps=one.maps.float()) for name, one in found.maps.items()}
+        return replace(found, maps=maps, colours=found.colours.float())
 
     def decode(self, encoding: Encoding, points: Tensor, labels: Tensor,
-               boxes: Tensor | None = None,
-               mask_logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+               boxes: Tensor | None = None, mask_logits: Tensor | None = None,
+               guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See VisionModel; logits and predicted IoU are float32."""
         with self.autocast:
-            logits, predicted_iou = self.model.decode(encoding, points, labels, boxes, mask_logits)
+            logits, predicted_iou = self.model.decode(encoding, points, labels, boxes, mask_logits,
+                                                      guide)
         return logits.float(), predicted_iou.float()
 
 

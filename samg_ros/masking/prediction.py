@@ -28,7 +28,8 @@ class Prediction:
         logits: (N, O, H, W) float, positive inside.
         predicted_iou: (N, O) float in 0 .. 1, what the model thinks of each mask.
         prompts: per object its point prompts: object, beside it, then parts and clicked points.
-        similarity: (N, O, H, W) float in -1 .. 1, each object's averaged similarity map.
+        similarity: (N, O, H, W) float in -1 .. 1, of each object the map in which its prompts are
+            found.
     """
 
     object_masks: Tensor

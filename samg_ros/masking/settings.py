@@ -12,7 +12,8 @@ from samg_ros.masking.checks import is_whole
 
 FEATURES = ('dino', 'sam')
 COMBINATIONS = ('max', 'mean')
-SIMILARITY_PROMPTS = ('off', 'region', 'dense')
+SIMILARITY_PROMPTS = ('off', 'region', 'dense', 'colour')
+"""Each with the maps of those before it; see `guidance`."""
 DTYPES = ('float32', 'bfloat16', 'float16')
 
 
@@ -30,10 +31,11 @@ class MaskerSettings:
         fit_weights: fit the combination of the three masks to the reference (PerSAM-F); without,
             each counts a third.
         fit_steps: optimiser steps of that fit.
-        similarity_prompt: what the first pass gets as its mask prompt (after PerSAM's guidance):
-            'region', the object's similarity map; 'dense', the mean of that and of every pixel's
-            similarity with the cell of the object that it looks like most; 'off', nothing. None: as
-            the model was trained (`mini` 'region', SAM 'off').
+        similarity_prompt: what the decoder is told beside points (see `guidance`): 'off' nothing,
+            'region' where it looks like the object's one feature, 'dense' also where it looks like
+            any cell of the object, 'colour' also where it has one of the object's colours. A model
+            that was trained for it takes each map by itself, another their mean as the first pass's
+            mask prompt. None: as the model was trained (`mini` 'colour', SAM 'off').
         combine_references: how the similarity maps of several references of one object become
             one, pixel by pixel: 'max' (it looks like one of them, as views from several sides) or
             'mean' (like all of them, as pictures in several lights).

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,8 +12,6 @@ from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, FeatureMap
 
 SMALLEST_LENGTH = 1e-12  # of a feature, so that an all-zero one is similar to nothing
-MATCHED_CELLS = 64
-"""So many cells of a reference take part in dense matching, spread evenly over its object."""
 
 
 def region_feature(features: Tensor, mask: Tensor) -> Tensor:
@@ -87,67 +83,15 @@ def cell_mask(mask: Tensor, feature_map: FeatureMap, geometry: Geometry) -> Tens
     return cells
 
 
-def object_cells(features: Tensor, mask: Tensor) -> Tensor:
-    """Return the cells of an object that every pixel is compared with in dense matching.
-
-    Args:
-        features: (C, g, g) float, one encoder's map of the reference image.
-        mask: (g, g) bool, true on the object; at least one cell.
-
-    Returns:
-        (MATCHED_CELLS, C) float, L2-normalised, evenly spread in reading order; some of them twice
-        where the object has fewer.
-    """
-    inside = features[:, mask].T
-    chosen = torch.linspace(0, len(inside) - 1, MATCHED_CELLS, device=inside.device).round().long()
-    return F.normalize(inside[chosen], dim=1)
-
-
-def dense_similarity(feature_map: FeatureMap, cells: Tensor, geometry: Geometry) -> Tensor:
-    """Return how much every pixel looks like the cell of an object that it looks like most.
-
-    One mean feature cannot stand for an object of many parts; the most similar of its cells can
-    (the dense matching of arXiv 2305.13310, one way only).
-
-    Args:
-        feature_map: (N, C, g, g) float, of N frames.
-        cells: (O, K, C) float of O objects, or (N, O, K, C) of other objects in each frame,
-            L2-normalised.
-        geometry: of the frames.
-
-    Returns:
-        (N, O, H, W) float in -1 .. 1.
-    """
-    found = _cosines(cells.flatten(-3, -2), feature_map).unflatten(1, cells.shape[-3:-1])
-    return _to_frame(found.amax(dim=2), feature_map, geometry)
-
-
-def matched_encoder(names: Iterable[str]) -> str:
-    """Return the encoder of dense matching: the one for descriptors, if it is in use."""
-    return 'dino' if 'dino' in names else 'sam'
-
-
-def mask_prompt(kind: str, region: Tensor, dense: Tensor | None) -> Tensor | None:
-    """Return what the first pass gets as its mask prompt.
-
-    Args:
-        kind: one of SIMILARITY_PROMPTS: 'off', 'region', 'dense'.
-        region: (N, H, W) float, similarity with the object's one feature.
-        dense: (N, H, W) float, with the object's most similar cell; needed for 'dense'.
-    """
-    if kind == 'off':
-        return None
-    return region if dense is None else (region + dense) / 2
-
-
-def _cosines(wanted: Tensor, feature_map: FeatureMap) -> Tensor:
-    """Return (N, R, g, g) of unit-length features (R, C) or (N, R, C) with every cell."""
+def cosines(wanted: Tensor, feature_map: FeatureMap) -> Tensor:
+    """Return (N, R, g, g): cosine of unit-length features (R, C) or (N, R, C) with every cell."""
     cells = feature_map.maps.flatten(2)
     length = cells.norm(dim=1, keepdim=True).clamp(min=SMALLEST_LENGTH)
     return (wanted @ cells / length).unflatten(-1, feature_map.maps.shape[2:])
 
 
-def _to_frame(maps: Tensor, feature_map: FeatureMap, geometry: Geometry) -> Tensor:
+def to_frame(maps: Tensor, feature_map: FeatureMap, geometry: Geometry) -> Tensor:
+    """Resize (..., g, g) maps of a feature grid to (..., H, W)."""
     return geometry.padded_to_frame(maps) if feature_map.padded \
         else geometry.stretched_to_frame(maps)
 
@@ -169,7 +113,7 @@ def similarity_maps(encoding: Encoding, features: dict[str, Tensor],
     total: Tensor | None = None
     for name, wanted in features.items():
         feature_map = encoding.maps[name]
-        maps = _to_frame(_cosines(wanted, feature_map), feature_map, geometry)
+        maps = to_frame(cosines(wanted, feature_map), feature_map, geometry)
         total = maps if total is None else total + maps
     assert total is not None  # settings hold at least one encoder
     return total / len(features)

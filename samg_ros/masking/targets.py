@@ -15,15 +15,10 @@ import torch
 from torch import Tensor
 
 from samg_ros.masking.geometry import Geometry
+from samg_ros.masking.guidance import Samples
 from samg_ros.masking.models.base import Encoding, FeatureMap
 from samg_ros.masking.reference import Reference
-from samg_ros.masking.similarity import (
-    cell_mask,
-    matched_encoder,
-    object_cells,
-    point_feature,
-    region_feature,
-)
+from samg_ros.masking.similarity import cell_mask, point_feature, region_feature
 
 
 @dataclass(frozen=True)
@@ -34,7 +29,7 @@ class FittedReference:
         reference: image, mask, parts and points.
         maps: by encoder, (1, C, g, g): kept so that points can be clicked later.
         regions: by encoder, (1 + parts, C) float, the object's and the parts' features.
-        cells: (K, C) float, the object's cells for dense matching, of `matched_encoder`.
+        samples: of the object, for guidance.
         points: by encoder, (K, C) float, the clicked points' features.
         geometry: of the image.
         weights: (3,) float, fitted to this reference.
@@ -44,7 +39,7 @@ class FittedReference:
     reference: Reference
     maps: dict[str, FeatureMap]
     regions: dict[str, Tensor]
-    cells: Tensor
+    samples: Samples
     points: dict[str, Tensor]
     geometry: Geometry
     weights: Tensor
@@ -60,12 +55,11 @@ class FittedReference:
         regions = {
             name: torch.stack([region_feature(one.maps[0], cell_mask(mask, one, geometry))
                                for mask in masks]) for name, one in maps.items()}
-        matched = maps[matched_encoder(names)]
-        cells = object_cells(matched.maps[0], cell_mask(masks[0], matched, geometry))
+        samples = Samples.read(encoding, 0, names, masks[0], geometry)
         nothing = {name: one[:0] for name, one in regions.items()}
         points = point_features(maps, reference.points, geometry)
         thirds = torch.full((3,), 1 / 3, device=device)
-        return cls(reference, maps, regions, cells, points, geometry, thirds, nothing)
+        return cls(reference, maps, regions, samples, points, geometry, thirds, nothing)
 
     def with_points(self, points: npt.ArrayLike) -> FittedReference:
         """Return it with other clicked points, (K, 2) [x, y] pixels, and the same weights."""
@@ -119,15 +113,15 @@ class Group:
         objects: their places among all objects.
         maps: which of all similarity maps are theirs.
         counts: of each prompt of each object, how many references show it.
-        references: which of all references are theirs.
-        views: of each object, how many references it has.
+        samples: (R,) of all references of theirs.
+        views: of each object, how many of these references are its own.
         weights: (objects, 3) float.
     """
 
     objects: tuple[int, ...]
     maps: slice
     counts: tuple[int, ...]
-    references: slice
+    samples: Samples
     views: tuple[int, ...]
     weights: Tensor
 
@@ -138,13 +132,11 @@ class Targets:
 
     Attributes:
         features: by encoder, (F, C) float, of all references of all objects.
-        cells: (R, K, C) float, of all references, for dense matching.
         weights: (O, 3) float, of each object.
         groups: which objects are decoded together.
     """
 
     features: dict[str, Tensor]
-    cells: Tensor
     weights: Tensor
     groups: tuple[Group, ...]
 
@@ -161,7 +153,6 @@ class Targets:
         lengths = sorted({len(one) for one in prompts})
         groups: list[Group] = []
         rows: list[dict[str, Tensor]] = []
-        shown: list[Tensor] = []
         for length in lengths:
             members = tuple(i for i, one in enumerate(prompts) if len(one) == length)
             sources = [prompt for index in members for prompt in prompts[index]]
@@ -169,12 +160,11 @@ class Targets:
             counts = tuple(len(one) for one in sources)
             groups.append(Group(
                 members, slice(len(rows), len(rows) + sum(counts)), counts,
-                slice(len(shown), len(shown) + len(references)),
+                Samples.stack([one.samples for one in references]),
                 tuple(len(objects[index]) for index in members), weights[list(members)]))
             rows += [feature for prompt in sources for feature in prompt]
-            shown += [one.cells for one in references]
         features = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
-        return cls(features, torch.stack(shown), weights, tuple(groups))
+        return cls(features, weights, tuple(groups))
 
 
 def _prompts(references: list[FittedReference]) -> list[list[dict[str, Tensor]]]:

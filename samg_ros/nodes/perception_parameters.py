@@ -116,8 +116,8 @@ def _declare_settings(node: Node) -> MaskerSettings:
         fit_steps=declare(node, 'fit_steps', defaults.fit_steps, 'Optimiser steps of that fit.',
                           between=(1, 100_000)),
         similarity_prompt=_GUIDANCE[declare(
-            node, 'similarity_prompt', 'model', 'What the first decoder pass gets as its mask '
-            "prompt; 'model': what the model was trained with.", choices=tuple(_GUIDANCE))],
+            node, 'similarity_prompt', 'model', 'What the decoder is told beside points; '
+            "'model': what the model was trained with.", choices=tuple(_GUIDANCE))],
         combine_references=declare(
             node, 'combine_references', defaults.combine_references, 'How the similarity maps of '
             'several references become one.', choices=COMBINATIONS, read_only=False),

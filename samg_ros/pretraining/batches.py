@@ -17,6 +17,8 @@ Mask = npt.NDArray[np.bool_]
 MAX_EXTRAS = 3
 SEEN_PIXELS = 12
 """A body with more pixels than this is seen well enough to be a reference."""
+RECOLOURED_SHARE = 0.12
+"""Share of targets whose object has other colours than in the reference."""
 TINTED_SHARE = 0.35
 """Share of replaced surroundings that take on the object's own colour."""
 
@@ -100,6 +102,14 @@ def _tinted(rng: np.random.Generator, picture: Images, colour: npt.NDArray[np.fl
     return np.clip(picture + share * (target - picture), 0, 255).astype(np.uint8)
 
 
+def _recoloured(rng: np.random.Generator, image: Images, kept: Mask) -> Images:
+    """Give an object other colours, as `color_*` settings do: no colour can be relied upon."""
+    values = image[kept][:, rng.permutation(3)] * np.exp(rng.normal(0, 0.5, 3))
+    image = image.copy()
+    image[kept] = np.clip(values, 0, 255)
+    return image
+
+
 def _photometry(rng: np.random.Generator, image: Images) -> Images:
     if rng.random() < 0.5:
         gain = rng.uniform(0.75, 1.25) * np.exp(rng.normal(0, 0.04, 3))
@@ -181,6 +191,8 @@ class BatchSource:
             image, labels = self._images[source, other], self._labels[source, other]
             kept = _object_labels(labels, wanted) if source == scene else np.zeros_like(labels)
             keep_bodies = kept > 0 if source == scene else (labels < FLOOR) & (rng.random() < 0.6)
+            if keep_bodies.any() and rng.random() < RECOLOURED_SHARE:
+                image = _recoloured(rng, image, keep_bodies)
             pictures.append(composite(rng, image, labels, keep_bodies, self._backgrounds,
                                       keep_share)[:, mirror])
             truths.append(kept[:, mirror])

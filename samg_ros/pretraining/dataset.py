@@ -42,7 +42,7 @@ class DatasetSize:
         backgrounds: number of painted and rendered background pictures.
     """
 
-    scenes: int = 3200
+    scenes: int = 5650
     backgrounds: int = 9000
 
 

@@ -17,13 +17,11 @@ from torch.nn import functional as F
 
 from samg_ros.masking.cascade import Pass, Prompts, pick_prompts, run_cascade
 from samg_ros.masking.geometry import Geometry
+from samg_ros.masking.guidance import Samples, guide, guided
 from samg_ros.masking.models.base import Encoding, FeatureMap
 from samg_ros.masking.models.mini import Mini
 from samg_ros.masking.similarity import (
     cell_mask,
-    dense_similarity,
-    mask_prompt,
-    object_cells,
     point_feature,
     region_feature,
     similarity_maps,
@@ -34,6 +32,8 @@ TEMPERATURE = 0.07
 SIMILARITY_SLOPE, SIMILARITY_MIDDLE = 8.0, 0.5
 REFERENCE_SAMPLES, TARGET_SAMPLES = 32, 192
 GIVEN_PROMPT_SHARE = 0.2
+WITHHELD_ODDS = (0.1, 0.1, 0.1, 0.7)
+"""Of a batch whose decoder is told none, the first, the first two or all of the three maps."""
 LATER_PASSES_SHARE = 0.25  # the first pass is the one that `mini` is used with
 
 
@@ -56,7 +56,7 @@ class Losses:
 
 def _select(encoding: Encoding, part: slice) -> Encoding:
     maps = {name: FeatureMap(m.maps[part], m.padded) for name, m in encoding.maps.items()}
-    return Encoding(maps, tuple(t[part] for t in encoding.embedding))
+    return Encoding(maps, tuple(t[part] for t in encoding.embedding), encoding.colours[part])
 
 
 def _reference_features(encoding: Encoding, batch: Batch, geometry: Geometry,
@@ -78,13 +78,13 @@ def _reference_features(encoding: Encoding, batch: Batch, geometry: Geometry,
     return {name: torch.stack(rows) for name, rows in features.items()}
 
 
-def _object_cells(encoding: Encoding, batch: Batch, geometry: Geometry,
-                  device: torch.device) -> Tensor:
-    """Return (B, K, C): the objects' cells for dense matching."""
+def _samples(encoding: Encoding, batch: Batch, per: int, geometry: Geometry,
+             device: torch.device) -> Samples:
+    """Return the samples of each target's object, with leading axes (N, 1)."""
     masks = torch.from_numpy(batch.reference_labels > 0).to(device)
-    found = encoding.maps['dino']
-    return torch.stack([object_cells(maps, cell_mask(mask, found, geometry))
-                        for maps, mask in zip(found.maps, masks, strict=True)])
+    found = [Samples.read(encoding, index, encoding.maps, mask, geometry)
+             for index, mask in enumerate(masks)]
+    return Samples.stack([Samples.stack([one]) for one in found for _ in range(per)])
 
 
 def _similarity_loss(maps: Tensor, truth: Tensor) -> Tensor:
@@ -182,23 +182,24 @@ def batch_losses(model: Mini, batch: Batch, rng: np.random.Generator,
     labels = batch.target_labels.reshape(count * per, *batch.target_labels.shape[2:])
     truth = torch.from_numpy(labels > 0).to(device).float()
     maps = similarity_maps(targets, features, geometry)
-    cells = _object_cells(reference, batch, geometry, device).repeat_interleave(per, 0)
-    dense = dense_similarity(targets.maps['dino'], cells[:, None], geometry)[:, 0]
+    told = guide('colour', maps[:, 0], targets, _samples(reference, batch, per, geometry, device),
+                 targets.maps, geometry)
+    assert told is not None  # of 'colour' there are three maps
+    maps = guided(maps, told)
     prompts = pick_prompts(maps.detach())
     shown = truth.flatten(1).any(dim=1)
     at = prompts.points[:, 0]
     hit = truth[torch.arange(len(at), device=device), at[:, 1], at[:, 0]] > 0
     if model.training:
         prompts = _give_prompts(rng, prompts, labels)
-    guided = not model.training or rng.random() < 0.85
     all_passes = not model.training or rng.random() < LATER_PASSES_SHARE
     passes = run_cascade(model, targets, geometry, maps[:, 0], prompts,
                          torch.full((3,), 1 / 3, device=device), 3 if all_passes else 1,
-                         mask_prompt('dense' if guided else 'off', maps[:, 0], dense))
+                         _withheld(rng, told) if model.training else told)
     total = sum((_pass_loss(done, geometry, truth, index == 0)
                  for index, done in enumerate(passes)), torch.zeros((), device=device))
     total = total + _descriptor_loss(rng, reference, targets, batch, labels, per, geometry)
-    total = total + _similarity_loss(maps[:, 0], truth) + _similarity_loss(dense, truth)
+    total = total + _similarity_loss(told[:, 0], truth) + _similarity_loss(told[:, 1], truth)
     last = geometry.padded_to_frame(passes[-1].chosen)
     iou = true_iou(last[:, None], truth)[:, 0]
     area = (last > 0).float().mean(dim=(1, 2))
@@ -216,6 +217,12 @@ def _give_prompts(rng: np.random.Generator, prompts: Prompts,
             place = int(rng.choice(inside))
             points[index, 0, 0], points[index, 0, 1] = place % one.shape[1], place // one.shape[1]
     return Prompts(points, prompts.labels)
+
+
+def _withheld(rng: np.random.Generator, told: Tensor) -> Tensor | None:
+    """Keep some of the maps back, the finest first, so that no one is relied upon alone."""
+    kept = int(rng.choice(4, p=WITHHELD_ODDS))
+    return told[:, :kept] if kept else None
 
 
 def _descriptor_loss(rng: np.random.Generator, reference: Encoding, targets: Encoding,

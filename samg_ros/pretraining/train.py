@@ -61,7 +61,7 @@ class MiniConfig:
     weight_decay: float = 0.02
     warmup: int = 100
     ema_decay: float = 0.998
-    scenes: int = 3200
+    scenes: int = 5650
     backgrounds: int = 9000
     checkpoint_every: int = 200
     seed: int = 0

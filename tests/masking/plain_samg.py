@@ -114,7 +114,7 @@ class PlainSamg:
                 found.append(self.similarity(maps, feature_of, height, width))
         return found
 
-    def ask(self, encoding, points, labels, box, logits, height, width):
+    def ask(self, encoding, points, labels, box, logits, height, width, guide=None):
         """One decoder pass; prompts in frame pixels."""
         rows, columns = self.input_size(height, width)
         kind = {'dtype': self.dtype, 'device': self.device}
@@ -122,37 +122,66 @@ class PlainSamg:
         scaled = torch.tensor([points], **kind) * scale
         boxes = None if box is None else torch.tensor([box], **kind) * torch.cat([scale, scale])
         mask_logits = None if logits is None else logits[None].to(self.dtype)
+        told = None if guide is None else guide.to(self.dtype)
         found, iou = self.model.decode(encoding, scaled, torch.tensor([labels], device=self.device),
-                                       boxes, mask_logits)
+                                       boxes, mask_logits, told)
         return found[0].double(), iou[0]
 
-    def dense(self, maps, height, width):
-        """The highest of the cosines with 64 of the object's cells, evenly spread over it."""
-        reference, padded = self.reference_maps['dino']
-        inside = self.cells(torch.from_numpy(self.reference.mask), padded)
+    def spread(self, features, inside):
+        """64 of the object's cells, evenly spread over it in reading order."""
         places = inside.nonzero()
-        features = maps['dino'][0]
-        cosines = []
-        for step in range(64):
-            y, x = places[round(step * (len(places) - 1) / 63)]
-            cell = reference[:, y, x]
-            cosines.append((cell[:, None, None] * features).sum(dim=0)
-                           / cell.norm() / features.norm(dim=0))
+        return [features[:, y, x] for y, x in
+                (places[round(step * (len(places) - 1) / 63)] for step in range(64))]
+
+    def dense(self, maps, height, width):
+        """The highest of the cosines with the object's cells."""
+        features, padded = maps['dino']
+        reference, _ = self.reference_maps['dino']
+        inside = self.cells(torch.from_numpy(self.reference.mask), padded)
+        cosines = [(cell[:, None, None] * features).sum(dim=0) / cell.norm() / features.norm(dim=0)
+                   for cell in self.spread(reference, inside)]
         return self.to_frame(torch.stack(cosines).max(dim=0).values, height, width, padded)
 
-    def guide(self, similarity, maps, height, width):
-        """The object's map as the first mask prompt, zero in the padding."""
+    def colour(self, encoding):
+        """How usual a pixel's colour is on the object: log density, three decades down to 0."""
+        pixels, own = encoding.colours[0].double(), self.encoding.colours[0].double()
+        colours = self.spread(own, torch.from_numpy(self.reference.mask))
+
+        def density(of):
+            kernels = [torch.exp(-((colour.view(3, *[1] * (of.ndim - 1)) - of) ** 2).sum(dim=0)
+                                 / (2 * 0.005 ** 2)) for colour in colours]
+            return torch.stack(kernels).mean(dim=0)
+
+        usual = density(torch.stack(colours, dim=1)).median()
+        similar = 1 + torch.log10((density(pixels) / usual).clamp(min=1e-9)) / 3
+        return similar.clamp(0, 1)
+
+    def told(self, similarity, encoding, maps, height, width):
+        """Maps of where the object may be."""
         if self.guided == 'off':
+            return []
+        told = [similarity]
+        if self.guided != 'region':
+            told.append(self.dense(maps, height, width))
+        if self.guided == 'colour':
+            told.append(self.colour(encoding))
+        return told
+
+    def object_map(self, similarity, told):
+        """Where the object's own prompts are looked for."""
+        return sum(told) / len(told) if told else similarity
+
+    def guide(self, told, height, width):
+        """What the decoder is told, zero in the padding."""
+        if not told:
             return None
-        if self.guided == 'dense':
-            similarity = (similarity + self.dense(maps, height, width)) / 2
         size = self.model.mask_size
         rows, columns = (round(side * size / self.model.image_size)
                          for side in self.input_size(height, width))
-        logits = torch.zeros(size, size, dtype=torch.float64, device=self.device)
-        logits[:rows, :columns] = F.interpolate(similarity[None, None], (rows, columns),
-                                                mode='bilinear', align_corners=False)[0, 0]
-        return logits * self.model.similarity_gain
+        hint = torch.zeros(1, len(told), size, size, dtype=torch.float64, device=self.device)
+        hint[..., :rows, :columns] = F.interpolate(torch.stack(told)[None], (rows, columns),
+                                                   mode='bilinear', align_corners=False)
+        return hint * self.model.similarity_gain
 
     def mask(self, frame):
         with torch.no_grad():
@@ -162,12 +191,12 @@ class PlainSamg:
         height, width = frame.shape[:2]
         encoding, maps = self.encode(frame)
         similarities = self.similarities(maps, height, width)
-        whole = similarities[0]
+        told = self.told(similarities[0], encoding, maps, height, width)
+        guide, whole = self.guide(told, height, width), self.object_map(similarities[0], told)
         points = [highest(whole), lowest(whole)] + [highest(one) for one in similarities[1:]]
         labels = [1, 0] + [1] * (len(similarities) - 1)
         first = list(points)
-        found, _ = self.ask(encoding, points, labels, None, self.guide(whole, maps, height, width),
-                            height, width)
+        found, _ = self.ask(encoding, points, labels, None, None, height, width, guide)
         logits = sum(w * one for w, one in zip(self.weights, found, strict=True))
         for number in range(2, self.passes + 1):
             box = box_of(self.to_frame(logits, height, width) > 0)
@@ -178,7 +207,8 @@ class PlainSamg:
             else:
                 points = [*points, points[1]]
             labels = [*labels, 0]
-            found, iou = self.ask(encoding, points, labels, box, logits, height, width)
+            found, iou = self.ask(encoding, points, labels, box, logits, height, width,
+                                  guide)
             logits = found[int(iou.argmax())]
         return PlainMask(self.to_frame(logits, height, width) > 0, first)
 
@@ -192,13 +222,14 @@ class PlainSamg:
                  for name, rows in self.clicks.items()}
         still, clicks = self.similarities(self.reference_maps, height, width), self.clicks
         regions = len(still) - len(next(iter(clicks.values())))
-        guide = self.guide(still[0], self.reference_maps, height, width)
+        told = self.told(still[0], self.encoding, self.reference_maps, height, width)
+        guide, whole = self.guide(told, height, width), self.object_map(still[0], told)
         w = torch.full((2,), 1 / 3, dtype=torch.float64, requires_grad=True)
         optimiser = torch.optim.AdamW([w], lr=1e-3, eps=1e-4)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
         for step in range(steps):
             with torch.no_grad():
-                points = [highest(still[0]), lowest(still[0])]
+                points = [highest(whole), lowest(whole)]
                 points += [highest(one) for one in still[1:regions]]
                 for index in range(len(still) - regions):
                     moved = {name: rows[index] + 0.01 * noise[name][step, index]
@@ -206,7 +237,8 @@ class PlainSamg:
                     points.append(highest(self.similarity(self.reference_maps, moved,
                                                           height, width)))
                 labels = [1, 0] + [1] * (len(points) - 2)
-                found, _ = self.ask(self.encoding, points, labels, None, guide, height, width)
+                found, _ = self.ask(self.encoding, points, labels, None, None, height, width,
+                                    guide)
                 found = torch.stack([self.to_frame(one, height, width) for one in found])
             combined = (1 - w[0] - w[1]) * found[0] + w[0] * found[1] + w[1] * found[2]
             optimiser.zero_grad()

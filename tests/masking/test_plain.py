@@ -44,7 +44,7 @@ def test_a_wide_frame_is_masked_as_the_method_says(pair_masker, random_pair, wal
     compare(pair_masker, plain, frames[:1, 10:74])
 
 
-@pytest.mark.parametrize('model, guided', [('mini', 'region'), ('mini', 'dense'), ('pair', 'off')])
+@pytest.mark.parametrize('model, guided', [('mini', 'region'), ('mini', 'colour'), ('pair', 'off')])
 def test_fitted_weights_are_those_of_plain_steps(model, guided, pair, walker):
     settings = MaskerSettings(fit_steps=10 if model == 'pair' else 100, similarity_prompt=guided)
     masker = Masker.load('mini', settings) if model == 'mini' else Masker(pair, settings)

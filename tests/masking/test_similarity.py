@@ -9,9 +9,6 @@ from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, FeatureMap
 from samg_ros.masking.similarity import (
     cell_mask,
-    dense_similarity,
-    mask_prompt,
-    object_cells,
     point_feature,
     region_feature,
     similarity_maps,
@@ -56,33 +53,11 @@ def test_a_region_thinner_than_a_cell_keeps_its_cells():
     assert cells.sum() <= 2 * 24
 
 
-def test_dense_matching_finds_every_part_of_an_object():
-    geometry = Geometry(48, 48, 48, 48, 48, CPU)
-    colours = torch.eye(3)
-    reference = colours[2][:, None, None].repeat(1, 48, 48)
-    reference[:, 10:20, 10:20], reference[:, 10:20, 20:22] = colours[0][:, None, None], \
-        colours[1][:, None, None]
-    mask = torch.zeros(48, 48, dtype=torch.bool)
-    mask[10:20, 10:22] = True
-    cells = object_cells(reference, mask)
-    assert cells.shape == (64, 3)
-    moved = FeatureMap(reference.roll((7, -3), (1, 2))[None], padded=True)
-    found = dense_similarity(moved, cells[None], geometry)[0, 0]
-    assert torch.equal(found > 0.5, mask.roll((7, -3), (0, 1)))
-
-
-def test_the_mask_prompt_of_dense_matching_is_the_mean_of_both_maps():
-    region, dense = torch.randn(2, 1, 8, 8)
-    assert mask_prompt('off', region, dense) is None
-    assert mask_prompt('region', region, None) is region
-    torch.testing.assert_close(mask_prompt('dense', region, dense), (region + dense) / 2)
-
-
 def test_a_frames_own_cell_is_its_most_similar_pixel():
     geometry = Geometry(96, 96, 96, 96, 48, CPU)
     maps = torch.randn(1, 256, 48, 48)  # of so many values no two cells are alike by chance
     feature = torch.nn.functional.normalize(maps[0, :, 30, 11], dim=0)
-    found = similarity_maps(Encoding({'dino': FeatureMap(maps, True)}, ()),
+    found = similarity_maps(Encoding({'dino': FeatureMap(maps, True)}, (), maps),
                             {'dino': feature[None, None]}, geometry)[0, 0]
     y, x = divmod(int(found.argmax()), 96)
     assert (y // 2, x // 2) == (30, 11)

@@ -16,6 +16,9 @@ from torch.nn import functional as F
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of values in 0 .. 255
 IMAGENET_STD = (58.395, 57.12, 57.375)
+COLOUR_SIDE = 128
+"""Longer side of the pictures in which colours are compared, at most."""
+DARK = 30.0  # sum of a pixel's values below which its colour counts for little
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,12 @@ class Encoding:
     Attributes:
         maps: feature maps by encoder name, 'dino' and 'sam'.
         embedding: what the mask decoder works on, tensors with N as their first axis.
+        colours: (N, 3, h, w) float, `chromaticities` of the frames.
     """
 
     maps: dict[str, FeatureMap]
     embedding: tuple[Tensor, ...]
+    colours: Tensor
 
     def repeated(self, count: int) -> Encoding:
         """Return this encoding for a decoder that is asked `count` things about every frame.
@@ -63,6 +68,24 @@ class Encoding:
                                    for name, one in self.maps.items()})
 
 
+def chromaticities(frames: Tensor) -> Tensor:
+    """Return (N, 3, h, w) float in 0 .. 1: each value's share of its pixel's sum.
+
+    Light and shade hardly change it. Dark pixels, of which the shares are mostly noise, come out
+    small. No resizing mixes colours unless the frame is larger than COLOUR_SIDE.
+
+    Args:
+        frames: (N, H, W, 3) uint8 RGB.
+    """
+    pictures = frames.permute(0, 3, 1, 2).float()
+    if max(pictures.shape[2:]) > COLOUR_SIDE:
+        scale = COLOUR_SIDE / max(pictures.shape[2:])
+        size = [max(1, round(side * scale)) for side in pictures.shape[2:]]
+        pictures = F.interpolate(pictures, size, mode='bilinear', antialias=True,
+                                 align_corners=False)
+    return pictures / (pictures.sum(dim=1, keepdim=True) + DARK)
+
+
 def _resampled(maps: Tensor, size: int) -> Tensor:
     if maps.shape[-1] == size:
         return maps
@@ -79,7 +102,8 @@ class VisionModel(nn.Module, ABC):
         stretched: whether frames are stretched to the square input, or scaled by their longer
             side and padded.
         passes: decoder passes that give its best masks.
-        similarity_prompt: the mask prompt that the model was trained with, as in MaskerSettings.
+        similarity_prompt: the guidance that the model was trained with, as in MaskerSettings.
+        guided: whether `decode` takes a guide.
         similarity_gain: factor from cosine similarity to the logits of that prompt.
     """
 
@@ -89,6 +113,7 @@ class VisionModel(nn.Module, ABC):
     stretched: bool = False
     passes: int = 3
     similarity_prompt: str = 'off'
+    guided: bool = False
     similarity_gain: float = 10.0
 
     @abstractmethod
@@ -97,8 +122,8 @@ class VisionModel(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, encoding: Encoding, points: Tensor, labels: Tensor,
-               boxes: Tensor | None = None,
-               mask_logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+               boxes: Tensor | None = None, mask_logits: Tensor | None = None,
+               guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Turn prompts into masks.
 
         Args:
@@ -107,6 +132,7 @@ class VisionModel(nn.Module, ABC):
             labels: (N, K) int, 1 on the object, 0 beside it.
             boxes: (N, 4) float x0, y0, x1, y1 in input pixels.
             mask_logits: (N, m, m) float, a first idea of the mask.
+            guide: (N, C, m, m) float, maps of `guidance.guide`; only for a `guided` model.
 
         Returns:
             Logits (N, 3, m, m) and predicted IoU (N, 3), float.
@@ -167,11 +193,11 @@ class ModelPair(VisionModel):
         embedding = self.segmenter.embed(frames)
         maps = {'dino': FeatureMap(self.encoder.features(frames), padded=False),
                 'sam': FeatureMap(embedding[0], padded=not self.segmenter.stretched)}
-        return Encoding(maps, embedding)
+        return Encoding(maps, embedding, chromaticities(frames))
 
     def decode(self, encoding: Encoding, points: Tensor, labels: Tensor,
-               boxes: Tensor | None = None,
-               mask_logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+               boxes: Tensor | None = None, mask_logits: Tensor | None = None,
+               guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See VisionModel."""
         return self.segmenter.decode(encoding.embedding, points, labels, boxes, mask_logits)
 

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from samg_ros.masking.models.base import Encoding, FeatureMap, VisionModel
+from samg_ros.masking.models.base import Encoding, FeatureMap, VisionModel, chromaticities
 from samg_ros.masking.models.weights_io import load_strict
+from samg_ros.masking.settings import SIMILARITY_PROMPTS
 
 WEIGHTS = Path(__file__).parent / 'weights' / 'mini.safetensors'
 
@@ -27,6 +28,7 @@ IMAGE_SIZE = 96
 MASK_PROMPT_WIDTH = 16
 MASK_CHANNELS = 8
 MASKS = 3
+GUIDES = len(SIMILARITY_PROMPTS) - 1
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
@@ -129,7 +131,7 @@ class _PromptEncoder(nn.Module):
         super().__init__()
         self.register_buffer('frequencies', torch.randn(2, width // 2))
         self.kinds = nn.Embedding(4, width)  # beside, on the object; box's first, second corner
-        self.mask2 = nn.Conv2d(1, MASK_PROMPT_WIDTH, 2, 2)
+        self.mask2 = nn.Conv2d(1 + GUIDES, MASK_PROMPT_WIDTH, 2, 2)
         self.mask4 = nn.Conv2d(MASK_PROMPT_WIDTH, width, 2, 2)
         self.no_mask = nn.Parameter(torch.zeros(1, width, 1, 1))
 
@@ -146,9 +148,18 @@ class _PromptEncoder(nn.Module):
         corners = self.positions(boxes.unflatten(1, (2, 2))) + self.kinds.weight[2:]
         return torch.cat([found, corners], dim=1)
 
-    def dense(self, mask_logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Return maps at stride 2 and 4 of (N, m, m) logits."""
-        fine = F.relu(self.mask2(mask_logits[:, None].clamp(-16, 16) / 8))
+    def dense(self, mask_logits: Tensor | None, guide: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return maps at stride 2 and 4 of (N, m, m) logits and (N, C, m, m) guide, not both None.
+
+        What is not given is 0, as where nothing is known.
+        """
+        given = [one for one in (guide, mask_logits) if one is not None]
+        maps = given[0].new_zeros(len(given[0]), 1 + GUIDES, *given[0].shape[-2:])
+        if mask_logits is not None:
+            maps[:, 0] = mask_logits.clamp(-16, 16) / 8
+        if guide is not None:
+            maps[:, 1:1 + guide.shape[1]] = guide / 8
+        fine = F.relu(self.mask2(maps))
         return fine, self.mask4(fine)
 
 
@@ -221,7 +232,8 @@ class Mini(VisionModel):
     mask_size = IMAGE_SIZE
     grid_size = IMAGE_SIZE // 2
     passes = 1
-    similarity_prompt = 'region'
+    similarity_prompt = 'colour'
+    guided = True
 
     def __init__(self, widths: tuple[int, int, int, int] = (16, 32, 64, 128),
                  descriptor: int = 32) -> None:
@@ -255,26 +267,23 @@ class Mini(VisionModel):
 
     def encode(self, frames: Tensor) -> Encoding:
         """See VisionModel; both maps are 48 x 48 over the padded square."""
-        return self.encode_prepared(self.prepare(frames))
-
-    def encode_prepared(self, x: Tensor) -> Encoding:
-        """Encode (N, 3, 96, 96) float from `prepare`."""
-        x1, x2, x4 = self.encoder(x.contiguous(memory_format=torch.channels_last))
+        x = self.prepare(frames).contiguous(memory_format=torch.channels_last)
+        x1, x2, x4 = self.encoder(x)
         embedding = self.embedding(x4)
         maps = {'dino': FeatureMap(self.descriptor(x2), padded=True),
                 'sam': FeatureMap(_double(embedding), padded=True)}
-        return Encoding(maps, (embedding, self.skip2(x2), self.skip1(x1)))
+        return Encoding(maps, (embedding, self.skip2(x2), self.skip1(x1)), chromaticities(frames))
 
     def decode(self, encoding: Encoding, points: Tensor, labels: Tensor,
-               boxes: Tensor | None = None,
-               mask_logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+               boxes: Tensor | None = None, mask_logits: Tensor | None = None,
+               guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See VisionModel."""
         embedding, skip2, skip1 = encoding.embedding
         mask2 = None
-        if mask_logits is None:
+        if mask_logits is None and guide is None:
             image = embedding + self.prompt.no_mask
         else:
-            mask2, mask4 = self.prompt.dense(mask_logits)
+            mask2, mask4 = self.prompt.dense(mask_logits, guide)
             image = embedding + mask4
         prompt = self.prompt.tokens(points, labels, boxes)
         return self.decoder(image, self._map_positions(embedding.shape[-1]), prompt, skip2,
