@@ -78,6 +78,20 @@ def test_sam_agrees_with_segment_anything(sam, official, with_box_and_mask):
     close(our_iou, iou)
 
 
+@torch.no_grad()
+def test_each_of_many_prompts_about_one_frame_gets_segment_anything_s_answer(sam, official):
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(1, 256, 64, 64, generator=generator)
+    points, labels = 1024 * torch.rand(3, 4, 2, generator=generator), torch.tensor([[1, 0, 1, 1]])
+    labels = labels.expand(3, -1)
+    prompts = official.prompt_encoder((points, labels), None, None)
+    logits, iou = official.mask_decoder(image, official.prompt_encoder.get_dense_pe(), *prompts,
+                                        multimask_output=True)
+    our_logits, our_iou = sam.decode((image.expand(3, -1, -1, -1),), points, labels, None, None)
+    close(our_logits, logits)
+    close(our_iou, iou)
+
+
 @pytest.mark.parametrize('size', [(60, 84), (200, 64), (1080, 1920)])
 def test_frames_of_any_shape_are_prepared_as_by_segment_anything(sam, official, size, monkeypatch):
     frame = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)

@@ -59,10 +59,10 @@ def test_no_frames_give_a_prediction_of_every_object(walker, other):
 
 @pytest.mark.parametrize('how', ['max', 'mean'])
 def test_references_are_combined_pixel_by_pixel(walker, other, frames, how):
-    settings = MaskerSettings(fit_steps=20, combine_references=how)
+    settings = MaskerSettings(fit_steps=20, combine_references=how, similarity_prompt='region')
     masker = Masker.load('mini', settings).fit([walker, other])
     found = masker.predict(frames[:2])
-    maps = torch.stack([alone(one, frames[:2]).similarity for one in (walker, other)])
+    maps = torch.stack([alone(one, frames[:2], settings).similarity for one in (walker, other)])
     wanted = maps.amax(dim=0) if how == 'max' else maps.mean(dim=0)
     torch.testing.assert_close(found.similarity, wanted)
     assert found.object_masks.shape[1] == 1

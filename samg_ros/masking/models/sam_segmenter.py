@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from samg_ros.errors import MissingDependencyError
 from samg_ros.masking.models.base import Normalization, Segmenter, resized_longer_side
+from samg_ros.masking.models.two_way import attend, upscaled_logits
 from samg_ros.masking.models.weights_io import load_strict
 
 WIDTH = 256  # channels of the embedding and of a token
@@ -88,13 +89,14 @@ class SamSegmenter(Segmenter):
             dense = self.prompt_encoder.no_mask_embed.weight[..., None, None]
         else:
             dense = self.prompt_encoder.mask_downscaling(mask_logits[:, None])
-        found, cells = decoder.transformer(
-            image + dense, self.grid_positions.expand(len(prompts), -1, -1, -1), tokens)
-        upscaled = decoder.output_upscaling(cells.transpose(1, 2).unflatten(2, image.shape[2:]))
+        if mask_logits is None and image.stride(0) == 0:
+            image = image[:1]  # the frame that all the prompts are about, see Encoding.repeated
+        found, cells = attend(decoder.transformer, _rows(image + dense),
+                              _rows(self.grid_positions), tokens)
         # The first of the four masks is SAM's answer to unambiguous prompts; SAM-G takes the rest.
         weights = torch.stack([decoder.output_hypernetworks_mlps[index](found[:, 1 + index])
                                for index in range(1, decoder.num_mask_tokens)], dim=1)
-        logits = torch.einsum('nkc,nchw->nkhw', weights, upscaled)
+        logits = upscaled_logits(decoder.output_upscaling, cells, weights, image.shape[2:])
         return logits, decoder.iou_prediction_head(found[:, 0])[:, 1:]
 
     def _prompt_tokens(self, points: Tensor, labels: Tensor, boxes: Tensor | None) -> Tensor:
@@ -115,3 +117,8 @@ class SamSegmenter(Segmenter):
         # A sum, not a matrix product, which autocast would round to half precision.
         angle = 2 * math.pi * (place[..., None] * frequencies).sum(dim=-2)
         return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+def _rows(maps: Tensor) -> Tensor:
+    """Return (N, h w, C) of (N, C, h, w)."""
+    return maps.flatten(2).transpose(1, 2).contiguous()
