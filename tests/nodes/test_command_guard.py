@@ -3,6 +3,7 @@
 
 import time
 
+import numpy as np
 import pytest
 from busy_machine import limit_s
 from std_msgs.msg import Float64MultiArray
@@ -49,13 +50,16 @@ def test_an_arm_without_commands_is_stopped_in_time_and_until_they_are_back(grap
     count = len(commander.heard)
     graph.until(lambda: len(commander.heard) > count + 3)
     graph.until(lambda: graph.said('command_guard: commands').startswith('no command followed'))
+    sent = []
     for _ in range(20):
-        commander.send(0.1, -0.2)
+        sent.append(commander.send(0.1, -0.2))
         graph.spin_for(0.02)
-    assert all(any(values) for _, values in commander.heard) and not commander.guard.stopping
-    assert commander.guard.stops == 1
+    late = int((np.diff(sent) > 0.9 * TIMEOUT_S).sum())  # on a machine that is busy
+    assert late or all(any(values) for _, values in commander.heard)
+    stops = commander.guard.stops
+    assert 1 <= stops <= 1 + late
     graph.until(lambda: commander.guard.stopping)
-    assert commander.guard.stops == 2
+    assert commander.guard.stops == stops + 1
 
 
 def test_an_arm_that_was_left_at_rest_is_left_alone(graph, commander):

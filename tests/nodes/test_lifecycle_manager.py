@@ -112,7 +112,7 @@ def test_when_one_cannot_be_configured_nothing_is_activated_and_all_end(graph, p
 
 def test_one_that_never_appears_is_named(graph, notes):
     graph.add(lambda **options: Noted('eye', notes, **options), {'autostart': False})
-    manager = manage(graph, bring_up_timeout_s=2.0)
+    manager = manage(graph, bring_up_timeout_s=2.0, bring_down_timeout_s=20.0)
     assert 'hand did not appear within 2 s' in spin_until_error(graph, manager)
     assert notes == [('eye', 'configure'), ('eye', 'cleanup')]
 
