@@ -30,6 +30,7 @@ from samg_ros.masking.models.untrained import untrained_model
 from samg_ros.masking.precision import HalfPrecision
 from samg_ros.masking.reference import Reference
 from samg_ros.masking.settings import DTYPES, SIMILARITY_PROMPTS, MaskerSettings
+from samg_ros.memory import keep_freed_memory
 
 WARM_UP_CALLS = 2
 CLICKS = 3
@@ -207,6 +208,7 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError('--turns and --batches: expected 1 or more')
     if args.weights and len(args.models) > 1:
         raise WeightsError('--weights: belong to one model; give one in --models')
+    keep_freed_memory()  # as the perception node does
     rows = []
     print(f'{"model":32} {"device":6} {"dtype":8} {"batch":>5} {"ms":>8} {"p95":>8} '
           f'{"frames/s":>8} {"floor ms":>8} {"ratio":>6} {"fit s":>6} {"MiB":>6}')

@@ -112,7 +112,7 @@ def _jittered_prompts(still: Prompts, encoding: Encoding, features: dict[str, Te
                 + JITTER * noise[name][start:start + chunk].to(feature.device)
             cosines = moved.flatten(0, 1) @ unit[name].flatten(1)
             total = total + to_frame(cosines.unflatten(1, unit[name].shape[1:]),
-                                     encoding.maps[name], geometry)
+                                     encoding.maps[name].padded, geometry)
         found.append(total.flatten(1).argmax(dim=1).view(-1, points))
     places, of_step = torch.cat(found).unique(dim=0, return_inverse=True)
     fixed = still.points.shape[1] - points

@@ -142,7 +142,7 @@ def dense_similarity(feature_map: FeatureMap, cells: Tensor, geometry: Geometry)
         geometry: of the frames.
     """
     found = cosines(cells.flatten(-3, -2), feature_map).unflatten(1, cells.shape[-3:-1])
-    return to_frame(found.amax(dim=2), feature_map, geometry)
+    return to_frame(found.amax(dim=2), feature_map.padded, geometry)
 
 
 @torch.no_grad()

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -90,9 +92,9 @@ def cosines(wanted: Tensor, feature_map: FeatureMap) -> Tensor:
     return (wanted @ cells / length).unflatten(-1, feature_map.maps.shape[2:])
 
 
-def to_frame(maps: Tensor, feature_map: FeatureMap, geometry: Geometry) -> Tensor:
-    """Resize (..., g, g) maps of a feature grid to (..., H, W)."""
-    return geometry.padded_to_frame(maps) if feature_map.padded \
+def to_frame(maps: Tensor, padded: bool, geometry: Geometry) -> Tensor:
+    """Resize (..., g, g) maps of a feature grid, see FeatureMap.padded, to (..., H, W)."""
+    return geometry.padded_to_frame(maps) if padded \
         else geometry.stretched_to_frame(maps)
 
 
@@ -100,7 +102,8 @@ def similarity_maps(encoding: Encoding, features: dict[str, Tensor],
                     geometry: Geometry) -> Tensor:
     """Return how much every pixel looks like every reference feature.
 
-    Cosine similarity per encoder, resized to the frame, averaged over the encoders.
+    Cosine similarity per encoder, resized to the frame, averaged over the encoders. Maps of the
+    same grid are averaged before they are resized, which is linear.
 
     Args:
         encoding: of N frames.
@@ -110,13 +113,14 @@ def similarity_maps(encoding: Encoding, features: dict[str, Tensor],
     Returns:
         (N, R, H, W) float in -1 .. 1.
     """
-    total: Tensor | None = None
+    averaged: dict[tuple[int, bool], Tensor] = {}
     for name, wanted in features.items():
         feature_map = encoding.maps[name]
-        maps = to_frame(cosines(wanted, feature_map), feature_map, geometry)
-        total = maps if total is None else total + maps
-    assert total is not None  # settings hold at least one encoder
-    return total / len(features)
+        grid = feature_map.maps.shape[-1], feature_map.padded
+        share = cosines(wanted, feature_map) / len(features)
+        averaged[grid] = averaged[grid] + share if grid in averaged else share
+    resized = [to_frame(maps, padded, geometry) for (_, padded), maps in averaged.items()]
+    return reduce(torch.add, resized)
 
 
 def combine_references(maps: Tensor, counts: tuple[int, ...], how: str) -> Tensor:

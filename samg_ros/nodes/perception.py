@@ -20,6 +20,7 @@ from std_srvs.srv import Trigger
 from samg_ros.errors import ConfigError, NotFittedError, SamgError
 from samg_ros.masking import Masker
 from samg_ros.masking.models import load_model
+from samg_ros.memory import keep_freed_memory
 from samg_ros.nodes.base import ManagedNode, run_node
 from samg_ros.nodes.camera_stream import CameraStream, Found, Frame
 from samg_ros.nodes.clicks import Clicks
@@ -64,6 +65,7 @@ class Perception(ManagedNode):
             raise ConfigError("perception needs a reference: set its parameter 'reference' to a "
                               'folder (samg reference render makes one), or wait_for_capture')
         weights = asked.weights or None
+        keep_freed_memory()
         model = load_model(asked.model, weights)
         sought: dict[tuple[str, ...], Clicks] = {}
         for name, paths in asked.cameras.items():

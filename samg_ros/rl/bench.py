@@ -19,10 +19,10 @@ from tqdm import tqdm
 from samg_ros.arguments import parse_settings
 from samg_ros.errors import ConfigError
 from samg_ros.masking.bench import timed
+from samg_ros.memory import keep_freed_memory
 from samg_ros.rl.agent import DrQv2Agent
 from samg_ros.rl.agents import AGENT_CLASSES
 from samg_ros.rl.config import AGENTS, DTYPES, PRESETS, TrainConfig, preset
-from samg_ros.rl.memory import keep_freed_memory
 from samg_ros.rl.replay import Batch
 
 WARM_UP_UPDATES = 2

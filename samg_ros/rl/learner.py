@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from samg_ros.errors import ConfigError, InvalidInputError
+from samg_ros.memory import keep_freed_memory
 from samg_ros.observation import Observation
 from samg_ros.rl.agents import make_agent
 from samg_ros.rl.checkpoint import (
@@ -29,7 +30,6 @@ from samg_ros.rl.checkpoint import (
     save_checkpoint,
 )
 from samg_ros.rl.config import TrainConfig
-from samg_ros.rl.memory import keep_freed_memory
 from samg_ros.rl.metrics import MetricsLog
 from samg_ros.rl.policy import scale_action
 from samg_ros.rl.replay import Replay

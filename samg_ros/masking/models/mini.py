@@ -163,6 +163,14 @@ class _PromptEncoder(nn.Module):
         return fine, self.mask4(fine)
 
 
+def _nothing_yet(maps: int) -> nn.Conv2d:
+    """Weigh so many maps into one; all weights are zero before training."""
+    layer = nn.Conv2d(maps, 1, 1)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
 class _TwoWayBlock(nn.Module):
     """Tokens look at each other and at the map, then the map looks at the tokens."""
 
@@ -252,6 +260,7 @@ class Mini(VisionModel):
         self.skip1 = nn.Conv2d(w1, MASK_CHANNELS, 1)
         self.prompt = _PromptEncoder(w4)
         self.decoder = _MaskDecoder(w4, w2, MASK_CHANNELS)
+        self.evidence = nn.ModuleList(_nothing_yet(maps) for maps in range(1, GUIDES + 1))
 
     def prepare(self, frames: Tensor) -> Tensor:
         """Scale (N, H, W, 3) uint8 frames to (N, 3, 96, 96) float in -1 .. 1, zero-padded."""
@@ -286,8 +295,11 @@ class Mini(VisionModel):
             mask2, mask4 = self.prompt.dense(mask_logits, guide)
             image = embedding + mask4
         prompt = self.prompt.tokens(points, labels, boxes)
-        return self.decoder(image, self._map_positions(embedding.shape[-1]), prompt, skip2,
-                            skip1, mask2)
+        logits, predicted_iou = self.decoder(
+            image, self._map_positions(embedding.shape[-1]), prompt, skip2, skip1, mask2)
+        if guide is not None:  # pixel by pixel, finer than the maps that the decoder works on
+            logits = logits + self.evidence[guide.shape[1] - 1](guide)
+        return logits, predicted_iou
 
     def _map_positions(self, grid: int) -> Tensor:
         axis = torch.arange(grid, device=self.prompt.frequencies.device)

@@ -7,7 +7,7 @@ import pytest
 
 CHILD = """
 import ctypes, resource, sys, threading
-from samg_ros.rl.memory import keep_freed_memory
+from samg_ros.memory import keep_freed_memory
 
 assert sys.argv[1] == 'leave' or keep_freed_memory()
 libc = ctypes.CDLL(None)
