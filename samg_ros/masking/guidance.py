@@ -12,7 +12,7 @@ behind it, but few of each.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -41,10 +41,12 @@ class Samples:
     Attributes:
         cells: (..., SAMPLES, C) float, L2-normalised features.
         colours: (..., SAMPLES, 3) float, chromaticities.
+        area: (...) float, the object's share of its picture.
     """
 
     cells: Tensor
     colours: Tensor
+    area: Tensor
 
     @classmethod
     def read(cls, encoding: Encoding, index: int, names: Collection[str], mask: Tensor,
@@ -61,13 +63,14 @@ class Samples:
         matched = encoding.maps[_matched(names)]
         cells = _spread(matched.maps[index], cell_mask(mask, matched, geometry))
         colours = encoding.colours[index]
-        return cls(F.normalize(cells, dim=1), _spread(colours, _cover(mask, colours.shape[1:])))
+        return cls(F.normalize(cells, dim=1), _spread(colours, _cover(mask, colours.shape[1:])),
+                   mask.float().mean())
 
     @classmethod
     def stack(cls, items: Collection[Samples]) -> Samples:
         """Return the items along a new first axis."""
-        return cls(torch.stack([one.cells for one in items]),
-                   torch.stack([one.colours for one in items]))
+        return cls(*(torch.stack([getattr(one, field.name) for one in items])
+                     for field in fields(cls)))
 
 
 def _matched(names: Collection[str]) -> str:

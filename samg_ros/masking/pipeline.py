@@ -17,6 +17,7 @@ from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.guidance import guide, guided
 from samg_ros.masking.models.base import VisionModel
 from samg_ros.masking.prediction import Prediction
+from samg_ros.masking.recognition import recognise
 from samg_ros.masking.settings import MaskerSettings
 from samg_ros.masking.similarity import combine_references, similarity_maps
 from samg_ros.masking.targets import Targets
@@ -35,26 +36,34 @@ def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Target
     """
     encoding = model.encode(frames).on_grid(geometry.grid_size)
     similarity = similarity_maps(encoding, targets.features, geometry)
-    found: dict[int, tuple[Tensor, Tensor, Prompts, Tensor]] = {}
+    found: dict[int, tuple[Tensor, Tensor, Tensor, Prompts, Tensor]] = {}
     for group in targets.groups:
         count = len(group.objects)
         maps = combine_references(similarity[:, group.maps], group.counts,
                                   settings.combine_references).unflatten(1, (count, -1))
         rows = maps.flatten(0, 1)  # an object in a frame is a row of the decoder's batch
+        of_rows = partial(_of_rows, group.views, settings)
         told = guide(similarity_prompt(model, settings), rows[:, 0], encoding, group.samples,
-                     settings.features, geometry, partial(_of_rows, group.views, settings))
+                     settings.features, geometry, of_rows)
+        area = of_rows(group.samples.area.expand(len(frames), -1)[..., None, None]).flatten()
+        told, sure = recognise(told, area)
         rows = guided(rows, told)
         prompts = pick_prompts(rows)
         last = run_cascade(model, encoding.repeated(count), geometry, rows[:, 0], prompts,
                            group.weights.repeat(len(frames), 1),
                            settings.passes or model.passes, told)[-1]
+        if settings.min_predicted_iou > 0:
+            sure = sure.clamp(min=settings.min_predicted_iou)
+        believed = last.score >= sure
         for place, index in enumerate(group.objects):
             its = slice(place, None, count)
-            found[index] = (last.chosen[its], last.score[its],
+            found[index] = (last.chosen[its], last.score[its], believed[its],
                             Prompts(prompts.points[its], prompts.labels[its]), rows[its, 0])
-    logits, scores, prompts_of, maps_of = zip(*(found[i] for i in sorted(found)), strict=True)
-    return _prediction(geometry.padded_to_frame(_beside(logits)), _beside(scores), prompts_of,
-                       _beside(maps_of), settings.min_predicted_iou)
+    chosen, scores, kept, prompts_of, maps_of = zip(*(found[i] for i in sorted(found)),
+                                                    strict=True)
+    logits = geometry.padded_to_frame(_beside(chosen))
+    masks = (logits > 0) & _beside(kept)[..., None, None]
+    return Prediction(masks, logits, _beside(scores), prompts_of, _beside(maps_of))
 
 
 def find_nothing(frames: Tensor, geometry: Geometry, targets: Targets) -> Prediction:
@@ -63,7 +72,7 @@ def find_nothing(frames: Tensor, geometry: Geometry, targets: Targets) -> Predic
     empty = torch.zeros(0, count, *frames.shape[1:3], device=geometry.device)
     points = torch.zeros(0, 2, 2, dtype=torch.long, device=geometry.device)
     prompts = (Prompts(points, points[..., 0]),) * count
-    return _prediction(empty, empty[..., 0, 0], prompts, empty, 0.0)
+    return Prediction(empty > 0, empty, empty[..., 0, 0], prompts, empty)
 
 
 def similarity_prompt(model: VisionModel, settings: MaskerSettings) -> str:
@@ -74,14 +83,6 @@ def similarity_prompt(model: VisionModel, settings: MaskerSettings) -> str:
 def _of_rows(views: tuple[int, ...], settings: MaskerSettings, maps: Tensor) -> Tensor:
     """Make (N * objects, 1, H, W) of the (N, R, H, W) maps of all their references."""
     return combine_references(maps, views, settings.combine_references).flatten(0, 1)[:, None]
-
-
-def _prediction(logits: Tensor, predicted_iou: Tensor, prompts: tuple[Prompts, ...],
-                similarity: Tensor, min_predicted_iou: float) -> Prediction:
-    masks = logits > 0
-    if min_predicted_iou > 0:
-        masks &= (predicted_iou >= min_predicted_iou)[..., None, None]
-    return Prediction(masks, logits, predicted_iou, prompts, similarity)
 
 
 def _beside(items: Sequence[Tensor]) -> Tensor:

@@ -25,6 +25,12 @@ def frames(walker):
 
 
 @pytest.fixture(scope='session')
+def recoloured(walker):
+    """The walker's picture with its red, green and blue exchanged, and nothing else."""
+    return np.where(walker.mask[..., None], walker.image[..., [2, 0, 1]], walker.image)
+
+
+@pytest.fixture(scope='session')
 def masker(walker):
     return Masker.load('mini').fit(walker)
 

@@ -167,6 +167,18 @@ class PlainSamg:
             told.append(self.colour(encoding))
         return told
 
+    def recognised(self, told):
+        """Whether feature and colour agree on three tenths of the object's pixels."""
+        if len(told) < 3:
+            return True
+        agreed = float((sum(told) / 3 > 0.65).double().mean())
+        return agreed >= 0.3 * self.reference.mask.mean()
+
+    def by_shape(self, told):
+        """What is told where the object's colours are not: relative shape in their place."""
+        shape = (told[0] + told[1]) / 2
+        return [*told[:2], ((shape / shape.max() - 0.7) / 0.3).clamp(0, 1)]
+
     def object_map(self, similarity, told):
         """Where the object's own prompts are looked for."""
         return sum(told) / len(told) if told else similarity
@@ -192,12 +204,17 @@ class PlainSamg:
         encoding, maps = self.encode(frame)
         similarities = self.similarities(maps, height, width)
         told = self.told(similarities[0], encoding, maps, height, width)
+        recognised, sure = self.recognised(told), 0
+        if not recognised:
+            sure = float((told[0] + told[1]).mean() / 2) + 0.58
+            told = self.by_shape(told)
         guide, whole = self.guide(told, height, width), self.object_map(similarities[0], told)
         points = [highest(whole), lowest(whole)] + [highest(one) for one in similarities[1:]]
         labels = [1, 0] + [1] * (len(similarities) - 1)
         first = list(points)
-        found, _ = self.ask(encoding, points, labels, None, None, height, width, guide)
+        found, iou = self.ask(encoding, points, labels, None, None, height, width, guide)
         logits = sum(w * one for w, one in zip(self.weights, found, strict=True))
+        score = sum(w * one for w, one in zip(self.weights, iou, strict=True))
         for number in range(2, self.passes + 1):
             box = box_of(self.to_frame(logits, height, width) > 0)
             if number == 2:
@@ -209,8 +226,9 @@ class PlainSamg:
             labels = [*labels, 0]
             found, iou = self.ask(encoding, points, labels, box, logits, height, width,
                                   guide)
-            logits = found[int(iou.argmax())]
-        return PlainMask(self.to_frame(logits, height, width) > 0, first)
+            logits, score = found[int(iou.argmax())], iou.max()
+        believed = bool(recognised or float(score) >= sure)
+        return PlainMask((self.to_frame(logits, height, width) > 0) & believed, first)
 
     def fit(self, steps=1000, seed=0):
         """Fit the weights by so many steps, a decoder pass each; returns w0, w1, w2."""

@@ -19,7 +19,7 @@ def overlap(a, b):
 
 
 def compare(masker, plain, frames):
-    prediction = masker.predict(frames)
+    prediction = masker.predict(np.stack(frames))
     for index, frame in enumerate(frames):
         found, mask = plain.mask(frame), prediction.masks[index]
         points = prediction.prompts[0].points[index].numpy()
@@ -29,9 +29,10 @@ def compare(masker, plain, frames):
 
 
 @pytest.mark.parametrize('prompt', SIMILARITY_PROMPTS)
-def test_mini_masks_as_the_method_says(prompt, walker, frames):
+def test_mini_masks_as_the_method_says(prompt, walker, frames, recoloured):
     masker = Masker.load('mini', MaskerSettings(passes=3, similarity_prompt=prompt)).fit(walker)
-    compare(masker, PlainSamg(masker._model, walker, masker.weights[0], guided=prompt), frames)
+    compare(masker, PlainSamg(masker._model, walker, masker.weights[0], guided=prompt),
+            [*frames, recoloured])
 
 
 def test_a_pair_masks_as_the_method_says_in_float64(pair_masker, random_pair, walker, frames):

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An object in other colours is still found; one that is not there is not."""
+
+import numpy as np
+import pytest
+import torch
+
+from samg_ros.evaluation.metrics import mask_iou
+from samg_ros.masking import pipeline
+from samg_ros.masking.recognition import RECOGNISED, SURE, recognise
+
+
+def maps(colour):
+    """Region and dense similarity of a square of 100 pixels, and a colour map."""
+    shape = torch.full((1, 48, 48), 0.2)
+    shape[:, 10:20, 10:20] = 0.9
+    return torch.stack([shape, shape, colour[None].expand(1, -1, -1)], dim=1)
+
+
+AREA = torch.tensor([100 / 48 ** 2])
+THERE = maps(torch.ones(48, 48))[:, :2].amax(dim=1)[0].gt(0.5).float()
+
+
+def test_colours_that_are_there_are_told_and_nothing_is_doubted():
+    told, sure = recognise(maps(THERE), AREA)
+    assert torch.equal(told, maps(THERE)) and sure.tolist() == [-np.inf]
+
+
+def test_shape_stands_in_for_colours_that_are_not():
+    told, sure = recognise(maps(torch.zeros(48, 48)), AREA)
+    assert torch.equal(told[:, :2], maps(THERE)[:, :2])
+    assert torch.equal(told[0, 2], THERE)
+    assert sure.item() == pytest.approx(SURE + told[0, 0].mean().item())
+
+
+def test_so_much_of_the_object_has_to_be_recognised():
+    for share, known in ((RECOGNISED + 0.01, True), (RECOGNISED - 0.01, False)):
+        colour = torch.zeros(48, 48)
+        colour[10:20, 10:20] = (torch.arange(100).view(10, 10) < 100 * share).float()
+        assert (recognise(maps(colour), AREA)[1].item() < 0) == known
+
+
+def test_without_colours_nothing_is_doubted():
+    told, sure = recognise(maps(THERE)[:, :2], AREA)
+    assert told.shape[1] == 2 and sure.item() == -np.inf
+    assert recognise(None, AREA)[0] is None
+
+
+def test_every_frame_is_judged_alone():
+    told, sure = recognise(torch.cat([maps(THERE), maps(torch.zeros(48, 48))]), AREA.repeat(2))
+    assert sure[0] < 0 < sure[1]
+    assert torch.equal(told[:1], maps(THERE))
+
+
+def test_a_robot_in_other_colours_is_found(masker, walker, recoloured):
+    assert mask_iou(masker(recoloured[None])[0], walker.mask) > 0.85
+
+
+def test_a_robot_that_is_not_there_is_not_found(masker, walker, monkeypatch):
+    without = np.roll(walker.image, 42, axis=1)  # the right half has its floor and sky
+    without[walker.mask | np.roll(walker.mask, 42, axis=1)] = (150, 120, 80)
+    assert not masker(without[None]).any()
+    monkeypatch.setattr(pipeline, 'recognise', lambda told, area: (told, area * 0))
+    assert masker(without[None]).any()
