@@ -34,12 +34,14 @@ class MaskerSettings:
         similarity_prompt: what the decoder is told beside points (see `guidance`): 'off' nothing,
             'region' where it looks like the object's one feature, 'dense' also where it looks like
             any cell of the object, 'colour' also where it has one of the object's colours, and an
-            object without its colours is doubted (see `recognition`). A model that was trained for it takes each map by itself, another their mean as the first pass's
-            mask prompt. None: as the model was trained (`mini` 'colour', SAM 'off').
+            object without its colours is doubted (see `recognition`). A model that was trained for
+            it takes each map by itself, another their mean as the first pass's mask prompt. None:
+            as the model was trained (`mini` 'colour', SAM 'off').
         combine_references: how the similarity maps of several references of one object become
             one, pixel by pixel: 'max' (it looks like one of them, as views from several sides) or
             'mean' (like all of them, as pictures in several lights).
-        min_predicted_iou: a mask of which the model thinks less is empty. 0 keeps every one that is not doubted.
+        min_predicted_iou: a mask of which the model thinks less is empty. 0 keeps every one that
+            is not doubted.
         dtype: what the networks compute in: 'float32', 'bfloat16' or 'float16'. Similarity,
             prompts and masks are float32 in any case.
         cuda_graphs: on a GPU, record the work of a frame size once and replay it, which saves the
