@@ -51,7 +51,7 @@ def _strip(moments: Sequence[Moment]) -> dict[str, list[dict[str, str]]]:
         'camera': [_cell(moment.frame, f'frame {moment.index}') for moment in moments],
         'masked': [_cell(np.where(moment.mask[..., None], moment.frame, 0).astype(np.uint8), '')
                    for moment in moments],
-        'errors': [_cell(_errors(moment), f'IoU {moment.iou:.2f}') for moment in moments],
+        'errors': [_cell(shown_errors(moment), f'IoU {moment.iou:.2f}') for moment in moments],
     }
 
 
@@ -59,7 +59,8 @@ def _cell(picture: np.ndarray, words: str) -> dict[str, str]:
     return {'picture': still(picture), 'words': words}
 
 
-def _errors(moment: Moment) -> np.ndarray[Any, Any]:
+def shown_errors(moment: Moment) -> np.ndarray[Any, Any]:
+    """Return (H, W, 3) uint8 RGB: the frame, darker, with what its mask lacks and has too many."""
     shown = moment.frame // 2
     shown[moment.truth & ~moment.mask] = MISSING
     shown[moment.mask & ~moment.truth] = INVENTED
