@@ -4,9 +4,9 @@
 Nothing but the object has its place in feature space and its colours at once, whatever is behind
 it. Where the two do not agree on enough pixels, the object has other colours than in the reference,
 or is not there. Colours then say nothing, shape takes their place, and the mask is kept only if the
-decoder is sure of it: the surer, the more the whole frame looks like the object. Without this a
-robot in another paint lost a fifth of its mask, and the furniture of a room without a robot was
-taken for one in half of the frames (docs/mini.md).
+decoder is sure of it: the surer, the more the rest of the frame looks like the object. Without this
+a robot in another paint lost a fifth of its mask, and the furniture of a room without a robot was
+taken for one in a quarter to a third of the frames (docs/mini.md).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ AGREEMENT = 0.65
 RECOGNISED = 0.3
 """They do so on such a share of the object's area in the reference if it is there, in its colours.
 Measured: at least 0.5 if so, at most 0.3 in 95 of 100 frames if not."""
-SURE = 0.58
-"""What the predicted IoU of an object in other colours exceeds the frame's mean similarity by."""
+SURE = 0.6
+"""What the predicted IoU of an object in other colours exceeds the mean similarity beside it by."""
 
 _HALF_SIMILAR = 0.7
 """Share of the frame's highest similarity from which shape counts, up to 1."""
@@ -44,8 +44,10 @@ def recognise(told: Tensor | None, area: Tensor) -> tuple[Tensor | None, Tensor]
     agreed = (told.mean(dim=1) > AGREEMENT).flatten(1).float().mean(dim=1)
     known = agreed >= RECOGNISED * area
     shape = told[:, :2].mean(dim=1, keepdim=True)
-    relative = shape / shape.amax(dim=(2, 3), keepdim=True).clamp(min=_HALF_SIMILAR / 2)
+    highest = shape.amax(dim=(2, 3), keepdim=True)
+    relative = shape / highest.clamp(min=_HALF_SIMILAR / 2)
     instead = ((relative - _HALF_SIMILAR) / (1 - _HALF_SIMILAR)).clamp(0, 1)
     colour = torch.where(known[:, None, None, None], told[:, 2:], instead)
-    sure = torch.where(known, -torch.inf, shape.mean(dim=(1, 2, 3)) + SURE)
+    beside = (shape.mean(dim=(1, 2, 3)) - area * highest.flatten()) / (1 - area)
+    sure = torch.where(known, -torch.inf, beside + SURE)
     return torch.cat([told[:, :2], colour], dim=1), sure

@@ -206,7 +206,8 @@ class PlainSamg:
         told = self.told(similarities[0], encoding, maps, height, width)
         recognised, sure = self.recognised(told), 0
         if not recognised:
-            sure = float((told[0] + told[1]).mean() / 2) + 0.58
+            shape, area = (told[0] + told[1]) / 2, float(self.reference.mask.mean())
+            sure = float((shape.mean() - area * shape.max()) / (1 - area)) + 0.6
             told = self.by_shape(told)
         guide, whole = self.guide(told, height, width), self.object_map(similarities[0], told)
         points = [highest(whole), lowest(whole)] + [highest(one) for one in similarities[1:]]
