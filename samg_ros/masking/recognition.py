@@ -21,8 +21,9 @@ AGREEMENT = 0.65
 RECOGNISED = 0.3
 """They do so on such a share of the object's area in the reference if it is there, in its colours.
 Measured: at least 0.5 if so, at most 0.3 in 95 of 100 frames if not."""
-SURE = 0.6
-"""What the predicted IoU of an object in other colours exceeds the mean similarity beside it by."""
+SURE = 0.66
+"""What the predicted IoU of an object in other colours exceeds the mean similarity beside it by;
+of this such a share as the object leaves free of the frame, for large things are seldom invented."""
 
 _HALF_SIMILAR = 0.7
 """Share of the frame's highest similarity from which shape counts, up to 1."""
@@ -49,5 +50,5 @@ def recognise(told: Tensor | None, area: Tensor) -> tuple[Tensor | None, Tensor]
     instead = ((relative - _HALF_SIMILAR) / (1 - _HALF_SIMILAR)).clamp(0, 1)
     colour = torch.where(known[:, None, None, None], told[:, 2:], instead)
     beside = (shape.mean(dim=(1, 2, 3)) - area * highest.flatten()) / (1 - area)
-    sure = torch.where(known, -torch.inf, beside + SURE)
+    sure = torch.where(known, -torch.inf, beside + SURE * (1 - area))
     return torch.cat([told[:, :2], colour], dim=1), sure

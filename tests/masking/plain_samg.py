@@ -207,7 +207,7 @@ class PlainSamg:
         recognised, sure = self.recognised(told), 0
         if not recognised:
             shape, area = (told[0] + told[1]) / 2, float(self.reference.mask.mean())
-            sure = float((shape.mean() - area * shape.max()) / (1 - area)) + 0.6
+            sure = float((shape.mean() - area * shape.max()) / (1 - area)) + 0.66 * (1 - area)
             told = self.by_shape(told)
         guide, whole = self.guide(told, height, width), self.object_map(similarities[0], told)
         points = [highest(whole), lowest(whole)] + [highest(one) for one in similarities[1:]]
