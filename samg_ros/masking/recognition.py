@@ -22,8 +22,8 @@ RECOGNISED = 0.3
 """They do so on such a share of the object's area in the reference if it is there, in its colours.
 Measured: at least 0.5 if so, at most 0.3 in 95 of 100 frames if not."""
 SURE = 0.66
-"""What the predicted IoU of an object in other colours exceeds the mean similarity beside it by;
-of this such a share as the object leaves free of the frame, for large things are seldom invented."""
+"""What the predicted IoU of an object in other colours exceeds the mean similarity beside it by:
+such a share of this as the object leaves free, for large things are seldom invented."""
 
 _HALF_SIMILAR = 0.7
 """Share of the frame's highest similarity from which shape counts, up to 1."""

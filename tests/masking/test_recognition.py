@@ -30,7 +30,8 @@ def test_shape_stands_in_for_colours_that_are_not():
     told, sure = recognise(maps(torch.zeros(48, 48)), AREA)
     assert torch.equal(told[:, :2], maps(THERE)[:, :2])
     assert torch.equal(told[0, 2], THERE)
-    assert sure.item() == pytest.approx(SURE * (1 - AREA.item()) + 0.2)  # which is how similar the rest is
+    similarity_beside = 0.2
+    assert sure.item() == pytest.approx(similarity_beside + SURE * (1 - AREA.item()))
 
 
 def test_so_much_of_the_object_has_to_be_recognised():
