@@ -269,7 +269,7 @@ class Mini(VisionModel):
         rows, columns = int(height * scale + 0.5), int(width * scale + 0.5)
         x = frames.permute(0, 3, 1, 2).float()
         if (rows, columns) != (height, width):
-            x = F.interpolate(x, (rows, columns), mode='bilinear', antialias=True,
+            x = F.interpolate(x, (rows, columns), mode='bilinear', antialias=scale < 1,
                               align_corners=False)
         x = x / 127.5 - 1
         return F.pad(x, (0, IMAGE_SIZE - columns, 0, IMAGE_SIZE - rows))
