@@ -18,9 +18,13 @@ from samg_ros.masking.settings import SIMILARITY_PROMPTS
 
 AGREEMENT = 0.65
 """Mean of all maps above which feature and colour agree that a pixel is the object's."""
-RECOGNISED = 0.3
-"""They do so on such a share of the object's area in the reference if it is there, in its colours.
-Measured: at least 0.5 if so, at most 0.3 in 95 of 100 frames if not."""
+SIMILAR = 0.75
+"""Mean of the maps but colour above which a pixel looks like the object's."""
+RECOGNISED = 0.5
+"""They agree on such a share of the object, or of what of the frame looks like it if that is less:
+the rest is hidden or outside. Measured: at least 0.5 if it is there in its colours."""
+VISIBLE = 0.1
+"""Less than such a share of the object is not recognised whatever its colour."""
 SURE = 0.66
 """What the predicted IoU of an object in other colours exceeds the mean similarity beside it by:
 such a share of this as the object leaves free, for large things are seldom invented."""
@@ -43,8 +47,9 @@ def recognise(told: Tensor | None, area: Tensor) -> tuple[Tensor | None, Tensor]
     if told is None or told.shape[1] < SIMILARITY_PROMPTS.index('colour'):
         return told, torch.full_like(area, -torch.inf)
     agreed = (told.mean(dim=1) > AGREEMENT).flatten(1).float().mean(dim=1)
-    known = agreed >= RECOGNISED * area
     shape = told[:, :2].mean(dim=1, keepdim=True)
+    similar = (shape > SIMILAR).flatten(1).float().mean(dim=1)
+    known = (agreed >= RECOGNISED * similar.minimum(area)) & (agreed >= VISIBLE * area)
     highest = shape.amax(dim=(2, 3), keepdim=True)
     relative = shape / highest.clamp(min=_HALF_SIMILAR / 2)
     instead = ((relative - _HALF_SIMILAR) / (1 - _HALF_SIMILAR)).clamp(0, 1)

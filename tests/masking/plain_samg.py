@@ -168,11 +168,13 @@ class PlainSamg:
         return told
 
     def recognised(self, told):
-        """Whether feature and colour agree on three tenths of the object's pixels."""
+        """Whether feature and colour agree on half of the object, or of what looks like it."""
         if len(told) < 3:
             return True
+        area = float(self.reference.mask.mean())
         agreed = float((sum(told) / 3 > 0.65).double().mean())
-        return agreed >= 0.3 * self.reference.mask.mean()
+        similar = float(((told[0] + told[1]) / 2 > 0.75).double().mean())
+        return agreed >= 0.5 * min(area, similar) and agreed >= 0.1 * area
 
     def by_shape(self, told):
         """What is told where the object's colours are not: relative shape in their place."""

@@ -7,7 +7,7 @@ import torch
 
 from samg_ros.evaluation.metrics import mask_iou
 from samg_ros.masking import pipeline
-from samg_ros.masking.recognition import RECOGNISED, SURE, recognise
+from samg_ros.masking.recognition import RECOGNISED, SURE, VISIBLE, recognise
 
 
 def maps(colour):
@@ -39,6 +39,14 @@ def test_so_much_of_the_object_has_to_be_recognised():
         colour = torch.zeros(48, 48)
         colour[10:20, 10:20] = (torch.arange(100).view(10, 10) < 100 * share).float()
         assert (recognise(maps(colour), AREA)[1].item() < 0) == known
+
+
+@pytest.mark.parametrize('pixels, known', [(VISIBLE * 100 + 2, True), (VISIBLE * 100 - 2, False)])
+def test_what_is_seen_of_a_covered_object_is_recognised(pixels, known):
+    seen = (THERE.flatten().cumsum(0).view(48, 48) <= pixels) * THERE
+    found = maps(seen)
+    found[:, :2] *= torch.where(seen > 0, 1, 0.5)
+    assert (recognise(found, AREA)[1].item() < 0) == known
 
 
 def test_without_colours_nothing_is_doubted():
