@@ -14,10 +14,11 @@ export MUJOCO_GL ?= egl
 # Without compiled files every start would compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help sim-train test lint pytest venv constraints
+.PHONY: help sim-train sim-eval test lint pytest venv constraints
 
 help:
 	@echo 'make sim-train  train a policy on masked frames over ROS 2 topics (TASK, PRESET, ARGS)'
+	@echo 'make sim-eval   try the policy that comes with the package before videos (TASK, ARGS)'
 	@echo 'make test       ruff, import-linter, mypy and every test'
 	@echo 'make lint       the same without the tests'
 	@echo 'make pytest     only tests, a worker a core, 4 at most (ARGS; -n0: no workers)'
@@ -26,6 +27,9 @@ help:
 
 sim-train: venv
 	@$(BIN)/samg run sim_train --task $(TASK) --preset $(PRESET) $(ARGS)
+
+sim-eval: venv
+	@$(BIN)/samg eval policy $(TASK) --episodes 4 --out runs/sim-eval/$(TASK) $(ARGS)
 
 test: lint pytest
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 
 from samg_ros.errors import SamgError
@@ -25,13 +26,16 @@ def main() -> int:
     parser.add_argument('run', type=Path, help='run folder or checkpoint')
     run = parser.parse_args().run
     policy = load_policy(run)
-    path = write_acting_policy(run, FOLDER / f'{policy.task}.pt')
-    load_policy(path)
-    size = path.stat().st_size
-    if size > LARGEST_BYTES:
-        path.unlink()
-        raise SamgError(f'the policy takes {size:,} bytes; more than {LARGEST_BYTES:,} do not '
-                        'belong into a package')
+    path = FOLDER / f'{policy.task}.pt'
+    with tempfile.TemporaryDirectory(dir=FOLDER.parent) as folder:  # path keeps the one it has
+        written = write_acting_policy(run, Path(folder) / path.name)
+        load_policy(written)
+        size = written.stat().st_size
+        if size > LARGEST_BYTES:
+            raise SamgError(f'the policy takes {size:,} bytes; more than {LARGEST_BYTES:,} do not '
+                            'belong into a package')
+        FOLDER.mkdir(exist_ok=True)
+        written.replace(path)
     print(f'{path}: {size:,} bytes, {policy.spec.source} frames, after '
           f'{policy.counters["steps"]:,} steps')
     return 0

@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='click the N largest bodies of a rendered reference (0)')
     parser.add_argument('--model', default='mini', help='mask model (mini)')
     parser.add_argument('--weights', default=None, metavar='FILE', help='its weights')
+    parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda' (%(default)s)")
     parser.add_argument('--passes', type=int, choices=(1, 2, 3), default=None,
                         help="decoder passes (the model's)")
     parser.add_argument('--frames', type=int, default=300, help='per task and setting (300)')
@@ -84,7 +85,8 @@ def run(args: argparse.Namespace) -> None:
     settings = [get_setting(name).name for name in args.setting or ['train', 'video_hard']]
     nuisances = dict(args.nuisance)
     Nuisances.of(nuisances)
-    masker = Masker.load(args.model, MaskerSettings(passes=args.passes), weights=args.weights)
+    masker = Masker.load(args.model, MaskerSettings(passes=args.passes), args.device,
+                         args.weights)
     results = []
     for task in tasks:
         reference, clicked = _reference(args, task)

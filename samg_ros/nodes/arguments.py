@@ -118,6 +118,8 @@ SIM_TRAIN = (
              "the parameter file's, mini."),
     Argument('weights', '', "Weights of the model, NAME=PATH,NAME=PATH for a pair; empty for the "
              "package's."),
+    Argument('device', '', "Torch device of masker and learner; empty takes the parameter file's, "
+             'cpu.'),
     Argument('run_dir', '', 'Run folder; empty for runs/TASK-PRESET-SEED. A run that is there goes '
              'on.'),
     SEED,

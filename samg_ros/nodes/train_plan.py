@@ -45,6 +45,8 @@ class TrainPlan:
     """Masking model; empty takes the parameter file's."""
     weights: str = ''
     """Its weight file or files, as `samg_ros.masking.models.load_model` reads them."""
+    device: str = ''
+    """Torch device of masker and learner; empty takes the parameter file's."""
     demonstrations: Path | None = None
     """Folder of demonstrations that a new run's replay begins with."""
 
@@ -85,6 +87,7 @@ class TrainPlan:
         config = self.config
         reference = str(self.reference) if self.needs_reference else ''
         videos = '' if self.videos is None else str(self.videos)
+        device = {'device': self.device} if self.device else {}
         if node == 'mujoco_bridge':
             return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
                     'height': config.camera_size, 'width': config.camera_size,
@@ -92,13 +95,13 @@ class TrainPlan:
                     'skip_episodes': self.episodes_begun}
         if node == 'perception':
             chosen = {'model': self.model, 'weights': self.weights}
-            return {'reference': reference, 'fill': list(config.observation.fill),
+            return {'reference': reference, 'fill': list(config.observation.fill), **device,
                     **{name: value for name, value in chosen.items() if value}}
         return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
                 'preset': self.preset, 'steps': self.steps, 'overrides': self.overrides,
                 'run_dir': str(self.run_dir), 'reference': reference,
                 'demonstrations': str(self.demonstrations or ''),
-                'videos': videos, 'evaluation_episodes': self.episodes}
+                'videos': videos, 'evaluation_episodes': self.episodes, **device}
 
 
 def make_config(task: str, preset_name: str = 'quick', setting: str = 'train', seed: int = 0,
@@ -138,7 +141,7 @@ def make_plan(task: str, preset: str = 'quick', setting: str = 'train', seed: in
               steps: int = 0, overrides: str = '', run_dir: str | Path = '',
               reference: str | Path = '', videos: str | Path = '',
               episodes: int = DEFAULT_EPISODES, model: str = '', weights: str = '',
-              demonstrations: str | Path = '') -> TrainPlan:
+              device: str = '', demonstrations: str | Path = '') -> TrainPlan:
     """Check the choices of a training run and complete them.
 
     Args:
@@ -154,6 +157,7 @@ def make_plan(task: str, preset: str = 'quick', setting: str = 'train', seed: in
         episodes: episodes per visual setting in the report.
         model: masking model; empty takes the parameter file's.
         weights: its weight file, or NAME=PATH,NAME=PATH for a pair.
+        device: torch device of masker and learner; empty takes the parameter file's.
         demonstrations: folder of demonstrations that a new run's replay begins with.
 
     Raises:
@@ -169,7 +173,7 @@ def make_plan(task: str, preset: str = 'quick', setting: str = 'train', seed: in
         run_dir=folder.resolve(),
         given_reference=Path(reference).expanduser().resolve() if str(reference) else None,
         videos=Path(videos).expanduser().resolve() if str(videos) else None, episodes=episodes,
-        model=model, weights=weights,
+        model=model, weights=weights, device=device,
         demonstrations=Path(demonstrations).expanduser().resolve() if str(demonstrations)
         else None)
 

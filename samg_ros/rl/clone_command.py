@@ -29,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--reference', type=Path, default=None,
                         help='reference folder (one rendered from the simulator)')
     parser.add_argument('--model', default='mini', help='model of the masker (%(default)s)')
+    parser.add_argument('--weights', metavar='FILE',
+                        help='its weights; NAME=PATH,NAME=PATH for a pair')
     parser.add_argument('--device', default='cpu', help='torch device of masker and networks')
     parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
                         help='another setting, value as JSON; fields of TrainConfig; repeatable')
@@ -50,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
         overrides['steps'] = args.steps
     config = clone_config(args.task, **overrides)
     run_dir = args.run_dir or Path('runs') / f'{config.task}-{config.preset}-{config.seed}'
-    masker = make_masker(config, run_dir, args.reference, args.model, args.device)
+    masker = make_masker(config, run_dir, args.reference, args.model, args.device,
+                         args.weights)
     line = ProgressLine()
 
     def show(clone: Clone, force: bool = False) -> None:

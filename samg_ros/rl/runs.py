@@ -37,6 +37,8 @@ class Run:
     """What its policy is put through."""
     model: str = 'mini'
     """Model of the masker."""
+    weights: str | None = None
+    """Its weight file or files; None takes the package's, or the official ones."""
     masker_settings: Mapping[str, Any] = field(default_factory=dict)
     """Fields of MaskerSettings that are not the default."""
     reference: Path | None = None
@@ -62,7 +64,7 @@ class Run:
         if self.config.observation.source == 'masked':
             settings = MaskerSettings(**self.masker_settings)
             reference = run_reference(self.config, self.folder, self.reference)
-            masker = Masker.load(self.model, settings, self.device).fit(reference)
+            masker = Masker.load(self.model, settings, self.device, self.weights).fit(reference)
         line = ProgressLine()
         try:
             train_direct(self.config, self.folder, masker=masker, videos=self.trials.videos,
@@ -98,7 +100,8 @@ class Run:
     def _masker(self) -> dict[str, Any] | None:
         if self.config.observation.source != 'masked':
             return None
-        return {'model': self.model, 'settings': dict(self.masker_settings)}
+        given = {} if self.weights is None else {'weights': self.weights}
+        return {'model': self.model, 'settings': dict(self.masker_settings), **given}
 
     @property
     def _facts(self) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def run_many(args: argparse.Namespace, *, tasks: Sequence[str], seeds: Sequence[
     root = (args.run_dir or Path('runs')).absolute()
     runs = plan_runs(root, trials, tasks=tasks, seeds=seeds, sources=sources, settings=settings,
                      preset_name=args.preset, overrides=overrides, model=args.model,
-                     device=args.device,
+                     weights=args.weights, device=args.device,
                      reference=args.reference and args.reference.absolute(),
                      demonstrations=args.demonstrations and args.demonstrations.absolute())
     failures = carry_out(runs, spread_of(args))

@@ -105,6 +105,7 @@ def make_masker(
     reference: Path | None = None,
     model: str = 'mini',
     device: str = 'cpu',
+    weights: str | None = None,
 ) -> 'Masker':
     """Load a masker and fit it to the run's reference.
 
@@ -114,13 +115,15 @@ def make_masker(
         reference: folder or image; None takes the run's, or renders one from the simulator.
         model: name of the masker's model.
         device: torch device.
+        weights: of the model, a file or NAME=PATH,NAME=PATH; None takes its own.
 
     Raises:
         SamgError: if the reference or the model cannot be used.
     """
     from samg_ros.masking import Masker
 
-    return Masker.load(model, device=device).fit(run_reference(config, run_dir, reference))
+    masker = Masker.load(model, device=device, weights=weights)
+    return masker.fit(run_reference(config, run_dir, reference))
 
 
 def run_reference(

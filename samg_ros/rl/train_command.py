@@ -49,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--demonstrations', type=Path, help='Folder of demonstrations to begin the replay with.'
     )
     parser.add_argument('--model', default='mini', help='Model of the masker.')
+    parser.add_argument('--weights', metavar='FILE',
+                        help='Its weights; NAME=PATH,NAME=PATH for a pair.')
     parser.add_argument('--videos', type=Path, help='Folder of background videos.')
     parser.add_argument('--device', default='cpu', help='Torch device of masker and learner.')
     parser.add_argument(
@@ -89,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
     run_dir = args.run_dir or Path('runs') / f'{config.task}-{config.preset}-{config.seed}'
     masker = None
     if config.observation.source == 'masked':
-        masker = make_masker(config, run_dir, args.reference, args.model, args.device)
+        masker = make_masker(config, run_dir, args.reference, args.model, args.device,
+                             args.weights)
     line = ProgressLine()
     ready = time.monotonic()
     with stop_on_signals() as should_stop:

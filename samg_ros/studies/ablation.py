@@ -68,7 +68,8 @@ def _score_masks(study: Study, chosen: Sequence[str]) -> None:
     for task in study.tasks:
         reference = render_reference(task)
         maskers = {name: Masker.load(study.args.model, MaskerSettings(features=CHOICES[name]),
-                                     study.args.device).fit(reference) for name in chosen}
+                                     study.args.device, study.args.weights).fit(reference)
+                   for name in chosen}
         for setting in study.trials.settings:
             frames = study.frames(task, setting)
             for name, masker in maskers.items():

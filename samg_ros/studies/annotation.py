@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         for setting in study.trials.settings:
             frames = study.frames(task, setting)
             for count in counts:
-                masker = Masker.load(args.model, MaskerSettings(), args.device)
+                masker = Masker.load(args.model, MaskerSettings(), args.device, args.weights)
                 results[task, _words(count), setting] = study.score_masks(
                     masker.fit(references[task, count]), frames, points=count)
     study.keep_masks('Masks', ('task', 'clicked', 'setting'), results)

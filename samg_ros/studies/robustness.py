@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _score_masks(study: Study, task: str, setting: str, conditions: Sequence[Condition]) -> None:
-    masker = Masker.load(study.args.model, MaskerSettings(), study.args.device)
+    masker = Masker.load(study.args.model, MaskerSettings(), study.args.device, study.args.weights)
     masker.fit(render_reference(task))
     rows = {}
     for kind, strength in _once(conditions):

@@ -54,6 +54,8 @@ def add_study_arguments(parser: argparse.ArgumentParser, name: str, sources: str
     parser.add_argument('--frames', type=int, default=100,
                         help='of random rollouts, for each mask IoU (%(default)s)')
     parser.add_argument('--model', default='mini', help='mask model (%(default)s)')
+    parser.add_argument('--weights', metavar='FILE',
+                        help='its weights; NAME=PATH,NAME=PATH for a pair')
     parser.add_argument('--device', default='cpu', help='torch device (%(default)s)')
     add_output_arguments(parser, name)
     group = parser.add_argument_group('training')
@@ -102,7 +104,7 @@ class Study:
             overrides['steps'] = args.steps
         return plan_runs(self.root, self.trials, tasks=tasks or self.tasks, seeds=args.seed or [0],
                          sources=sources, preset_name=args.preset, overrides=overrides,
-                         model=args.model, device=args.device, **options)
+                         model=args.model, weights=args.weights, device=args.device, **options)
 
     def train(self, runs: Sequence[Run]) -> list[Run]:
         """Carry out runs, and return those that are finished."""

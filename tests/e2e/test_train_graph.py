@@ -236,3 +236,11 @@ def test_a_reward_that_is_not_a_number_is_named_and_not_learned_from(graph, plan
 def test_overrides_reach_the_configuration():
     plan = make_plan(TASK, overrides='{"batch_size": 7, "observation": {"size": 33}}', steps=123)
     assert (plan.config.batch_size, plan.config.observation.size, plan.config.steps) == (7, 33, 123)
+
+
+@pytest.mark.parametrize('device', ['', 'cuda:1'])
+def test_the_device_is_that_of_masker_and_learner(device):
+    plan = make_plan(TASK, device=device)
+    for node in ('perception', 'trainer'):
+        assert plan.parameters(node).get('device', '') == device  # without: the parameter file's
+    assert 'device' not in plan.parameters('mujoco_bridge')

@@ -120,6 +120,7 @@ def test_wrong_numbers_are_told(wrong: dict[str, int], message: str) -> None:
     (['--reference', '/none'], 'no such file or folder'),
     (['--setting', 'video_hard', '--videos', '/none'], "no folder of videos at '/none'"),
     (['--nuisance', 'fog=1'], "no nuisance is called 'fog'"),
+    (['--device', 'warp'], "'warp'"),
     (['--clicks', '1', '--reference', '/none'], '--clicks needs a rendered reference'),
 ])
 def test_a_wrong_argument_is_one_line_and_status_2(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from samg_ros import cli
-from samg_ros.errors import ConfigError, UnknownSettingError
+from samg_ros.errors import ConfigError, UnknownSettingError, WeightsError
 from samg_ros.rl.checkpoint import CHECKPOINT_NAME
 from samg_ros.rl.runs import plan_runs
 from samg_ros.rl.spread import LOCAL, LOG_NAME, NO_RAY, Spread, carry_out
@@ -52,6 +52,12 @@ def test_every_combination_is_a_run_in_a_folder_of_its_own(tmp_path):
 def test_trials_that_cannot_be_are_errors(options, error, message):
     with pytest.raises(error, match=message):
         Trials(**options)
+
+
+def test_a_run_is_masked_with_the_weights_that_are_given(tmp_path):
+    run, = plan(tmp_path, sources=['masked'], weights=str(tmp_path / 'own.safetensors'))
+    with pytest.raises(WeightsError, match='own.safetensors'):
+        run.carry_out()
 
 
 def test_finished_runs_are_left_alone_and_others_go_on(tmp_path, capsys):

@@ -90,6 +90,7 @@ def test_points_are_on_the_object_and_apart_even_when_bodies_are_few():
     (['robustness', '--strength', '2'], 'nuisance body_colour is 2.0'),
     (['annotation', '--source', 'raw'], 'leave out --source'),
     (['annotation', '/none'], "there is no checkpoint '/none'"),
+    (['annotation', '--masks-only', '--weights', '/none'], 'weights /none: no such file'),
     (['ablation', '--task', 'walker_fly'], "no task is called 'walker_fly'"),
 ])
 def test_a_wrong_argument_is_one_line_and_status_2(arguments, message, capsys):
