@@ -113,6 +113,12 @@ class ArmSettings:
         return (self.action_interface, self.command_interface) == ('velocity', 'position')
 
     @property
+    def endless(self) -> tuple[str, ...]:
+        """Joints of the limits whose range is not limited at both ends."""
+        return tuple(limit.joint for limit in self.limits
+                     if not np.isfinite((limit.min_position, limit.max_position)).all())
+
+    @property
     def needs_positions(self) -> bool:
         """Whether the positions of the joints must be known, beyond what the policy sees."""
         within = any(np.isfinite((limit.min_position, limit.max_position)).any()

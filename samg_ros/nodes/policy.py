@@ -111,6 +111,10 @@ class PolicyNode(ManagedNode):
         self._compare_maskers()
         kind = Float64MultiArray if self._asked.output == ARRAY else JointTrajectory
         self._command = qos.publisher(self, self.diagnostics, kind, 'command', qos.reliable())
+        if arm.endless:
+            self.get_logger().warning(f'the limits leave the range of {", ".join(arm.endless)} '
+                                      'open: give min_position and max_position, or their '
+                                      'positions are not limited')
         if spec.source == 'truth':
             self.get_logger().warning("the policy was trained on the simulator's true masks; "
                                       "behind a masker it sees what it never saw")

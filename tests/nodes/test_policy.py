@@ -323,6 +323,15 @@ def test_position_commands_keep_the_limits_and_hold_where_the_arm_is(graph, arm,
     assert np.allclose(values[-1], arm.positions)
 
 
+def test_a_joint_whose_range_is_left_open_is_named(graph, checkpoint, limits, tmp_path, capfd):
+    add(graph, checkpoint, limits=limits)
+    assert 'leave the range' not in capfd.readouterr().err
+    path = tmp_path / 'open.yaml'
+    path.write_text(LIMITS.replace('elbow: {min_position: -0.2, max_position: 0.2, ', 'elbow: {'))
+    add(graph, checkpoint, limits=str(path))
+    assert 'leave the range of elbow open' in capfd.readouterr().err
+
+
 def test_trajectories_name_the_joints(graph, checkpoint):
     arm = Arm(graph, JointTrajectory)
     arm.start(add(graph, checkpoint, output='trajectory', command_interface='position'))
