@@ -22,6 +22,12 @@ def resize_matrix(source: int, target: int) -> Tensor:
     return F.interpolate(eye, size=(target, 1), mode='bilinear', align_corners=False)[0, :, :, 0].T
 
 
+def scaled_size(height: int, width: int, longer_side: int) -> tuple[int, int]:
+    """Return (rows, columns) of a frame that is scaled to this longer side, in pixels."""
+    scale = longer_side / max(height, width)
+    return int(height * scale + 0.5), int(width * scale + 0.5)
+
+
 @dataclass(frozen=True)
 class Geometry:
     """How frames of one size lie in a model's square input.
@@ -52,8 +58,7 @@ class Geometry:
         """(rows, columns) of the scaled frame in the model's input."""
         if self.stretched:
             return self.image_size, self.image_size
-        scale = self.image_size / max(self.height, self.width)
-        return int(self.height * scale + 0.5), int(self.width * scale + 0.5)
+        return scaled_size(self.height, self.width, self.image_size)
 
     @property
     def prompt_scale(self) -> Tensor:

@@ -19,7 +19,7 @@ from samg_ros.masking.checks import check_size, checked_frames, is_whole
 from samg_ros.masking.fit import fit_weights
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.graphs import GraphedCall
-from samg_ros.masking.models import Weights, load_model
+from samg_ros.masking.models import Weights, describe_weights, load_model
 from samg_ros.masking.models.base import Encoding, VisionModel
 from samg_ros.masking.pipeline import find, find_nothing, similarity_prompt
 from samg_ros.masking.precision import in_precision
@@ -75,8 +75,7 @@ class Masker:
                               f"({first_line(error)}); try 'cpu'") from error
         self._model = in_precision(model, self.settings.dtype, self.device)
         self._name = name
-        self._weights_source = {name: str(source) for name, source in weights.items()} \
-            if isinstance(weights, Mapping) else weights and str(weights)
+        self._weights_source = describe_weights(weights)
         self._objects: dict[str, list[FittedReference]] = {}
 
     @classmethod

@@ -103,7 +103,7 @@ class Reference:
         image = _read(folder / 'image.png', cv2.IMREAD_COLOR)
         mask = _read(folder / 'mask.png', cv2.IMREAD_GRAYSCALE) > 127
         parts = tuple(_read(path, cv2.IMREAD_GRAYSCALE) > 127
-                      for path in sorted(folder.glob('part_*.png')))
+                      for path in sorted(folder.glob('part_*.png'), key=_part_order))
         facts: object = {}
         if (folder / 'reference.yaml').exists():
             try:
@@ -159,6 +159,12 @@ class Reference:
         facts = {'points': self.points.tolist(), 'source': self.source}
         (folder / 'reference.yaml').write_text(yaml.safe_dump(facts))
         return folder
+
+
+def _part_order(path: Path) -> tuple[bool, int, str]:
+    """Numbers by their value, then other names: which part is which is said by the order."""
+    name = path.stem.removeprefix('part_')
+    return (False, int(name), '') if name.isdecimal() else (True, 0, name)
 
 
 References = Reference | Sequence[Reference]

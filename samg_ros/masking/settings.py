@@ -14,6 +14,7 @@ FEATURES = ('dino', 'sam')
 COMBINATIONS = ('max', 'mean')
 SIMILARITY_PROMPTS = ('off', 'region', 'dense', 'colour')
 """Each with the maps of those before it; see `guidance`."""
+MOST_FIT_STEPS = 10**6
 DTYPES = ('float32', 'bfloat16', 'float16')
 
 
@@ -76,7 +77,8 @@ class MaskerSettings:
              'a whole number from 8 to 256, or None'),
             ('passes', self.passes is None or is_whole(self.passes, 1, 3), '1, 2, 3 or None'),
             *((name, isinstance(getattr(self, name), bool), 'true or false') for name in flags),
-            ('fit_steps', is_whole(self.fit_steps, 1, 10**6), 'a whole number from 1 to 1000000'),
+            ('fit_steps', is_whole(self.fit_steps, 1, MOST_FIT_STEPS),
+             f'a whole number from 1 to {MOST_FIT_STEPS}'),
             ('similarity_prompt', self.similarity_prompt is None
              or _one_of(self.similarity_prompt, SIMILARITY_PROMPTS),
              f'{", ".join(SIMILARITY_PROMPTS)} or None'),

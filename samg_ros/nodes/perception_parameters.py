@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from samg_ros.errors import ConfigError
 from samg_ros.masking import MaskerSettings
 from samg_ros.masking.masker import ADJUSTABLE
-from samg_ros.masking.settings import COMBINATIONS, DTYPES, SIMILARITY_PROMPTS
+from samg_ros.masking.settings import COMBINATIONS, DTYPES, MOST_FIT_STEPS, SIMILARITY_PROMPTS
 from samg_ros.nodes.parameters import declare
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _declare_settings(node: Node) -> MaskerSettings:
         fit_weights=declare(node, 'fit_weights', defaults.fit_weights,
                             'Fit the combination of masks to the reference.'),
         fit_steps=declare(node, 'fit_steps', defaults.fit_steps, 'Optimiser steps of that fit.',
-                          between=(1, 100_000)),
+                          between=(1, MOST_FIT_STEPS)),
         similarity_prompt=_GUIDANCE[declare(
             node, 'similarity_prompt', 'model', 'What the decoder is told beside points; '
             "'model': what the model was trained with.", choices=tuple(_GUIDANCE))],

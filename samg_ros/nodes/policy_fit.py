@@ -91,7 +91,7 @@ def masker_misfit(spec: ObservationSpec, trained: Mapping[str, Any] | None,
                 f"{list(spec.fill)}; set perception's parameter 'fill'"), None
     if trained is None:
         return None, 'the checkpoint does not say which masker it was trained behind'
-    for name in ('model', 'settings'):
+    for name in ('model', 'weights', 'settings'):
         if trained.get(name) != running.get(name):
             return None, (f'perception masks with {name} {running.get(name)}, in training it was '
                           f'{trained.get(name)}')

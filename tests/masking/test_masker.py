@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The public class: what it promises, and what it says to bad input."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,8 @@ from samg_ros.errors import (
     WeightsError,
 )
 from samg_ros.masking import Masker, MaskerSettings, apply_mask
+from samg_ros.masking.models import describe_weights
+from samg_ros.masking.models.mini import WEIGHTS
 
 
 def test_it_finds_its_own_reference(masker, walker):
@@ -97,6 +102,32 @@ def test_a_described_masker_masks_the_same(masker, walker, frames):
     description = json.loads(json.dumps(masker.describe()))
     twin = Masker.from_description(description).fit(walker)
     np.testing.assert_array_equal(twin(frames), masker(frames))
+
+
+def test_a_described_masker_finds_its_weights_from_any_folder(tmp_path, monkeypatch):
+    shutil.copy(WEIGHTS, tmp_path / 'own.safetensors')
+    monkeypatch.chdir(tmp_path)
+    for given in ('own.safetensors', {'mini': Path('own.safetensors')}):
+        description = Masker.load('mini', weights=given).describe()
+        monkeypatch.chdir(tmp_path.parent)
+        assert Masker.from_description(description).describe() == description
+        monkeypatch.chdir(tmp_path)
+    assert str(tmp_path / 'own.safetensors') in description['weights']
+    pair = describe_weights({'dinov2-b': 'facebook/dinov2-base', 'sam-vit-b': 'own.safetensors'})
+    assert pair == f'dinov2-b=facebook/dinov2-base,sam-vit-b={tmp_path / "own.safetensors"}'
+
+
+def test_weights_for_another_model_are_refused():
+    with pytest.raises(UnknownModelError, match='weights for mimi: not part of the model'):
+        Masker.load('mini', weights={'mimi': 'own.safetensors'})
+
+
+def test_half_precision_does_not_move_points():
+    model = Masker.load('mini')._model
+    points = torch.tensor([[[40.0, 40.0], [41.0, 40.0]]])
+    exact = model.prompt.positions(points)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(model.prompt.positions(points), exact)
 
 
 def test_apply_mask_fills_outside_only():

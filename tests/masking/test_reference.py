@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A reference survives the disk, and says what is wrong with a bad one."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -27,6 +29,16 @@ def test_saved_reference_loads_the_same(reference, tmp_path):
     np.testing.assert_array_equal(loaded.parts[0], reference.parts[0])
     np.testing.assert_array_equal(loaded.points, reference.points)
     assert loaded.source == 'a test'
+
+
+def test_many_parts_keep_their_order(reference, tmp_path):
+    parts = []
+    for row in range(12):
+        parts.append(np.zeros_like(reference.mask))
+        parts[-1][row] = True
+    replace(reference, mask=np.any(parts, axis=0), parts=tuple(parts)).save(tmp_path)
+    assert [int(part.any(axis=1).argmax()) for part in Reference.load(tmp_path).parts] == [
+        *range(12)]
 
 
 def test_saving_over_a_reference_with_more_parts_leaves_none_behind(reference, tmp_path):

@@ -29,6 +29,10 @@ joint_limits:
 """
 
 
+STANDS_S = 0.52
+"""How long a command may stand, as `policy` has it by default."""
+
+
 def limits_file(tmp_path: Path, text: str) -> Path:
     path = tmp_path / 'joint_limits.yaml'
     path.write_text(text)
@@ -92,12 +96,12 @@ def limits(**values):
       'limits': limits(max_velocity=1)}, 'not enforced for effort')])
 def test_settings_that_contradict_each_other_are_refused(settings, said):
     with pytest.raises(ConfigError) as caught:
-        ArmSettings(2, **settings)
+        ArmSettings(2, stands_s=STANDS_S, **settings)
     assert said in str(caught.value)
 
 
 def position_arm(action='velocity', **values):
-    made = ArmCommands(ArmSettings(2, ('a', 'b'), action, 'position', **values))
+    made = ArmCommands(ArmSettings(2, ('a', 'b'), action, 'position', stands_s=STANDS_S, **values))
     made.begin(np.array([0.0, 0.5]))
     return made
 
@@ -143,9 +147,25 @@ def test_random_actions_never_leave_position_and_velocity_limits():
     assert arm.interventions['position'] and arm.interventions['velocity']
 
 
+def velocity_arm(**values):
+    return ArmCommands(ArmSettings(2, ('a', 'b'), stands_s=STANDS_S, limits=limits(**values)))
+
+
+@pytest.mark.parametrize('period_s', [0.02, 0.1, 0.2, 0.4, STANDS_S])
+@pytest.mark.parametrize('more', [{}, {'max_acceleration': 2}])
+def test_a_velocity_that_no_other_follows_stays_within_the_range(period_s, more):
+    arm = velocity_arm(min_position=-1, max_position=1, max_velocity=0.6, **more)
+    position = np.array([0.0, 0.5])
+    arm.begin(position)
+    for _ in range(round(6 / period_s)):
+        command = arm.act(np.array([5.0, -5.0]), period_s, position)
+        assert (np.abs(position + STANDS_S * command) <= 1 + 1e-9).all()
+        position = position + period_s * command
+    assert np.allclose(position, [1, -1], atol=0.01) and arm.interventions['position']
+
+
 def test_velocities_keep_speed_and_acceleration_and_stop_at_the_end_of_the_range():
-    arm = ArmCommands(ArmSettings(2, ('a', 'b'), limits=limits(
-        min_position=-1, max_position=1, max_velocity=0.8, max_acceleration=2)))
+    arm = velocity_arm(min_position=-1, max_position=1, max_velocity=0.8, max_acceleration=2)
     position, before = np.zeros(2), np.zeros(2)
     arm.begin(position)
     for _ in range(300):
@@ -161,8 +181,7 @@ def test_velocities_keep_speed_and_acceleration_and_stop_at_the_end_of_the_range
 
 @pytest.mark.parametrize('interface', ['position', 'velocity'])
 def test_a_joint_without_limits_is_sent_the_action_in_no_time_too(interface):
-    commands = ArmCommands(ArmSettings(size=2, joints=('a', 'b'), action_interface=interface,
-                                       command_interface=interface))
+    commands = ArmCommands(ArmSettings(2, ('a', 'b'), interface, interface, stands_s=STANDS_S))
     commands.begin(np.zeros(2))
     for interval_s in (0.0, 0.05, 0.0):
         assert np.array_equal(commands.act(np.array([0.5, -3.0]), interval_s, np.zeros(2)),
@@ -203,7 +222,7 @@ def test_the_pose_is_approached_step_by_step_but_not_at_the_very_end():
 @pytest.mark.parametrize('safe_action', ['hold', 'zero'])
 def test_a_velocity_controlled_arm_stops_at_once(safe_action):
     arm = ArmCommands(ArmSettings(2, limits=limits(max_acceleration=0.1), joints=('a', 'b'),
-                                  safe_action=safe_action))
+                                  stands_s=STANDS_S, safe_action=safe_action))
     arm.begin(None)
     arm.act(np.ones(2), 0.02, None)
     assert np.array_equal(arm.safe(0.02, None), np.zeros(2))
@@ -272,6 +291,9 @@ def test_joints_and_maskers_that_do_not_fit_are_told_apart():
     assert masker_misfit(spec, trained, [0, 0, 0], trained) == (None, None)
     assert 'does not say which masker' in masker_misfit(spec, None, [0, 0, 0], trained)[1]
     assert 'fills with [9, 0, 0]' in masker_misfit(spec, trained, [9, 0, 0], trained)[0]
+    other = {**trained, 'weights': '/other.safetensors'}
+    assert 'weights /other.safetensors, in training it was' in masker_misfit(
+        spec, trained, [0, 0, 0], other)[1]
     assert 'model sam2, in training it was mini' in masker_misfit(
         spec, trained, [0, 0, 0], {**trained, 'model': 'sam2'})[1]
 

@@ -48,13 +48,15 @@ def load_model(name: str, weights: Weights = None) -> VisionModel:
             given comes from where that model usually comes from.
 
     Raises:
-        UnknownModelError: if there is no model of that name.
+        UnknownModelError: if there is no model of that name, or weights are for another.
         WeightsError: if the weights cannot be loaded.
         MissingDependencyError: if the library a model needs is not installed.
     """
     if name in WHOLE:
         if isinstance(weights, Mapping):
-            weights = weights.get(name)
+            weights = _by_name(weights, (name,)).get(name)
+        elif isinstance(weights, str):
+            weights = weights.removeprefix(f'{name}=')
         return WHOLE[name](weights).eval()
     encoder, plus, segmenter = name.partition('+')
     if not plus or encoder not in ENCODERS or segmenter not in SEGMENTERS:
@@ -66,12 +68,27 @@ def load_model(name: str, weights: Weights = None) -> VisionModel:
                      SEGMENTERS[segmenter](given.get(segmenter))).eval()
 
 
-def _by_name(weights: Weights, names: tuple[str, str]) -> Mapping[str, str | Path]:
+def describe_weights(weights: Weights) -> str | None:
+    """Return weights as text that `load_model` reads from any working directory."""
+    if weights is None:
+        return None
+    if isinstance(weights, Mapping):
+        weights = ','.join(f'{name}={path}' for name, path in weights.items())
+    parts = (item.rpartition('=') for item in str(weights).split(','))
+    return ','.join(f'{name}{equals}{_absolute(path)}' for name, equals, path in parts)
+
+
+def _absolute(path: str) -> str:
+    """Of a file that is there; a hub id stays what it is."""
+    return str(Path(path).resolve()) if Path(path).exists() else path
+
+
+def _by_name(weights: Weights, names: tuple[str, ...]) -> Mapping[str, str | Path]:
     if weights is None:
         return {}
     if not isinstance(weights, Mapping):
         weights = dict(item.strip().partition('=')[::2] for item in str(weights).split(','))
     if strangers := set(weights) - set(names):
         raise UnknownModelError(f'weights for {", ".join(sorted(strangers))}: not part of the '
-                                f'model; give {names[0]}=... and {names[1]}=...')
+                                f'model; give {" and ".join(f"{name}=..." for name in names)}')
     return weights

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samg_ros.masking.geometry import scaled_size
+
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of values in 0 .. 255
 IMAGENET_STD = (58.395, 57.12, 57.375)
 COLOUR_SIDE = 128
@@ -218,9 +220,7 @@ def resized(frames: Tensor, rows: int, columns: int) -> Tensor:
 
 def resized_longer_side(frames: Tensor, side: int) -> Tensor:
     """Return frames as `resized` does, scaled so that the longer side has `side` pixels."""
-    height, width = frames.shape[1:3]
-    scale = side / max(height, width)
-    return resized(frames, int(height * scale + 0.5), int(width * scale + 0.5))
+    return resized(frames, *scaled_size(*frames.shape[1:3], side))
 
 
 class Normalization(nn.Module):

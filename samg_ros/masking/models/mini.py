@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from samg_ros.masking.geometry import scaled_size
 from samg_ros.masking.models.base import Encoding, FeatureMap, VisionModel, chromaticities
 from samg_ros.masking.models.weights_io import load_strict
 from samg_ros.masking.settings import SIMILARITY_PROMPTS
@@ -137,7 +138,9 @@ class _PromptEncoder(nn.Module):
 
     def positions(self, points: Tensor) -> Tensor:
         """Return (..., width) random Fourier features of (..., 2) points in input pixels."""
-        angle = 2 * math.pi * ((points + 0.5) / IMAGE_SIZE * 2 - 1) @ self.frequencies
+        place = (points + 0.5) / IMAGE_SIZE * 2 - 1
+        # A sum and no matrix product: in half precision that would blur where a point is.
+        angle = 2 * math.pi * (place[..., None] * self.frequencies).sum(dim=-2)
         return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
     def tokens(self, points: Tensor, labels: Tensor, boxes: Tensor | None) -> Tensor:
@@ -265,12 +268,11 @@ class Mini(VisionModel):
     def prepare(self, frames: Tensor) -> Tensor:
         """Scale (N, H, W, 3) uint8 frames to (N, 3, 96, 96) float in -1 .. 1, zero-padded."""
         height, width = frames.shape[1:3]
-        scale = IMAGE_SIZE / max(height, width)
-        rows, columns = int(height * scale + 0.5), int(width * scale + 0.5)
+        rows, columns = scaled_size(height, width, IMAGE_SIZE)
         x = frames.permute(0, 3, 1, 2).float()
         if (rows, columns) != (height, width):
-            x = F.interpolate(x, (rows, columns), mode='bilinear', antialias=scale < 1,
-                              align_corners=False)
+            x = F.interpolate(x, (rows, columns), mode='bilinear', align_corners=False,
+                              antialias=max(height, width) > IMAGE_SIZE)
         x = x / 127.5 - 1
         return F.pad(x, (0, IMAGE_SIZE - columns, 0, IMAGE_SIZE - rows))
 
