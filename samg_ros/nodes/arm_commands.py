@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ LONGEST_INTERVAL_S = 0.1
 """The most time that one command makes up for: after a pause the arm must not jump."""
 _SHORTEST_INTERVAL_S = 1e-9
 """A joint without limits has none between two commands of one moment either, and inf * 0 is nan."""
+_LOOKS = 8
+"""On the way that a velocity may take the hand, this often it has to be in the workspace."""
 
 Vector = npt.NDArray[np.float64]
 
@@ -42,6 +44,8 @@ class ArmSettings:
 
     size: int
     """Numbers in an action, and in a command."""
+    stands_s: float = field(kw_only=True)
+    """How long a command may stand with no other after it: until the watchdog's safe action."""
     joints: tuple[str, ...] = ()
     """Their names, as in joint_states; empty where they have none."""
     action_interface: str = 'velocity'
@@ -251,8 +255,7 @@ class ArmCommands:
         if positions is not None:  # last, as the end of a joint's range is what breaks things
             command = self._clip('position', command, -self._approach(positions - self._low),
                                  self._approach(self._high - positions))
-            if not self._stays_inside(positions + command * LONGEST_INTERVAL_S, positions):
-                command = np.zeros_like(command)
+            command = command * self._share_inside(command * self.settings.stands_s, positions)
         return command
 
     def _stays_inside(self, to: Vector, start: Vector) -> bool:
@@ -261,12 +264,19 @@ class ArmCommands:
         self.interventions['workspace'] += not inside
         return inside
 
+    def _share_inside(self, way: Vector, start: Vector) -> float:
+        """How much of a way the hand can go and stay inside, 0 to 1."""
+        for look in range(_LOOKS):
+            if not self._stays_inside(start + way * (look + 1) / _LOOKS, start):
+                return look / _LOOKS
+        return 1.0
+
     def _approach(self, room: Vector) -> Vector:
         """The speed from which a joint can still stop within the room that is left."""
-        room, wait = np.maximum(room, 0.0), LONGEST_INTERVAL_S
+        room, wait = np.maximum(room, 0.0), self.settings.stands_s
         limited = np.isfinite(self._acceleration) & np.isfinite(room)
         speed = room / wait
-        # The greatest v with v * wait + v^2 / (2 a) <= room: the next command may be late.
+        # The greatest v with v * wait + v^2 / (2 a) <= room: no other command may come.
         a = self._acceleration[limited]
         speed[limited] = a * (np.sqrt(wait**2 + 2 * room[limited] / a) - wait)
         return speed

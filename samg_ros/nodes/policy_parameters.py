@@ -10,6 +10,7 @@ from samg_ros.errors import ConfigError
 from samg_ros.nodes.arm_commands import INTERFACES, SAFE_ACTIONS, ArmSettings
 from samg_ros.nodes.joint_limits import load_joint_limits
 from samg_ros.nodes.parameters import declare
+from samg_ros.nodes.watchdog import CHECK_S
 from samg_ros.nodes.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -118,7 +119,10 @@ class PolicyParameters:
             raise ConfigError("a workspace needs the names of the joints: set the parameter "
                               "'joints', or 'limits'")
         return ArmSettings(
-            size=actions, joints=joints, action_interface=self.action_interface,
-            command_interface=self.command_interface, limits=limits,
+            # In lockstep too, where nothing stands longer than a step: an arm that is tried in
+            # simulation keeps its limits as it will in life.
+            size=actions, stands_s=self.timeout_s + CHECK_S, joints=joints,
+            action_interface=self.action_interface, command_interface=self.command_interface,
+            limits=limits,
             workspace=Workspace(self.workspace, joints) if self.workspace else None,
             safe_action=self.safe_action, safe_pose=self.safe_pose, max_lead=self.max_lead)

@@ -323,6 +323,18 @@ def test_position_commands_keep_the_limits_and_hold_where_the_arm_is(graph, arm,
     assert np.allclose(values[-1], arm.positions)
 
 
+def test_a_velocity_may_stand_until_the_watchdog_acts_and_stays_within_the_limits(graph, arm,
+                                                                                  tmp_path):
+    path = tmp_path / 'joint_limits.yaml'
+    path.write_text(LIMITS.replace('max_velocity: 0.', 'max_velocity: 9.'))
+    run = save_untrained(tmp_path / 'checkpoint.pt', greatest=100.0)
+    node = add(graph, run, limits=str(path))
+    arm.start(node)
+    graph.until(lambda: node._commands.interventions['position'] > 20)
+    ends = [arm.positions + TIMEOUT_S * np.array(message.data) for _, message in arm.commands]
+    assert (np.abs(ends) <= 0.2).all() and not arm.is_still()
+
+
 def test_a_joint_whose_range_is_left_open_is_named(graph, checkpoint, limits, tmp_path, capfd):
     add(graph, checkpoint, limits=limits)
     assert 'leave the range' not in capfd.readouterr().err

@@ -30,6 +30,7 @@ URDF = """
 </robot>"""
 BOX = 'x: [0.2, 0.7], y: [-0.3, 0.3], z: [-0.1, 0.1]'
 JOINTS = ('shoulder', 'elbow')
+STANDS_S = 0.5
 
 
 @pytest.fixture
@@ -70,7 +71,8 @@ def test_a_urdf_does_as_well(box):
 
 @pytest.mark.parametrize('interface', ['position', 'velocity'])
 def test_random_commands_never_take_the_hand_out(box, interface):
-    arm = ArmCommands(ArmSettings(2, JOINTS, interface, interface, workspace=box()))
+    arm = ArmCommands(ArmSettings(2, JOINTS, interface, interface, stands_s=STANDS_S,
+                                  workspace=box()))
     rng = np.random.default_rng(1)
     positions = np.array([-0.8, 1.6])
     assert is_inside(hand(*positions)) and arm.outside(positions) is None
@@ -79,16 +81,32 @@ def test_random_commands_never_take_the_hand_out(box, interface):
         if interface == 'position':
             positions = arm.act(positions + rng.normal(0, 0.2, 2), 0.04, positions)
         else:
-            positions = positions + 0.04 * arm.act(rng.normal(0, 1, 2), 0.04, positions)
+            velocity = arm.act(rng.normal(0, 1, 2), 0.04, positions)
+            assert is_inside(hand(*positions + STANDS_S * velocity))  # if no other follows
+            positions = positions + 0.04 * velocity
         assert is_inside(hand(*positions))
     assert 0 < arm.interventions['workspace'] < 500
+
+
+def test_a_velocity_towards_the_wall_becomes_slower_and_comes_close(box):
+    arm = ArmCommands(ArmSettings(2, JOINTS, stands_s=STANDS_S, workspace=box()))
+    positions = np.array([-0.3, 1.6])
+    arm.begin(positions)
+    speeds = []
+    for _ in range(50):
+        velocity = arm.act(np.array([0.0, -0.6]), 0.04, positions)
+        speeds.append(abs(velocity[1]))
+        positions = positions + 0.04 * velocity
+    assert speeds[0] == 0.6 and (np.diff(speeds) <= 0).all() and len(set(speeds)) > 3
+    assert 0.67 < hand(*positions)[0] <= 0.7
 
 
 def test_from_outside_the_hand_may_only_come_in(box):
     workspace = box()
     assert workspace.allows([0.0, 0.5], [0.0, 0.0])  # shorter: less far out
     assert not workspace.allows([0.0, 0.0], [0.0, 0.5])
-    arm = ArmCommands(ArmSettings(2, JOINTS, 'position', 'position', workspace=workspace))
+    arm = ArmCommands(ArmSettings(2, JOINTS, 'position', 'position', stands_s=STANDS_S,
+                                  workspace=workspace))
     assert arm.outside(np.zeros(2)) == ('the hand is at (0.800, 0.000, 0.000) m, outside the '
                                         'workspace; move it inside by hand')
 
@@ -114,4 +132,5 @@ def test_a_joint_that_the_model_lacks_is_named(box):
 def test_a_safe_pose_outside_is_refused(box):
     limits = tuple(JointLimits(joint, max_velocity=1.0) for joint in JOINTS)
     with pytest.raises(ConfigError, match='outside the workspace'):
-        ArmSettings(2, JOINTS, 'position', 'position', limits, box(), 'pose', (0.0, 0.0))
+        ArmSettings(2, JOINTS, 'position', 'position', limits, box(), 'pose', (0.0, 0.0),
+                    stands_s=STANDS_S)
