@@ -15,13 +15,12 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 import numpy as np
-import torch
 from rclpy.duration import Duration
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
-from samg_ros.errors import CheckpointError, ConfigError, SamgError, first_line
+from samg_ros.errors import CheckpointError, ConfigError, SamgError
 from samg_ros.nodes import command, qos
 from samg_ros.nodes.arm_commands import ArmCommands, Vector
 from samg_ros.nodes.base import ManagedNode, run_node
@@ -91,11 +90,6 @@ class PolicyNode(ManagedNode):
         if not asked.checkpoint:
             raise ConfigError("policy needs a checkpoint: set its parameter 'checkpoint' to a run "
                               'folder (samg train policy makes one)')
-        try:
-            torch.empty(0, device=asked.device)
-        except (RuntimeError, AssertionError) as error:
-            raise ConfigError(f"device '{asked.device}' cannot be used ({first_line(error)}); "
-                              'take cpu') from error
         policy = load_policy(asked.checkpoint, asked.device)
         if asked.task and asked.task != policy.task:
             raise CheckpointError(f"the checkpoint is of task '{policy.task}', the parameter "

@@ -15,9 +15,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from samg_ros.errors import CheckpointError, first_line
 from samg_ros.observation import Observation
 from samg_ros.rl.augmentation import shift, shift_offsets
 from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.device import usable_device
 from samg_ros.rl.networks import Actor, Critic, make_encoder
 from samg_ros.rl.replay import Batch
 
@@ -40,10 +42,13 @@ class DrQv2Agent:
             config: widths, rates and schedules.
             actions: number of action components.
             device: torch device.
+
+        Raises:
+            ConfigError: if the device cannot be used.
         """
         self.config = config
         self.actions = actions
-        self.device = torch.device(device)
+        self.device = usable_device(device)
         spec = config.observation
         joints = len(spec.proprioception)
         with torch.random.fork_rng(devices=[]):
@@ -176,12 +181,22 @@ class DrQv2Agent:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Take over what `state_dict` gave.
+
+        Raises:
+            CheckpointError: if it was given on another kind of device.
+        """
         for name in self._modules():
             getattr(self, name).load_state_dict(state[name])
         self.value_optimiser.load_state_dict(state['value_optimiser'])
         self.actor_optimiser.load_state_dict(state['actor_optimiser'])
-        self.generator.set_state(state['generator'].cpu())
+        try:
+            self.generator.set_state(state['generator'].cpu())
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"the run's random state is not one of device '{self.device}' "
+                f'({first_line(error)}); go on with the kind of device that it began on'
+            ) from error
 
     def _critic_loss(
         self, batch: Batch, pixels: Tensor, encoded: Tensor, target: Tensor

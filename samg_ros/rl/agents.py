@@ -53,7 +53,11 @@ class Agent(Protocol):
         """
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Take over what `state_dict` gave.
+
+        Raises:
+            CheckpointError: if it was given on another kind of device.
+        """
 
 
 def make_agent(
@@ -68,7 +72,8 @@ def make_agent(
         state: from an agent's `state_dict`, to go on with; None begins anew.
 
     Raises:
-        ConfigError: if the configuration does not fit the agent.
+        ConfigError: if the configuration does not fit the agent, or the device cannot be used.
+        CheckpointError: if the state is of another kind of device.
         WeightsError: if the agent needs pre-trained weights that cannot be had.
         MissingDependencyError: if a library of the agent is not installed.
     """

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.device import usable_device
 
 if TYPE_CHECKING:
     from samg_ros.masking import Reference
@@ -55,6 +56,15 @@ class Checkpoint:
     """Agent steps, updates, episodes, seconds of training."""
     episode: dict[str, Any] = field(default_factory=dict)
     """The episode under way, and what a resumed run needs to go on in it."""
+
+    @property
+    def episodes_begun(self) -> int:
+        """Episodes that were entered, the present one among them.
+
+        Checkpoints of older versions know only those that had ended.
+        """
+        begun: int = self.episode.get('begun', self.counters.get('episodes', 0))
+        return begun
 
 
 def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
@@ -115,7 +125,9 @@ def load_checkpoint(path: Path | str, device: str = 'cpu') -> Checkpoint:
 
     Raises:
         CheckpointError: if there is none, or it is cut short, damaged or something else.
+        ConfigError: if the device cannot be used.
     """
+    where = usable_device(device)
     path = Path(path)
     if path.is_dir():
         path = path / CHECKPOINT_NAME
@@ -126,7 +138,7 @@ def load_checkpoint(path: Path | str, device: str = 'cpu') -> Checkpoint:
             damaged = archive.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(f'checksum of {damaged} is wrong')
-        values = torch.load(path, map_location=device, weights_only=True)
+        values = torch.load(path, map_location=where, weights_only=True)
     except (
         zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError
     ) as error:

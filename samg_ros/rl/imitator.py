@@ -11,6 +11,7 @@ from torch import Tensor
 
 from samg_ros.observation import Observation
 from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.device import usable_device
 from samg_ros.rl.networks import Actor, Encoder
 from samg_ros.rl.replay import Batch
 
@@ -19,9 +20,13 @@ class Imitator:
     """The policy's networks, and the squared error to the expert's actions that trains them."""
 
     def __init__(self, config: TrainConfig, actions: int, device: str = 'cpu') -> None:
-        """Build the networks with the configuration's seed."""
+        """Build the networks with the configuration's seed.
+
+        Raises:
+            ConfigError: if the device cannot be used.
+        """
         self.config = config
-        self._device = torch.device(device)
+        self._device = usable_device(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.encoder = Encoder(config)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from samg_ros.errors import CheckpointError
 from samg_ros.observation import Observation, ObservationSpec
 from samg_ros.rl.checkpoint import Checkpoint, load_checkpoint
+from samg_ros.rl.device import usable_device
 from samg_ros.rl.networks import Actor, make_encoder
 from samg_ros.rl.shipped import find_checkpoint
 
@@ -34,6 +35,7 @@ class Policy:
 
         Raises:
             CheckpointError: if the networks do not fit the checkpoint's configuration.
+            ConfigError: if the device cannot be used.
         """
         self.config = checkpoint.config
         self.action_low = checkpoint.action_low
@@ -41,7 +43,7 @@ class Policy:
         self.reference: Reference | None = checkpoint.reference
         self.masker_description = checkpoint.masker
         self.counters = checkpoint.counters
-        self._device = torch.device(device)
+        self._device = usable_device(device)
         self._encoder = make_encoder(self.config)
         joints, actions = len(self.spec.proprioception), len(self.action_low)
         self._actor = Actor(self._encoder.output_dim, joints, actions, self.config)
@@ -114,6 +116,7 @@ def load_policy(checkpoint: Path | str, device: str = 'cpu') -> Policy:
 
     Raises:
         CheckpointError: if there is none, or it is cut short, damaged or something else.
+        ConfigError: if the device cannot be used.
     """
     return Policy(load_checkpoint(find_checkpoint(checkpoint), device), device)
 

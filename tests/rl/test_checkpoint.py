@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from samg_ros.errors import CheckpointError
+from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.masking import MaskerSettings, Reference
 from samg_ros.rl.agent import DrQv2Agent
+from samg_ros.rl.agents import make_agent
 from samg_ros.rl.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from samg_ros.rl.policy import load_policy
+from samg_ros.rl.imitator import Imitator
+from samg_ros.rl.policy import Policy, load_policy
 
 
 @pytest.fixture
@@ -117,3 +119,27 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, checkpoint):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert path.read_bytes() == whole
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize('device', ['cdua', 'cuda:77'])
+def test_a_device_that_cannot_be_used_is_named_and_not_the_file(
+    tmp_path, checkpoint, small, device
+):
+    save_checkpoint(tmp_path / 'checkpoint.pt', checkpoint)
+    for begin in (
+        lambda: load_policy(tmp_path, device),
+        lambda: Policy(checkpoint, device),
+        lambda: make_agent(small(), 2, device),
+        lambda: Imitator(small(), 2, device),
+    ):
+        with pytest.raises(ConfigError, match=f"device '{device}' cannot be used") as caught:
+            begin()
+        assert '\n' not in str(caught.value)
+
+
+def test_a_random_state_of_another_kind_of_device_is_refused(small):
+    state = make_agent(small(), 2).state_dict()
+    state['generator'] = torch.zeros(16, dtype=torch.uint8)  # as long as that of a CUDA generator
+    with pytest.raises(CheckpointError, match="not one of device 'cpu'") as caught:
+        make_agent(small(), 2, state=state)
+    assert '\n' not in str(caught.value)
