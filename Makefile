@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo 'make sim-train  train a policy on masked frames over ROS 2 topics (TASK, PRESET, ARGS)'
 	@echo 'make sim-eval   try the policy that comes with the package before videos (TASK, ARGS)'
-	@echo 'make test       ruff, import-linter, mypy and every test'
+	@echo 'make test       ruff, import-linter, mypy and all tests that take seconds'
 	@echo 'make lint       the same without the tests'
 	@echo 'make pytest     only tests, a worker a core, 4 at most (ARGS; -n0: no workers)'
 	@echo 'make venv       only make .venv'
