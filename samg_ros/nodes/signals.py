@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C at any moment: ends the process at once, or asks its loop to end.
+"""Ctrl-C, or its like, at any moment: ends the process at once, or asks its loop to end.
 
 Imports nothing heavy, so that the handlers stand before the seconds in which torch is imported.
 """
@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
-from types import FrameType
 from typing import NoReturn
+
+from samg_ros.rl.interruption import on_stop_signals
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 
 class StopSignal:
-    """What SIGINT and SIGTERM do in a process that runs nodes.
+    """What SIGINT, SIGTERM and SIGHUP do in a process that runs nodes.
 
     While there is nothing to lose (imports, model loading, evaluation) they end it at once.
     KeyboardInterrupt would not do: raised inside a compiled module's import it comes out as an
@@ -35,8 +35,7 @@ class StopSignal:
         self.requested = False
         self._deferred = False
         self._exit_code, self._message = exit_code, message
-        self._before = {number: signal.signal(number, self._handle)
-                        for number in (signal.SIGINT, signal.SIGTERM)}
+        self._restore = on_stop_signals(self._handle)
 
     def defer(self) -> None:
         """From now on a signal only sets `requested`."""
@@ -56,10 +55,9 @@ class StopSignal:
 
     def restore(self) -> None:
         """Put back the handlers that were there before."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._restore()
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self) -> None:
         self.requested = True
         if not self._deferred:
             self._end()

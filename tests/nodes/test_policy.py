@@ -467,13 +467,15 @@ def test_in_lockstep_every_frame_is_answered_as_the_policy_does_offline(graph, t
     env.close()
 
 
-def test_the_safe_action_goes_out_last_when_the_process_is_told_to_end(graph, arm, checkpoint):
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP])
+def test_the_safe_action_goes_out_last_when_the_process_is_told_to_end(graph, arm, checkpoint,
+                                                                      number):
     process = graph.spawn('policy', {'checkpoint': str(checkpoint), 'joints': list(JOINTS)})
     arm.run()
     graph.until(lambda: graph.values('policy: policy').get('moments', '0') != '0')
     assert arm.enable().success
     graph.until(lambda: len(arm.commands) > 3)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     graph.until(lambda: process.poll() is not None)
     graph.spin_for(0.1)
     assert process.returncode == 0 and 'Traceback' not in process.communicate()[1]
