@@ -20,7 +20,7 @@ from samg_ros.nodes.base import PlainNode, run_node
 from samg_ros.nodes.diagnostics import ERROR, OK, Diagnostics, Report
 from samg_ros.nodes.parameters import declare
 from samg_ros.nodes.signals import leave
-from samg_ros.nodes.watchdog import ACKNOWLEDGED_S, CHECK_S, Deadlines, Watchdog
+from samg_ros.nodes.watchdog import ACKNOWLEDGED_S, ENDED, Deadlines, Watchdog
 
 INTERFACES = ('velocity', 'effort')
 """Of a controller that has to be stopped; one of positions stays at the last by itself."""
@@ -62,7 +62,7 @@ class CommandGuard(PlainNode):
                                       qos.reliable())
         qos.subscription(self, self.diagnostics, Float64MultiArray, 'command', self._on_command,
                          qos.reliable())
-        self._watchdog = Watchdog(CHECK_S, self._check)
+        self._watchdog = Watchdog(self, self._check)
 
     def close(self) -> None:
         """Leave the arm at rest: nobody watches over it from now on."""
@@ -96,6 +96,8 @@ class CommandGuard(PlainNode):
 
     def _report(self) -> Report:
         values = {'stops': self.stops, 'age_s': self._deadlines.age_s(_COMMAND)}
+        if not self._watchdog.running:
+            return Report(ERROR, ENDED, values)
         if self.stopping:
             return Report(ERROR, f'no command followed for {self._timeout_s:g} s: zeros are sent',
                           values)

@@ -20,7 +20,7 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
-from samg_ros.errors import CheckpointError, ConfigError, SamgError
+from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.nodes import command, qos
 from samg_ros.nodes.arm_commands import ArmCommands, Vector
 from samg_ros.nodes.base import ManagedNode, run_node
@@ -41,7 +41,7 @@ from samg_ros.nodes.remote_parameters import RemoteParameters
 from samg_ros.nodes.signals import leave
 from samg_ros.nodes.torch_threads import declare_torch_threads
 from samg_ros.nodes.trajectory import to_trajectory
-from samg_ros.nodes.watchdog import ACKNOWLEDGED_S, CHECK_S, Deadlines, Watchdog
+from samg_ros.nodes.watchdog import ACKNOWLEDGED_S, ENDED, Deadlines, Watchdog
 from samg_ros.observation import Observer
 from samg_ros.rl.policy import Policy, load_policy
 
@@ -120,7 +120,7 @@ class PolicyNode(ManagedNode):
         self._inputs = PolicyInputs(self, self._wanted, self._deadlines, self._on_moment,
                                     self._on_misfit)
         self._sent_at = time.monotonic()
-        self._watchdog = None if self._asked.lockstep else Watchdog(CHECK_S, self._check)
+        self._watchdog = None if self._asked.lockstep else Watchdog(self, self._check)
 
     def deactivate(self) -> None:
         """Stop listening; the safe action goes out last."""
@@ -165,8 +165,7 @@ class PolicyNode(ManagedNode):
                 self.drops.add('stale', f'{_MISSED[str(missed)]} while a frame waited')
                 return
             if not self._watchdog.running:
-                self.error = SamgError('the watchdog has ended, so the arm must not move')
-                return
+                return  # and this node ends
         if self.state == SAFE:
             self._commands.resume()
             self.state = ACTING
@@ -308,6 +307,8 @@ class PolicyNode(ManagedNode):
                    (*self._wanted.deadlines, ACTION)}
         values |= {f'limited_{name}': count
                    for name, count in sorted(self._commands.interventions.items())}
+        if self._watchdog is not None and not self._watchdog.running:
+            return Report(ERROR, ENDED, values)
         misfits = self._misfits()
         if misfits:
             return Report(ERROR, '; '.join(misfits.values()), values)

@@ -10,11 +10,24 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+
+from samg_ros.errors import SamgError
+
+if TYPE_CHECKING:
+    from samg_ros.nodes.command_guard import CommandGuard
+    from samg_ros.nodes.policy import PolicyNode
 
 CHECK_S = 0.02
 """Between two looks at what is late, and so between two safe actions."""
 ACKNOWLEDGED_S = 0.2
 """How long the last command is waited for before its publisher goes."""
+ENDED = 'the watchdog has ended: nothing would stop the arm'
+_LOOK_S = 0.1
+"""Between two looks at the watchdog itself."""
 
 
 class Deadlines:
@@ -52,16 +65,21 @@ class Deadlines:
 
 
 class Watchdog:
-    """Calls a function every so often from a thread of its own, until it is stopped."""
+    """Calls a function every so often from a thread of its own, until it is stopped.
 
-    def __init__(self, period_s: float, check: Callable[[], None]) -> None:
+    The node's executor watches it in turn: where the thread has ended, so does the node.
+    """
+
+    def __init__(self, node: PolicyNode | CommandGuard, check: Callable[[], None]) -> None:
         """Start.
 
         Args:
-            period_s: seconds between two calls.
-            check: called from the thread; must not raise.
+            node: is given ENDED as its error if the thread ends; its report should say so too.
+            check: called from the thread every CHECK_S; must not raise.
         """
-        self._period_s, self._check = period_s, check
+        self._node, self._check = node, check
+        self._timer = node.create_timer(_LOOK_S, self._look,
+                                        clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name='watchdog', daemon=True)
         self._thread.start()
@@ -73,9 +91,15 @@ class Watchdog:
 
     def stop(self) -> None:
         """Return when no call is under way and none will come."""
+        self._node.destroy_timer(self._timer)
         self._ended.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._ended.wait(self._period_s):
+        while not self._ended.wait(CHECK_S):
             self._check()
+
+    def _look(self) -> None:
+        if not self.running and self._node.error is None:
+            self._node.error = SamgError(ENDED)
+            self._node.diagnostics.publish()  # there will be no other

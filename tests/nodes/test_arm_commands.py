@@ -2,7 +2,6 @@
 """What an arm may be sent: limits from a file, units, safe actions, deadlines, pairing."""
 
 import math
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from samg_ros.nodes.arm_commands import LONGEST_INTERVAL_S, ArmCommands, ArmSett
 from samg_ros.nodes.joint_limits import JointLimits, load_joint_limits
 from samg_ros.nodes.pairing import NearestStamp
 from samg_ros.nodes.policy_fit import frame_misfit, joints_misfit, mask_area, masker_misfit
-from samg_ros.nodes.watchdog import Deadlines, Watchdog
+from samg_ros.nodes.watchdog import Deadlines
 from samg_ros.observation import ObservationSpec
 from samg_ros.rl.config import TrainConfig
 
@@ -241,18 +240,6 @@ def test_deadlines_name_the_cause_before_its_effects():
     deadlines.good('mask')
     deadlines.good('action')
     assert deadlines.missed is None and deadlines.age_s('action') == 0.0
-
-
-def test_a_watchdog_that_failed_is_known_as_such(monkeypatch):
-    def fail():
-        raise RuntimeError('no')
-
-    said = []
-    monkeypatch.setattr(threading, 'excepthook', said.append)
-    watchdog = Watchdog(0.001, fail)
-    watchdog._thread.join(5)
-    assert not watchdog.running and len(said) == 1
-    watchdog.stop()
 
 
 def test_the_nearest_stamp_within_the_tolerance_is_found():

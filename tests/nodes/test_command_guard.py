@@ -79,6 +79,17 @@ def test_a_guard_that_goes_leaves_a_moving_arm_at_rest(graph, commander):
     assert len(commander.heard) == 2
 
 
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning')
+def test_a_guard_whose_watchdog_has_ended_says_so_and_leaves_the_arm_at_rest(graph, commander):
+    commander.send(0.1, -0.2)
+    commander.guard._watchdog._check = None  # what it calls fails, and its thread ends
+    with pytest.raises(SamgError, match='the watchdog has ended'):
+        graph.until(lambda: False, 5)
+    graph.remove(commander.guard)
+    graph.until(lambda: commander.heard[-1][1] == [0.0, 0.0])
+    assert graph.said('command_guard: commands').startswith('the watchdog has ended')
+
+
 @pytest.mark.parametrize('interface', ['', 'position'])
 def test_where_zeros_might_move_the_arm_it_does_not_start(graph, interface):
     with pytest.raises(SamgError, match="'command_interface' of command_guard must be velocity"):

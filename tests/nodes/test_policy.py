@@ -393,6 +393,23 @@ def test_the_safe_action_goes_out_last_after_an_exception(graph, arm, checkpoint
     assert arm.is_still()
 
 
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning')
+def test_the_safe_action_goes_out_last_when_the_watchdog_ends_and_then_the_frames(graph, arm,
+                                                                                  checkpoint):
+    node = add(graph, checkpoint)
+    arm.start(node)
+    arm.timer.cancel()
+    graph.spin_for(0.1)  # what is under way
+    assert not arm.is_still()
+    node._watchdog._check = None  # what it calls fails, and its thread ends
+    with pytest.raises(SamgError, match='the watchdog has ended'):
+        graph.until(lambda: False, 5)
+    graph.remove(node)
+    graph.spin_for(0.1)
+    assert arm.is_still()
+    assert graph.said('policy: policy').startswith('the watchdog has ended')
+
+
 def test_without_being_enabled_nothing_is_ever_sent(graph, arm, checkpoint):
     node = add(graph, checkpoint)
     assert not arm.enable().success  # there is no frame yet
