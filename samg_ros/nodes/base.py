@@ -58,10 +58,11 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None,
         stop_signal: the process's, None makes one.
 
     Returns:
-        Exit code: 0 after finishing or a signal, 2 after an error, which is printed in one line.
+        Exit code: 0 after finishing or a signal, 2 after an error, be it one of closing; it is
+        printed in one line.
     """
     stop_signal = stop_signal or StopSignal()
-    node = None
+    node, code = None, 0
     try:
         rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
         node = make()
@@ -74,22 +75,37 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None,
             raise node.error
     except SamgError as error:
         print_error(error)
-        return 2
+        code = 2
     finally:
         stop_signal.defer()
-        close([] if node is None else [node])
-        rclpy.try_shutdown()
-    return 0
+        try:
+            do_all((lambda: close([] if node is None else [node]), rclpy.try_shutdown))
+        except SamgError as error:
+            print_error(error)
+            code = 2
+    return code
 
 
 def close(nodes: Sequence[Any]) -> None:
-    """Close and destroy nodes; what goes wrong is printed in one line and the rest goes on."""
-    for node in nodes:
+    """Close and destroy nodes, as `do_all`."""
+    do_all([step for node in nodes for step in (node.close, node.destroy_node)])
+
+
+def do_all(steps: Sequence[Callable[[], object]]) -> None:
+    """Call functions one after the other, all of them, whatever one raises.
+
+    Raises:
+        Exception: the first; SamgErrors after it are printed.
+    """
+    for done, step in enumerate(steps, 1):
         try:
-            node.close()
-        except SamgError as error:
-            print_error(error)
-        node.destroy_node()
+            step()
+        except Exception:
+            try:
+                do_all(steps[done:])
+            except SamgError as error:
+                print_error(error)
+            raise
 
 
 def print_error(error: Exception) -> None:

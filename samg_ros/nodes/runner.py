@@ -15,7 +15,8 @@ from typing import Any
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
-from samg_ros.nodes.base import close, make_executor, spin
+from samg_ros.errors import SamgError
+from samg_ros.nodes.base import close, do_all, make_executor, print_error, spin
 from samg_ros.nodes.executables import node_class
 from samg_ros.nodes.graph import NodeSpec, Remappings, ros_arguments
 from samg_ros.nodes.parameters import overrides
@@ -76,13 +77,18 @@ class OneProcess:
                 node = self._nodes[spec.name] = make_node(spec)
                 self._executor.add_node(node)
                 node.start()
-        except BaseException:
-            self._close()
+        except BaseException as error:
+            self._close(error)
             raise
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._close()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Close the nodes.
+
+        Raises:
+            SamgError: if one could not save; printed instead where another error is on its way.
+        """
+        self._close(error)
 
     def __getitem__(self, name: str) -> Any:
         """Return the node of a spec by its name."""
@@ -102,15 +108,21 @@ class OneProcess:
             if node.error is not None:
                 raise node.error
 
-    def _close(self) -> None:
+    def _close(self, before: BaseException | None) -> None:
         self._stop_signal.defer()
-        close([*reversed(self._nodes.values())])
-        self._executor.shutdown()
-        if self._recorder is not None:
-            executor = make_executor()  # the other one has work left for nodes that are gone
-            executor.add_node(self._recorder)
-            until = time.monotonic() + _RECORDED_S
-            spin(executor, lambda: time.monotonic() > until)
-            close([self._recorder])
-            executor.shutdown()
-        rclpy.try_shutdown()
+        try:
+            do_all((lambda: close([*reversed(self._nodes.values())]), self._executor.shutdown,
+                    self._close_recorder, rclpy.try_shutdown))
+        except SamgError as error:
+            if before is None:
+                raise
+            print_error(error)
+
+    def _close_recorder(self) -> None:
+        if self._recorder is None:
+            return
+        executor = make_executor()  # the other one has work left for nodes that are gone
+        executor.add_node(self._recorder)
+        until = time.monotonic() + _RECORDED_S
+        spin(executor, lambda: time.monotonic() > until)
+        do_all((lambda: close([self._recorder]), executor.shutdown))

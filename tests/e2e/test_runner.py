@@ -5,10 +5,18 @@ import time
 from pathlib import Path
 
 import pytest
+import rclpy
 from busy_machine import limit_s
 from processes import Command
 
 from samg_ros import cli
+from samg_ros.bags.bag import open_bag
+from samg_ros.errors import CheckpointError
+from samg_ros.nodes.domain import choose_domain
+from samg_ros.nodes.files import parameter_file
+from samg_ros.nodes.runner import OneProcess
+from samg_ros.nodes.signals import StopSignal
+from samg_ros.nodes.train_plan import PARAMETER_FILE, make_plan
 from samg_ros.rl.checkpoint import load_checkpoint
 
 TINY = ('{"batch_size": 8, "hidden_dim": 16, "random_steps": 20, "update_after": 30, '
@@ -38,6 +46,20 @@ def test_ctrl_c_saves_and_the_same_command_resumes_to_the_report(tmp_path):
     assert lines[-1] == str((tmp_path / 'run' / 'report.html').resolve())
     assert Path(lines[-1]).stat().st_size > 10_000
     assert 'Traceback' not in command.text()
+
+
+def test_a_run_that_cannot_be_saved_at_the_end_is_an_error_and_all_the_rest_is_closed(tmp_path):
+    plan = make_plan('cartpole_swingup', overrides='{"observation": {"source": "truth"}}',
+                     run_dir=tmp_path / 'run')
+    parameters, recording = parameter_file('', PARAMETER_FILE), tmp_path / 'session.mcap'
+    choose_domain()
+    with StopSignal() as stop_signal, pytest.raises(CheckpointError, match='checkpoint.pt'), \
+            OneProcess(plan.nodes, parameters, stop_signal, recording) as graph:
+        graph.spin(lambda: graph['trainer'].answers > 5)
+        (plan.run_dir / 'checkpoint.pt').mkdir()  # which no file can replace
+    assert not rclpy.ok()
+    bag = open_bag(recording)
+    assert bag.counts['/command'] and not bag.losses
 
 
 @pytest.mark.parametrize('moment', ['', 'graph in', 'reference:'])

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from sensor_msgs.msg import Image
 
+from samg_ros.errors import BagError
 from samg_ros.nodes import domain
+from samg_ros.nodes.base import PlainNode, close
 from samg_ros.nodes.executables import NODES
 from samg_ros.nodes.files import share_file
 
@@ -53,6 +55,49 @@ def test_a_signal_ends_a_node_with_success(graph, number):
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0 and 'Traceback' not in errors
+
+
+UNSAVED = """
+from samg_ros.errors import CheckpointError
+from samg_ros.nodes.base import PlainNode, run_node
+from samg_ros.nodes.signals import leave
+
+class Full(PlainNode):
+    def start(self):
+        self.finished = True
+
+    def close(self):
+        raise CheckpointError('the disk is full')
+
+leave(run_node(lambda: Full('full')))
+"""
+
+
+def test_what_cannot_be_saved_on_the_way_down_is_one_line_and_code_2():
+    process = python(UNSAVED)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 2 and not output
+    assert errors == 'samg: error: the disk is full\n'
+
+
+def test_all_nodes_are_closed_whatever_goes_wrong(graph, capsys):
+    def ending(name, error=None):
+        node = PlainNode(name)
+
+        def close():
+            closed.append(name)
+            if error is not None:
+                raise error
+
+        node.close = close
+        return node
+
+    closed = []
+    with pytest.raises(OSError, match='no device'):
+        close([ending('one'), ending('two', OSError('no device')), ending('three'),
+               ending('four', BagError('no space')), ending('five')])
+    assert closed == ['one', 'two', 'three', 'four', 'five']
+    assert capsys.readouterr().err == 'samg: error: no space\n'
 
 
 @pytest.mark.parametrize('name', NODES)
