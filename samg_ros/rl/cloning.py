@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from samg_ros.errors import CheckpointError
+from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.observation import Observation, Observer
 from samg_ros.rl.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint, save_checkpoint
 from samg_ros.rl.config import TrainConfig, preset
@@ -47,6 +47,9 @@ EPISODE_STEPS = 20
 _VARIED = 0.5
 """Share of episodes whose goal changes on the way, and of steps at which it does."""
 
+_AGENT = 'drqv2'
+"""The agent by whose name a checkpoint says which encoder it holds."""
+
 _OWN_EPISODES = 0.5
 """Share of episodes in which the policy acts, once it learns."""
 
@@ -63,8 +66,11 @@ def clone_config(task: str, **overrides: Any) -> TrainConfig:
             the expert alone, `noise_start` to `noise_end` the noise on whoever acts.
 
     Raises:
-        ConfigError: if a field is unknown or a value out of range.
+        ConfigError: if a field is unknown, means nothing to a clone, or a value is out of range.
     """
+    if overrides.get('agent', _AGENT) != _AGENT:
+        raise ConfigError(f"a clone has the networks of '{_AGENT}' and no agent learns it; leave "
+                          'the agent out')
     settings: dict[str, Any] = {
         'preset': 'clone',
         'action_repeat': 4,
@@ -107,7 +113,8 @@ class Clone:
             device: torch device of the networks.
 
         Raises:
-            ConfigError: if there is no expert for the task.
+            ConfigError: if there is no expert for the task, the device cannot be used, or the
+                masker is fitted to more than one reference.
             CheckpointError: if the folder holds another run, or its files cannot be used.
         """
         from samg_ros.sim.experts import make_expert
@@ -212,6 +219,10 @@ class Clone:
         ))
         self._saved = self.steps
 
+    def close(self) -> None:
+        """Let another process have the run; saves nothing."""
+        self._replay.close()
+
     def _observe(self, step: 'SimStep', rng: np.random.Generator) -> Observation:
         spec = self.config.observation
         if self._masks == 'truth':
@@ -260,6 +271,7 @@ def train_clone(
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
         clone = Clone(config, env, masker, run_dir, masks, device)
+        stack.callback(clone.close)
         while not clone.done:
             if should_stop is not None and should_stop():
                 clone.save()

@@ -10,6 +10,7 @@ import os
 import time
 from collections import defaultdict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -96,7 +97,7 @@ class Learner:
 
         Raises:
             CheckpointError: if the folder holds another run, or its files cannot be used.
-            ConfigError: if the action limits are not usable, or the agent's settings.
+            ConfigError: if the action limits, the agent's settings or the device are not usable.
             WeightsError: if the agent needs pre-trained weights that cannot be had.
             DemonstrationError: if the demonstrations cannot be read.
         """
@@ -134,6 +135,7 @@ class Learner:
                 self.run_dir, checkpoint, config, self.low, self.high, reference,
                 masker_description, self.demonstrated,
             )
+            self.demonstrated = checkpoint.counters.get('demonstrated', 0)
         state = None if checkpoint is None else checkpoint.agent
         self.agent = make_agent(config, len(self.low), device, state)
         self.replay = Replay(
@@ -148,11 +150,14 @@ class Learner:
             seed=config.seed,
             count=None if checkpoint is None else checkpoint.replay['count'],
         )
-        if checkpoint is not None:
-            self._resume(checkpoint)
-        elif demonstrations is not None:
-            self._learn_from(demonstrations)
-        self._metrics = MetricsLog(self.run_dir, self.steps)
+        with ExitStack() as undo:
+            undo.callback(self.replay.close)
+            if checkpoint is not None:
+                self._resume(checkpoint)
+            elif demonstrations is not None:
+                self._learn_from(demonstrations)
+            self._metrics = MetricsLog(self.run_dir, self.episodes)
+            undo.pop_all()
         keep_freed_memory()
         self._worker = ThreadPoolExecutor(1, 'samg-update', initializer=_take_other_cores)
         self._pending: Future[None] | None = None
@@ -282,6 +287,7 @@ class Learner:
             self._wait()
         finally:
             self._worker.shutdown()
+            self.replay.close()
             self._metrics.close()
 
     @property
@@ -406,9 +412,8 @@ class Learner:
         self.updates = counters['updates']
         self.episodes = counters['episodes']
         self._seconds = counters['seconds']
-        self.demonstrated = counters.get('demonstrated', 0)
         self._interrupted = checkpoint.episode
-        self.episodes_begun = self._interrupted.get('begun', self.episodes)
+        self.episodes_begun = checkpoint.episodes_begun
         self._returns.extend(self._interrupted.get('returns', ()))
         self.done = self.steps >= self.config.steps and counters['done']
         if self.reference is None:

@@ -30,12 +30,13 @@ COLUMNS = (
 class MetricsLog:
     """Appends lines to metrics.csv and to TensorBoard."""
 
-    def __init__(self, run_dir: Path | str, step: int) -> None:
+    def __init__(self, run_dir: Path | str, episodes: int) -> None:
         """Open the table of a run.
 
         Args:
             run_dir: run folder, made if missing.
-            step: agent step that the run starts or resumes at; later lines are dropped.
+            episodes: how many the run that starts or resumes has ended; lines of later ones, which
+                a kill took back, are dropped.
 
         Raises:
             CheckpointError: if the table cannot be written.
@@ -43,7 +44,7 @@ class MetricsLog:
         from torch.utils.tensorboard import SummaryWriter
 
         self.path = Path(run_dir) / METRICS_NAME
-        kept = [row for row in read_metrics(run_dir) if row['step'] <= step]
+        kept = [row for row in read_metrics(run_dir) if row['episode'] <= episodes]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             temporary = self.path.with_suffix('.part')
@@ -56,9 +57,9 @@ class MetricsLog:
         except OSError as error:
             raise CheckpointError(f'cannot write {self.path}: {error.strerror}') from error
         self._table = csv.DictWriter(self._file, COLUMNS)
-        self._events = SummaryWriter(
-            str(Path(run_dir) / 'tensorboard'), purge_step=step + 1 if step else None
-        )
+        events = Path(run_dir) / 'tensorboard'
+        after = int(kept[-1]['step']) + 1 if kept else 0
+        self._events = SummaryWriter(str(events), purge_step=after if events.exists() else None)
 
     def write(self, row: dict[str, float]) -> None:
         """Append one line; `row` has names from COLUMNS, 'step' among them.
@@ -109,6 +110,6 @@ def read_metrics(run_dir: Path | str) -> list[dict[str, float]]:
                 values = {k: float(v) for k, v in row.items() if k in COLUMNS and v}
             except ValueError:
                 continue
-            if None not in row and None not in row.values() and 'step' in values:
+            if None not in row and None not in row.values() and {'step', 'episode'} <= set(values):
                 rows.append(values)
     return rows

@@ -8,9 +8,8 @@ drawn from, so that whatever a killed run wrote after its last checkpoint only o
 steps that the checkpoint no longer draws from.
 """
 
-import errno
 import json
-import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from samg_ros.errors import CheckpointError, InvalidInputError
 from samg_ros.observation import ObservationSpec
+from samg_ros.rl.replay_files import create_array, lengthen_array, lock_folder, open_array
 
 
 @dataclass(frozen=True)
@@ -61,20 +61,21 @@ class Replay:
         seed: int,
         count: int | None = None,
     ) -> None:
-        """Create the files, or open those of an interrupted run.
+        """Create the files, or open those of an interrupted run, and keep others out until `close`.
 
         Args:
             folder: where the files lie; made if missing.
             spec: shape of the observations.
             actions: number of action components.
-            capacity: time steps to draw from.
+            capacity: time steps to draw from. Files that were made for fewer are lengthened, unless
+                the ring has begun to overwrite the first ones: then it stays as it is.
             slack: time steps that may be written after a checkpoint without harm to it.
             seed: seed of the drawing.
             count: time steps that the checkpoint knows of; None creates new, empty files.
 
         Raises:
-            CheckpointError: if the files cannot be made or read, or do not hold what the
-                checkpoint knows of.
+            CheckpointError: if the files cannot be made or read, do not hold what the checkpoint
+                knows of, or another process has them.
         """
         self.folder = Path(folder)
         self.count = 0
@@ -93,16 +94,11 @@ class Replay:
                 ('joints', '<f4', (joints,)),
             ]
         )
-        frame = (3, spec.size, spec.size)
-        if count is None:
-            slots = capacity + self._slack
-            self._frames = self._create('frames.npy', np.dtype(np.uint8), (slots, *frame))
-            self._steps = self._create('steps.npy', self._step_type, (slots,))
-            self._steps['number'] = -1
-        else:
-            self._frames = self._open('frames.npy', np.dtype(np.uint8), frame)
-            self._steps = self._open('steps.npy', self._step_type, ())
-            self._resume(count)
+        self._lock = lock_folder(self.folder)
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            self._make_arrays(capacity + self._slack, count)
+            undo.pop_all()
 
     @property
     def oldest(self) -> int:
@@ -204,6 +200,10 @@ class Replay:
         except OSError as error:
             raise CheckpointError(f'cannot write the replay in {self.folder}: {error}') from error
 
+    def close(self) -> None:
+        """Let another process have the files; writes nothing."""
+        self._lock.close()
+
     def state_dict(self) -> dict[str, Any]:
         """Return count and random state in plain types; the files are the rest."""
         return {'count': self.count, 'rng': json.dumps(self._rng.bit_generator.state)}
@@ -240,46 +240,30 @@ class Replay:
             joints = torch.from_numpy(steps['joints'].copy()).to(device)
         return pixels.to(device), joints
 
-    def _create(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
-        path = self.folder / name
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            array = np.lib.format.open_memmap(path, 'w+', dtype, shape)
-            with path.open('r+b') as file:
-                # Claim the room now: a full disk would otherwise kill the process later.
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        except OSError as error:
-            size = np.prod(shape, dtype=float) * dtype.itemsize / 1e9
-            if error.errno in (errno.ENOSPC, errno.EFBIG):
-                path.unlink(missing_ok=True)
-            raise CheckpointError(
-                f'cannot make the replay file {path} of {size:.2f} GB: {error.strerror}; '
-                'free some room, choose another run folder or lower replay_capacity'
-            ) from error
-        return array
-
-    def _open(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
-        path = self.folder / name
-        try:
-            np.lib.format.open_memmap(path, 'r')  # 'r+' would lengthen a file that was cut short
-            array = np.lib.format.open_memmap(path, 'r+')
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f'cannot read the replay file {path} ({error}); restore it, or start a new run '
-                'in another folder'
-            ) from error
-        if array.dtype != dtype or array.shape[1:] != shape:
-            raise CheckpointError(
-                f'the replay file {path} holds other observations or actions than this run; '
-                'start a new run in another folder'
-            )
-        return array
+    def _make_arrays(self, slots: int, count: int | None) -> None:
+        """Create the files with so many slots, or open those that hold what a checkpoint counts."""
+        frames, steps = self.folder / 'frames.npy', self.folder / 'steps.npy'
+        frame_type, frame = np.dtype(np.uint8), (3, self._spec.size, self._spec.size)
+        if count is None:
+            self._frames = create_array(frames, frame_type, (slots, *frame))
+            self._steps = create_array(steps, self._step_type, (slots,))
+            self._steps['number'] = -1
+            return
+        self._frames = open_array(frames, frame_type, frame)
+        self._steps = open_array(steps, self._step_type, ())
+        self._resume(count)
+        if np.array_equal(self._steps['number'][:count], np.arange(count)):
+            # Frames first: more of them than steps do no harm, should this be interrupted.
+            if len(self._frames) < slots:
+                self._frames = lengthen_array(frames, self._frames, count, slots)
+            if len(self._steps) < slots:
+                self._steps = lengthen_array(steps, self._steps, count, slots)
 
     def _resume(self, count: int) -> None:
         """Check that every time step the checkpoint draws from is there."""
         self.count = count
         slots = len(self._steps)
-        if len(self._frames) != slots or slots <= self._slack:
+        if len(self._frames) < slots or slots <= self._slack:
             raise CheckpointError(
                 f'the replay in {self.folder} is not whole; start a new run in another folder'
             )

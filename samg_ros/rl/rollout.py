@@ -29,10 +29,17 @@ class FrameMasker:
         """Take a masker fitted to the run's reference; needed if the source is 'masked'.
 
         Raises:
-            ConfigError: if it is missing.
+            ConfigError: if it is missing, or fitted to more than a checkpoint carries.
         """
-        if spec.source == 'masked' and (masker is None or masker.reference is None):
-            raise ConfigError('training on masked frames needs a masker fitted to a reference')
+        if spec.source == 'masked':
+            if masker is None or masker.reference is None:
+                raise ConfigError('training on masked frames needs a masker fitted to a reference')
+            references = sum(map(len, masker.objects.values()))
+            if references > 1:
+                raise ConfigError(
+                    'a checkpoint carries one reference of one object, but the masker is fitted '
+                    f'to {references}, of {", ".join(masker.objects)}; fit it to one'
+                )
         self._spec = spec
         self._masker = masker
 
@@ -79,7 +86,7 @@ class Rollout:
             masker: fitted to the run's reference; needed if the policy sees masked frames.
 
         Raises:
-            ConfigError: if a masker is missing.
+            ConfigError: as of `FrameMasker`.
         """
         self._env = env
         self._mask = FrameMasker(spec, masker)

@@ -18,7 +18,7 @@ from samg_ros.rl.config import TrainConfig
 if TYPE_CHECKING:
     from samg_ros.masking import Reference
 
-_MAY_CHANGE = ('preset', 'steps', 'checkpoint_every')
+_MAY_CHANGE = ('preset', 'steps')
 """Settings that a resumed run may have otherwise than its checkpoint."""
 
 
@@ -79,18 +79,32 @@ def check_same_run(
             f'{demonstrated}; leave the demonstrations out to resume it, or choose another run '
             'folder'
         )
-    if not _same_reference(reference, checkpoint.reference):
+    if reference is not None:
+        check_same_reference(run_dir, checkpoint.reference, reference)
+
+
+def check_same_reference(
+    run_dir: Path | str, theirs: 'Reference | None', ours: 'Reference'
+) -> None:
+    """Compare a checkpoint's reference with a given one.
+
+    Args:
+        run_dir: run folder, for the message.
+        theirs: the checkpoint's, None if it has none.
+        ours: the given one.
+
+    Raises:
+        CheckpointError: if they differ.
+    """
+    if theirs is None or not _is_same(ours, theirs):
         raise CheckpointError(
             f'{run_dir} holds a run with another reference; leave the reference out to take its '
             'own, or choose another run folder'
         )
 
 
-def _same_reference(ours: 'Reference | None', theirs: 'Reference | None') -> bool:
-    """Whether a given reference, if any, is the checkpoint's."""
-    if ours is None:
-        return True
-    if theirs is None or len(ours.parts) != len(theirs.parts):
+def _is_same(ours: 'Reference', theirs: 'Reference') -> bool:
+    if len(ours.parts) != len(theirs.parts):
         return False
     pairs = [(ours.image, theirs.image), (ours.mask, theirs.mask), (ours.points, theirs.points)]
     return all(

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from samg_ros.rl.checkpoint import CHECKPOINT_NAME, load_checkpoint
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.demonstrations import DemonstratedSteps, Demonstrations
 from samg_ros.rl.learner import Learner
 from samg_ros.rl.rollout import Rollout
+from samg_ros.rl.same_run import check_same_reference
 
 if TYPE_CHECKING:
     from samg_ros.masking import Masker, Reference
@@ -51,7 +53,7 @@ def train_direct(
         `Learner.progress` at the end; its 'done' is false if it was stopped.
 
     Raises:
-        ConfigError: if a masker is missing.
+        ConfigError: if a masker is missing, or fitted to more than one reference.
         CheckpointError: if the folder holds another run, or cannot be written.
         DemonstrationError: if the demonstrations cannot be read, or do not fit the run.
         SamgError: whatever the simulation or the masker raises.
@@ -131,16 +133,25 @@ def run_reference(
 ) -> 'Reference':
     """Return the given reference, or the run's own, or one rendered from the simulator.
 
-    It is kept in the run's `reference` folder.
+    It is kept in the run's `reference` folder. Once there is a checkpoint, its reference is the
+    run's own, and no other is taken.
 
     Raises:
+        CheckpointError: if the run has another reference than the given one.
         ReferenceLoadError: if it cannot be read.
         SamgError: if it cannot be rendered.
     """
     from samg_ros.masking import Reference
 
     kept = Path(run_dir) / 'reference'
-    if reference is not None:
+    own = None
+    if (Path(run_dir) / CHECKPOINT_NAME).exists():
+        own = load_checkpoint(run_dir).reference
+    if own is not None:
+        if reference is not None:
+            check_same_reference(run_dir, own, Reference.load(reference))
+        found = own
+    elif reference is not None:
         found = Reference.load(reference)
     elif kept.is_dir():
         return Reference.load(kept)

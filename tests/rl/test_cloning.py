@@ -87,6 +87,21 @@ def test_a_run_does_not_go_on_with_other_settings(tmp_path, masker):
     assert load_checkpoint(tmp_path).counters['masks'] == 'truth'
 
 
+def test_an_agent_that_would_not_learn_it_is_refused():
+    with pytest.raises(ConfigError, match='leave the agent out'):
+        settings(agent='pieg')
+    assert settings(agent='drqv2') == settings()
+
+
+def test_a_masker_that_a_checkpoint_cannot_carry_is_refused(tmp_path):
+    reference = render_reference('arm_reach', 32, 32)
+    masker = Masker.load('mini', MaskerSettings(fit_weights=False, passes=1))
+    masker.fit({'arm': reference, 'goal': reference})
+    with pytest.raises(ConfigError, match='fitted to 2, of arm, goal'):
+        cloning.train_clone(settings(), tmp_path, masker)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_task_without_an_expert_is_refused(tmp_path, masker):
     config = cloning.clone_config('cartpole_swingup', observation={'proprioception': ()})
     with pytest.raises(ConfigError, match='no expert'):

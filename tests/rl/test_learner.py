@@ -142,6 +142,7 @@ def test_a_finished_run_stays_finished_unless_it_gets_more_steps(tmp_path, small
     [
         ({'task': 'walker_walk'}, "task 'cartpole_swingup', not 'walker_walk'"),
         ({'batch_size': 9}, 'batch_size 8, not 9'),
+        ({'checkpoint_every': 40}, 'checkpoint_every 20, not 40'),
         ({'observation': {'size': 20, 'source': 'truth'}}, 'observation'),
     ],
 )

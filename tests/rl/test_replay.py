@@ -105,6 +105,7 @@ def test_steps_written_after_a_checkpoint_do_not_show_after_a_crash(tmp_path, co
     replay.flush()
     expected = replay.sample(64, 3, 0.9)
     fill(replay, 20, start=count)  # and then the process is killed
+    replay.close()
     again = make(tmp_path, count=state['count'])
     again.load_rng(state['rng'])
     batch = again.sample(64, 3, 0.9)
@@ -117,12 +118,58 @@ def test_a_replay_that_lost_what_the_checkpoint_draws_from_is_refused(tmp_path):
     replay = make(tmp_path, capacity=40, slack=20)
     fill(replay, 250)
     fill(replay, 30, start=250)
+    replay.close()
     with pytest.raises(CheckpointError, match='lacks time steps'):
         make(tmp_path, count=250)
 
 
+@pytest.mark.parametrize('interrupted', [False, True])
+def test_a_replay_that_has_forgotten_nothing_grows(tmp_path, interrupted):
+    replay = make(tmp_path, capacity=40)
+    fill(replay, 60)
+    replay.close()
+    if interrupted:  # between the two files
+        steps = (tmp_path / 'steps.npy').read_bytes()
+        make(tmp_path, capacity=200, count=60).close()
+        (tmp_path / 'steps.npy').write_bytes(steps)
+    again = make(tmp_path, capacity=200, count=60)
+    assert again.oldest == 0
+    fill(again, 240, start=60)
+    assert again.oldest == 100
+    joints = again.sample(4000, 1, 0.9).joints
+    assert joints.min() in (100, 101) and joints.max() <= 298  # 100 may be an episode's last
+    again.close()
+    assert make(tmp_path, capacity=200, count=300).oldest == 100
+
+
+def test_a_replay_that_has_begun_to_forget_goes_on_as_it_was(tmp_path):
+    replay = make(tmp_path, capacity=40)
+    fill(replay, 100)
+    replay.close()
+    before = (tmp_path / 'steps.npy').read_bytes()
+    again = make(tmp_path, capacity=200, count=100)
+    assert again.oldest == 60
+    assert (tmp_path / 'steps.npy').read_bytes() == before
+
+
+def test_a_replay_is_one_processs_until_it_is_closed(tmp_path):
+    replay = make(tmp_path)
+    fill(replay, 30)
+    for count in (None, 30):
+        with pytest.raises(CheckpointError, match='is being trained by another process'):
+            make(tmp_path, count=count)
+    assert replay.sample(4, 3, 0.9).pixels.any()
+    replay.close()
+    with pytest.raises(CheckpointError, match='lacks time steps') as caught:
+        make(tmp_path, count=40)
+    make(tmp_path, count=30)  # also while that error, which knows the replay, is still held
+    assert caught
+
+
 def test_files_that_cannot_be_read_are_named(tmp_path):
-    fill(make(tmp_path), 30)
+    replay = make(tmp_path)
+    fill(replay, 30)
+    replay.close()
     with pytest.raises(CheckpointError, match='other observations'):
         make(tmp_path, count=30, spec=ObservationSpec(size=10, proprioception=('hinge',)))
     frames = tmp_path / 'frames.npy'

@@ -10,11 +10,13 @@ import pytest
 
 from samg_ros.arguments import parse_settings
 from samg_ros.errors import CheckpointError, ConfigError
+from samg_ros.masking import Masker, MaskerSettings
 from samg_ros.rl import train, train_command
 from samg_ros.rl.evaluation import RANDOM_SHARE, evaluate_policy, evaluate_run
 from samg_ros.rl.interruption import stop_on_signals
 from samg_ros.rl.policy import load_policy
 from samg_ros.rl.progress import duration, progress_line
+from samg_ros.sim.reference import render_reference
 
 
 @pytest.fixture
@@ -45,6 +47,15 @@ def test_a_stopped_run_is_saved_and_goes_on(tmp_path, tiny):
 def test_masked_training_wants_a_masker(tmp_path, tiny):
     with pytest.raises(ConfigError, match='masker'):
         train.train_direct(tiny(observation={'source': 'masked', 'size': 24}), tmp_path)
+
+
+def test_masked_training_wants_a_masker_that_a_checkpoint_can_carry(tmp_path, tiny):
+    config = tiny(observation={'source': 'masked', 'size': 24})
+    masker = Masker.load('mini', MaskerSettings(fit_weights=False, passes=1))
+    masker.fit([render_reference(config.task, 32, 32, seed=seed) for seed in (0, 1)])
+    with pytest.raises(ConfigError, match='fitted to 2, of object; fit it to one'):
+        train.train_direct(config, tmp_path, masker=masker)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_is_evaluated_from_its_checkpoint(trained):
