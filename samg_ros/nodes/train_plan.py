@@ -71,8 +71,7 @@ class TrainPlan:
 
         if not (self.run_dir / CHECKPOINT_NAME).exists():
             return 0
-        begun: int = load_checkpoint(self.run_dir).episode.get('begun', 0)
-        return begun
+        return load_checkpoint(self.run_dir).episodes_begun
 
     @property
     def nodes(self) -> tuple[NodeSpec, ...]:

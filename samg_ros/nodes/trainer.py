@@ -90,7 +90,8 @@ class Trainer(PlainNode):
         self._masker_facts: RemoteParameters | None = None
         if self.config.observation.source == 'masked':
             self._masker_facts = RemoteParameters(
-                self, perception, (DESCRIPTION_PARAMETER, 'fill'), self._on_perception)
+                self, perception, (DESCRIPTION_PARAMETER, 'fill', 'more_references'),
+                self._on_perception)
 
     @property
     def progress(self) -> dict[str, Any] | None:
@@ -157,9 +158,9 @@ class Trainer(PlainNode):
 
     def _on_simulator(self, facts: dict[str, Any]) -> None:
         config = self.config
-        wanted = {'task': config.task, 'setting': config.setting, 'height': config.camera_size,
-                  'width': config.camera_size, 'action_repeat': config.action_repeat,
-                  'mode': 'lockstep'}
+        wanted = {'task': config.task, 'setting': config.setting, 'seed': config.seed,
+                  'height': config.camera_size, 'width': config.camera_size,
+                  'action_repeat': config.action_repeat, 'mode': 'lockstep'}
         for name, value in wanted.items():
             if facts[name] != value:
                 self.error = ConfigError(
@@ -174,6 +175,11 @@ class Trainer(PlainNode):
             self.error = ConfigError(
                 f"perception fills with {list(facts['fill'])}, the trainer expects "
                 f'{list(self.config.observation.fill)}; give both the same')
+            return
+        if any(facts['more_references']):
+            self.error = ConfigError(
+                f"perception has more_references {list(facts['more_references'])}, but a "
+                'checkpoint carries one reference of one object; leave them out')
             return
         self._masker_description = json.loads(facts[DESCRIPTION_PARAMETER])
         self._begin()

@@ -10,15 +10,17 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
+from samg_ros.errors import CheckpointError
 from samg_ros.masking import Masker, MaskerSettings, Reference, apply_mask
 from samg_ros.nodes import command, time_step
 from samg_ros.nodes.conversions import array_to_image, image_to_mask, image_to_rgb
 from samg_ros.nodes.graph import CAMERA_REMAPPINGS
 from samg_ros.nodes.pairing import stamp_of
 from samg_ros.nodes.perception import Perception
-from samg_ros.nodes.train_plan import make_plan
+from samg_ros.nodes.train_plan import make_plan, prepare_reference
 from samg_ros.nodes.trainer import Trainer
-from samg_ros.rl.checkpoint import load_checkpoint
+from samg_ros.rl.agent import DrQv2Agent
+from samg_ros.rl.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from samg_ros.sim.bridge_node import MujocoBridge
 from samg_ros.sim.env import SimEnv
 from samg_ros.sim.gym_env import SamgEnv
@@ -210,11 +212,35 @@ def test_a_missing_reference_ends_perception_with_one_line(graph, plan, weights)
     assert '\n' not in str(caught.value)
 
 
-def test_a_trainer_refuses_a_simulator_that_runs_something_else(graph, plan, weights):
-    graph.add(MujocoBridge, {**plan.parameters('mujoco_bridge'), 'action_repeat': 3})
+@pytest.mark.parametrize('name', ['action_repeat', 'seed'])
+def test_a_trainer_refuses_a_simulator_that_runs_something_else(graph, plan, name):
+    graph.add(MujocoBridge, {**plan.parameters('mujoco_bridge'), name: 3})
     graph.add(Trainer, plan.parameters('trainer'))
-    with pytest.raises(Exception, match='action_repeat'):
+    with pytest.raises(Exception, match=name):
         graph.until(lambda: False)
+
+
+def test_a_trainer_refuses_more_references_than_its_checkpoint_carries(graph, plan, weights):
+    graph.add(MujocoBridge, plan.parameters('mujoco_bridge'))
+    add_perception(graph, plan, weights, more_references=[str(plan.reference)])
+    graph.add(Trainer, plan.parameters('trainer'))
+    with pytest.raises(Exception, match='more_references') as caught:
+        graph.until(lambda: False)
+    assert '\n' not in str(caught.value)
+
+
+def test_a_graph_that_goes_on_keeps_its_reference_and_its_episodes(plan):
+    reference = Reference.load(plan.reference)
+    agent = DrQv2Agent(plan.config, 1).state_dict()
+    save_checkpoint(plan.run_dir / 'checkpoint.pt', Checkpoint(
+        plan.config, np.array([-1.0]), np.array([1.0]), agent, reference,
+        counters={'episodes': 4}))  # as older versions wrote it, without the episodes begun
+    assert plan.parameters('mujoco_bridge')['skip_episodes'] == 4
+    other = Reference(255 - reference.image, reference.mask).save(plan.run_dir.parent / 'other')
+    with pytest.raises(CheckpointError, match='another reference'):
+        prepare_reference(replace(plan, given_reference=other))
+    assert np.array_equal(Reference.load(plan.reference).image, reference.image)
+    assert "the run's own" in prepare_reference(replace(plan, given_reference=None))
 
 
 def test_a_reward_that_is_not_a_number_is_named_and_not_learned_from(graph, plan, weights):
