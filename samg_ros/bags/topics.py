@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,9 @@ IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 JOINT_STATE, ARRAY = 'sensor_msgs/msg/JointState', 'std_msgs/msg/Float64MultiArray'
 MADE_FROM_CAMERA = ('segmentation', 'mask', 'overlay')
 """Last names of image topics that no camera sends."""
+_TYPES = {'image': (IMAGE, COMPRESSED), 'truth': (IMAGE,), 'joint_states': (JOINT_STATE,),
+          'command': (ARRAY,), 'time_step': (ARRAY,)}
+"""Field of Topics -> what may come there."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +55,32 @@ def find_topics(bag: Bag, image: str | None = None, truth: str | None = None,
         BagError: if a given topic is not there or of the wrong type, or if there are several to
             choose from.
     """
-    for name, types in ((image, (IMAGE, COMPRESSED)), (truth, (IMAGE,)),
-                        (joint_states, (JOINT_STATE,)), (command, (ARRAY,))):
-        if name is not None and bag.topics.get(name) not in types:
-            found = f'is {bag.topics[name]}' if name in bag.topics else 'is not in the bag'
-            raise BagError(f"topic '{name}' {found}; expected {' or '.join(types)} among "
-                           f'{_listed(bag)}')
+    check_topics(bag, {'image': image, 'truth': truth, 'joint_states': joint_states,
+                       'command': command})
     image = image or _camera(bag)
     beside = image.removesuffix('/compressed').rpartition('/')[0] + '/segmentation'
     if truth is None and bag.topics.get(beside) == IMAGE:
         truth = beside
     return Topics(image, truth, joint_states or _only(bag, 'joint_states', JOINT_STATE),
                   command or _only(bag, 'command', ARRAY), _only(bag, 'time_step', ARRAY))
+
+
+def check_topics(bag: Bag, named: Mapping[str, str | None]) -> None:
+    """Check that topics are there and carry what they should.
+
+    Args:
+        bag: to look in.
+        named: field of Topics -> name of a topic; None for none.
+
+    Raises:
+        BagError: for the first that is not, with all those that are there.
+    """
+    for field, name in named.items():
+        types = _TYPES[field]
+        if name is not None and bag.topics.get(name) not in types:
+            found = f'is {bag.topics[name]}' if name in bag.topics else 'is not in the bag'
+            raise BagError(f"topic '{name}' {found}; expected {' or '.join(types)} among "
+                           f'{_listed(bag)}')
 
 
 def _camera(bag: Bag) -> str:

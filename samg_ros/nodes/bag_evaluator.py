@@ -21,7 +21,7 @@ from samg_ros.bags.bag import open_bag
 from samg_ros.bags.live import report_session
 from samg_ros.bags.output import COMMAND, MASK, MASKED, new_folder
 from samg_ros.bags.recording import Recording
-from samg_ros.bags.topics import Topics
+from samg_ros.bags.topics import Topics, check_topics
 from samg_ros.errors import SamgError
 from samg_ros.nodes.base import PlainNode, print_error, run_node
 from samg_ros.nodes.enabling import Enabling
@@ -43,7 +43,8 @@ class BagEvaluator(PlainNode):
         """Begin to record.
 
         Raises:
-            BagError: if the recording is there already or cannot be written.
+            BagError: if the bag lacks a topic or has it with another type, or if the recording is
+                there already or cannot be written.
         """
         super().__init__('bag_evaluator', **options)
         self._bag = Path(declare(self, 'bag', '', 'Folder or file of the bag that is played.'))
@@ -71,7 +72,9 @@ class BagEvaluator(PlainNode):
         self._played = False
         self._since = self._changed = time.monotonic()
         self._count = 0
-        image_class = getattr(sensor_msgs.msg, open_bag(self._bag).topics[image].rpartition('/')[2])
+        bag = open_bag(self._bag)
+        check_topics(bag, vars(self._topics))
+        image_class = getattr(sensor_msgs.msg, bag.topics[image].rpartition('/')[2])
         self._recording = Recording(new_folder(self._out) / SESSION_NAME)
         self._tap = Tap(self, self._recording, {
             image: image_class, MASK: Image, MASKED: Image, COMMAND: Float64MultiArray})

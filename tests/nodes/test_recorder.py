@@ -5,19 +5,22 @@ import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from mcap.reader import make_reader
-from rclpy.serialization import deserialize_message
+from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Float64MultiArray, Header
 from std_srvs.srv import SetBool
 
 from samg_ros.bags.bag import open_bag
 from samg_ros.bags.evaluate import evaluate_bag
+from samg_ros.bags.recording import Recording
 from samg_ros.bags.topics import find_topics, frame_of, stamp_ns
 from samg_ros.errors import BagError
 from samg_ros.masking import Masker, MaskerSettings, Reference
 from samg_ros.nodes import command
+from samg_ros.nodes.bag_evaluator import BagEvaluator
 from samg_ros.nodes.conversions import array_to_image, mask_to_image
 from samg_ros.nodes.graph import CAMERA_REMAPPINGS
+from samg_ros.nodes.parameters import overrides
 from samg_ros.nodes.perception import Perception
 from samg_ros.nodes.policy import PolicyNode
 from samg_ros.nodes.recorder import Recorder
@@ -88,6 +91,23 @@ def test_recording_does_not_overwrite(graph, tmp_path):
         (tmp_path / name).touch()
         with pytest.raises(BagError, match=words):
             Recorder(tmp_path / name)
+
+
+@pytest.mark.parametrize('topics, said', [
+    ({}, "topic '/camera/image_raw' is not in the bag; expected sensor_msgs/msg/Image or"),
+    ({'image': '/eye'}, "topic '/eye' is std_msgs/msg/Header; expected"),
+    ({'image': '/picture', 'joint_states': '/joints'}, "topic '/joints' is not in the bag")])
+def test_a_topic_that_the_bag_lacks_or_has_with_another_type_is_named(graph, tmp_path, topics,
+                                                                      said):
+    recording = Recording(tmp_path / 'bag.mcap')
+    recording.add('/eye', 'std_msgs/msg/Header', 0, serialize_message(Header()))
+    recording.add('/picture', 'sensor_msgs/msg/Image', 0, serialize_message(Image()))
+    recording.close()
+    with pytest.raises(BagError) as caught:
+        BagEvaluator(parameter_overrides=overrides({
+            'bag': str(tmp_path / 'bag.mcap'), 'out': str(tmp_path / 'out'), **topics}))
+    assert said in str(caught.value) and '/picture (sensor_msgs/msg/Image)' in str(caught.value)
+    assert not (tmp_path / 'out').exists()
 
 
 def scene(index):
