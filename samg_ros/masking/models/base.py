@@ -220,7 +220,8 @@ def resized(frames: Tensor, rows: int, columns: int) -> Tensor:
 
 def resized_longer_side(frames: Tensor, side: int) -> Tensor:
     """Return frames as `resized` does, scaled so that the longer side has `side` pixels."""
-    return resized(frames, *scaled_size(*frames.shape[1:3], side))
+    height, width = frames.shape[1:3]
+    return resized(frames, *scaled_size(height, width, side))
 
 
 class Normalization(nn.Module):
