@@ -11,7 +11,6 @@ Checkpoints are written between episodes, and episodes depend on seed and number
 was interrupted ends with the weights that it would have had without.
 """
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from samg_ros.cores import half_the_cores
 from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.observation import Observation, Observer
 from samg_ros.rl.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint, save_checkpoint
@@ -269,7 +269,7 @@ def train_clone(
     with ExitStack() as stack:
         stack.callback(env.close)
         stack.callback(torch.set_num_threads, torch.get_num_threads())
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
+        torch.set_num_threads(half_the_cores())
         clone = Clone(config, env, masker, run_dir, masks, device)
         stack.callback(clone.close)
         while not clone.done:

@@ -6,6 +6,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import torch
+
+from samg_ros.cores import half_the_cores
 from samg_ros.rl.comparison import compare
 from samg_ros.rl.policy import load_policy
 from samg_ros.rl.progress import ProgressLine
@@ -34,6 +37,7 @@ def add_output_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run `samg eval policy`."""
+    torch.set_num_threads(min(torch.get_num_threads(), half_the_cores()))  # rendering: the rest
     trials = trials_of(args)
     nuisances = dict(args.nuisance)
     Nuisances.of(nuisances)

@@ -5,7 +5,6 @@ The trainer node drives the same learner with the same observations, so that the
 weights from the same seed.
 """
 
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from samg_ros.cores import half_the_cores
 from samg_ros.rl.checkpoint import CHECKPOINT_NAME, load_checkpoint
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.demonstrations import DemonstratedSteps, Demonstrations
@@ -70,7 +70,7 @@ def train_direct(
         action_repeat=config.action_repeat,
     )
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))  # the update has the others
+    torch.set_num_threads(half_the_cores())  # the update has the others
     with ExitStack() as stack:
         stack.callback(torch.set_num_threads, threads)
         stack.callback(env.close)
