@@ -17,7 +17,7 @@ from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.guidance import guide, guided
 from samg_ros.masking.models.base import VisionModel
 from samg_ros.masking.prediction import Prediction
-from samg_ros.masking.recognition import recognise
+from samg_ros.masking.recognition import believe, recognise
 from samg_ros.masking.settings import MaskerSettings
 from samg_ros.masking.similarity import combine_references, similarity_maps
 from samg_ros.masking.targets import Targets
@@ -36,7 +36,7 @@ def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Target
     """
     encoding = model.encode(frames).on_grid(geometry.grid_size)
     similarity = similarity_maps(encoding, targets.features, geometry)
-    found: dict[int, tuple[Tensor, Tensor, Tensor, Prompts, Tensor]] = {}
+    found: dict[int, tuple[Tensor, Tensor, Tensor, Tensor, Prompts, Tensor]] = {}
     for group in targets.groups:
         count = len(group.objects)
         maps = combine_references(similarity[:, group.maps], group.counts,
@@ -52,18 +52,19 @@ def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Target
         last = run_cascade(model, encoding.repeated(count), geometry, rows[:, 0], prompts,
                            group.weights.repeat(len(frames), 1),
                            settings.passes or model.passes, told)[-1]
-        if settings.min_predicted_iou > 0:
-            sure = sure.clamp(min=settings.min_predicted_iou)
-        believed = last.score >= sure
         for place, index in enumerate(group.objects):
             its = slice(place, None, count)
-            found[index] = (last.chosen[its], last.score[its], believed[its],
+            found[index] = (last.chosen[its], last.score[its], sure[its], area[its],
                             Prompts(prompts.points[its], prompts.labels[its]), rows[its, 0])
-    chosen, scores, kept, prompts_of, maps_of = zip(*(found[i] for i in sorted(found)),
-                                                    strict=True)
-    logits = geometry.padded_to_frame(_beside(chosen))
-    masks = (logits > 0) & _beside(kept)[..., None, None]
-    return Prediction(masks, logits, _beside(scores), prompts_of, _beside(maps_of))
+    chosen, score, surely, areas, prompts_of, maps_of = zip(*(found[i] for i in sorted(found)),
+                                                            strict=True)
+    logits, scores = geometry.padded_to_frame(_beside(chosen)), _beside(score)
+    masks = logits > 0
+    size = masks.float().mean(dim=(2, 3)) / _beside(areas)
+    kept = believe(scores, _beside(surely), size)
+    if settings.min_predicted_iou > 0:
+        kept &= scores >= settings.min_predicted_iou
+    return Prediction(masks & kept[..., None, None], logits, scores, prompts_of, _beside(maps_of))
 
 
 def find_nothing(frames: Tensor, geometry: Geometry, targets: Targets) -> Prediction:

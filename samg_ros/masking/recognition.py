@@ -4,9 +4,10 @@
 Nothing but the object has its place in feature space and its colours at once, whatever is behind
 it. Where the two do not agree on enough pixels, the object has other colours than in the reference,
 or is not there. Colours then say nothing, shape takes their place, and the mask is kept only if the
-decoder is sure of it: the surer, the more the rest of the frame looks like the object. Without this
-a robot in another paint lost a fifth of its mask, and the furniture of a room without a robot was
-taken for one in a quarter to a third of the frames (docs/mini.md).
+decoder is sure of it: the surer, the more the rest of the frame looks like the object, and the more
+the mask's size differs from the object's. Without this a robot in another paint lost a fifth of its
+mask, and the furniture of a room without a robot was taken for one in a quarter to a third of the
+frames (docs/mini.md).
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ VISIBLE = 0.1
 SURE = 0.66
 """What the predicted IoU of an object in other colours exceeds the mean similarity beside it by:
 such a share of this as the object leaves free, for large things are seldom invented."""
+ALIKE = 0.8
+"""Areas of mask and reference, the smaller over the larger, from which they are of one size."""
+DIFFERENT = 0.6
+"""Predicted IoU asked for above that, times what is missing to ALIKE."""
 
 _HALF_SIMILAR = 0.7
 """Share of the frame's highest similarity from which shape counts, up to 1."""
@@ -41,8 +46,9 @@ def recognise(told: Tensor | None, area: Tensor) -> tuple[Tensor | None, Tensor]
         area: (N,) float, the object's share of its reference picture.
 
     Returns:
-        What the decoder is to be told, and (N,) float: the predicted IoU from which its mask is
-        to be believed, -inf where the colours are there. Without a colour map nothing is doubted.
+        What the decoder is to be told, and (N,) float: the predicted IoU from which a mask of the
+        reference's size is to be believed (see `believe`), -inf where the colours are there.
+        Without a colour map nothing is doubted.
     """
     if told is None or told.shape[1] < SIMILARITY_PROMPTS.index('colour'):
         return told, torch.full_like(area, -torch.inf)
@@ -57,3 +63,15 @@ def recognise(told: Tensor | None, area: Tensor) -> tuple[Tensor | None, Tensor]
     beside = (shape.mean(dim=(1, 2, 3)) - area * highest.flatten()) / (1 - area)
     sure = torch.where(known, -torch.inf, beside + SURE * (1 - area))
     return torch.cat([told[:, :2], colour], dim=1), sure
+
+
+def believe(score: Tensor, sure: Tensor, size: Tensor) -> Tensor:
+    """Return where masks are to be kept, (N,) bool.
+
+    Args:
+        score: (N,) float, predicted IoU.
+        sure: (N,) float, of `recognise`.
+        size: (N,) float, the mask's area over the object's in its reference, as shares.
+    """
+    alike = torch.minimum(size, 1 / size)
+    return score >= sure + DIFFERENT * (ALIKE - alike).clamp(min=0)

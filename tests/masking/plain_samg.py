@@ -230,8 +230,11 @@ class PlainSamg:
             found, iou = self.ask(encoding, points, labels, box, logits, height, width,
                                   guide)
             logits, score = found[int(iou.argmax())], iou.max()
-        believed = bool(recognised or float(score) >= sure)
-        return PlainMask((self.to_frame(logits, height, width) > 0) & believed, first)
+        mask = self.to_frame(logits, height, width) > 0
+        sizes = sorted((float(mask.double().mean()), float(self.reference.mask.mean())))
+        doubt = 0.6 * max(0.0, 0.8 - sizes[0] / sizes[1])
+        believed = bool(recognised or float(score) >= sure + doubt)
+        return PlainMask(mask & believed, first)
 
     def fit(self, steps=1000, seed=0):
         """Fit the weights by so many steps, a decoder pass each; returns w0, w1, w2."""

@@ -7,7 +7,15 @@ import torch
 
 from samg_ros.evaluation.metrics import mask_iou
 from samg_ros.masking import pipeline
-from samg_ros.masking.recognition import RECOGNISED, SURE, VISIBLE, recognise
+from samg_ros.masking.recognition import (
+    ALIKE,
+    DIFFERENT,
+    RECOGNISED,
+    SURE,
+    VISIBLE,
+    believe,
+    recognise,
+)
 
 
 def maps(colour):
@@ -53,6 +61,14 @@ def test_without_colours_nothing_is_doubted():
     told, sure = recognise(maps(THERE)[:, :2], AREA)
     assert told.shape[1] == 2 and sure.item() == -np.inf
     assert recognise(None, AREA)[0] is None
+
+
+def test_the_more_the_size_differs_the_surer_the_decoder_has_to_be():
+    sizes = torch.tensor([1 / ALIKE, 1.0, ALIKE, 0.4, 2.5, 0.0])
+    least = 0.6 + DIFFERENT * torch.tensor([0, 0, 0, ALIKE - 0.4, ALIKE - 0.4, ALIKE])
+    for off, kept in ((1e-4, True), (-1e-4, False)):
+        assert (believe(least + off, torch.full((6,), 0.6), sizes) == kept).all()
+    assert believe(torch.zeros(6), torch.full((6,), -torch.inf), sizes).all()  # not in doubt
 
 
 def test_every_frame_is_judged_alone():
