@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from std_srvs.srv import SetBool
+
+from samg_ros.nodes.asking import Asking
 
 if TYPE_CHECKING:
     from rclpy.node import Node
-
-_RETRY_S = 0.1
 
 
 class Enabling:
@@ -29,29 +27,21 @@ class Enabling:
             node: the node that asks.
             policy: name of the node to enable.
         """
-        self.enabled = False
         self.answer = ''
         """What it said last; empty before it said anything."""
-        self._future: Any = None
-        self._client: Any = node.create_client(SetBool, f'{policy}/enable')
-        self._timer = node.create_timer(_RETRY_S, self._try,
-                                        clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._asking = Asking(node, SetBool, f'{policy}/enable', SetBool.Request(data=True),
+                              self._on_answer)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it said yes."""
+        return self._asking.done
 
     @property
     def there(self) -> bool:
         """Whether the policy can be asked."""
-        return bool(self._client.service_is_ready())
+        return self._asking.there
 
-    def _try(self) -> None:
-        if self._future is None and self._client.service_is_ready():
-            self._future = self._client.call_async(SetBool.Request(data=True))
-            self._future.add_done_callback(self._on_answer)
-
-    def _on_answer(self, future: Any) -> None:
-        self._future = None
-        if future.cancelled() or future.exception() is not None:
-            return
-        self.answer = future.result().message
-        self.enabled = future.result().success
-        if self.enabled:
-            self._timer.cancel()
+    def _on_answer(self, response: Any) -> bool:
+        self.answer = response.message
+        return bool(response.success)
