@@ -98,6 +98,10 @@ class Figures:
 
 
 def strip_rows(results: EpisodeResults) -> list[dict[str, Any]]:
-    """Return the moments of an episode as rows of pictures: camera, mask, what the policy sees."""
+    """Return the moments of an episode as rows of pictures: camera, mask, what the policy sees.
+
+    A policy that sees all has no mask to be shown.
+    """
+    sees_all = all(view.mask.all() for view in results.strip)
     return [{'name': name, 'pictures': [still(getattr(view, kind)) for view in results.strip]}
-            for name, kind in _STRIP_ROWS.items()]
+            for name, kind in _STRIP_ROWS.items() if not (sees_all and kind == 'mask')]

@@ -57,7 +57,7 @@ def test_ablation_trains_what_it_compares(study, tmp_path):
     assert [row['policy'] for row in figures['summary']] == ['raw', 'truth']
     assert {path.name for path in (tmp_path / 'runs').iterdir()} == {
         'cartpole_swingup-quick-raw-0', 'cartpole_swingup-quick-truth-0'}
-    assert page.count('<img src="data:image/png') == 2 * 3 * 3
+    assert page.count('<img src="data:image/png') == (2 + 3) * 3  # no masks of the raw one
 
 
 def test_robustness_tries_every_strength_and_nothing_twice_at_zero(study):
