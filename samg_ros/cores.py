@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many CPU cores torch takes where something else computes beside it.
 
-Torch's threads wait for each other busily. With as many as there are cores, one other process on
-two cores makes a frame of `mini` take ten times as long: 450 ms, with one thread 40.
+Torch's threads wait for each other busily: with as many of them as there are cores, one other
+process makes a frame of `mini` on two cores take many times as long.
 """
 
 import os

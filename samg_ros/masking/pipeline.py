@@ -60,7 +60,8 @@ def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Target
                                                             strict=True)
     logits, scores = geometry.padded_to_frame(_beside(chosen)), _beside(score)
     masks = logits > 0
-    size = masks.float().mean(dim=(2, 3)) / _beside(areas)
+    marked = masks.flatten(2).sum(dim=2, dtype=torch.int32)  # no float copy of the frame
+    size = marked / (masks[0, 0].numel() * _beside(areas))
     kept = believe(scores, _beside(surely), size)
     if settings.min_predicted_iou > 0:
         kept &= scores >= settings.min_predicted_iou

@@ -17,7 +17,7 @@ from samg_ros.errors import ConfigError, VideoError
 from samg_ros.nodes.arguments import ARM
 from samg_ros.nodes.checkpoint_parameters import of_bridge, of_perception
 from samg_ros.nodes.files import absolute, share_file
-from samg_ros.nodes.graph import CAMERA_REMAPPINGS, NodeSpec, Remappings
+from samg_ros.nodes.graph import CAMERA_REMAPPINGS, NodeSpec, Remappings, given_only
 from samg_ros.rl.checkpoint import Checkpoint, load_checkpoint
 from samg_ros.rl.shipped import find_checkpoint
 from samg_ros.sim.settings import get_setting
@@ -108,14 +108,14 @@ class ArmPlan:
         given = self.given
         trained = {} if self.checkpoint is None else of_bridge(self.checkpoint)
         return NodeSpec('mujoco_bridge', {
-            **_chosen({'task': self.task}), **trained, 'setting': given['setting'],
+            **given_only({'task': self.task}), **trained, 'setting': given['setting'],
             'seed': given['seed'], 'videos': absolute(given['videos'])})
 
     @property
     def _perception(self) -> NodeSpec:
         given = self.given
         trained = {} if self.checkpoint is None else of_perception(self.checkpoint)
-        chosen = _chosen({name: given[name] for name in ('model', 'weights', 'device')})
+        chosen = given_only({name: given[name] for name in ('model', 'weights', 'device')})
         if given['model']:
             trained['weights'] = ''  # those of another model
         reference = absolute(given['reference']) or str(self.policy)
@@ -125,7 +125,7 @@ class ArmPlan:
     def _policy(self) -> NodeSpec:
         frames = () if self.masks else (('masked/image_raw', self._camera[0][1]),)
         return NodeSpec('policy', {
-            **_chosen({'device': self.given['device']}), 'checkpoint': str(self.policy),
+            **given_only({'device': self.given['device']}), 'checkpoint': str(self.policy),
             'limits': str(self.limits)}, (*self._command, *frames))
 
     @property
@@ -188,8 +188,3 @@ def _limits(given: Mapping[str, Any]) -> Path | None:
         return None
     raise ConfigError("a policy moves an arm only within limits: give the arm's joint limits as "
                       'limits; docs/deploy.md says what the file looks like')
-
-
-def _chosen(values: Mapping[str, str]) -> dict[str, Any]:
-    """Those that were given; the parameter file has the others."""
-    return {name: value for name, value in values.items() if value}

@@ -37,6 +37,11 @@ class NodeSpec:
     """Empty for the name."""
 
 
+def given_only(values: Mapping[str, str]) -> dict[str, Any]:
+    """Return the parameters that were given, those not empty; the parameter file has the others."""
+    return {name: value for name, value in values.items() if value}
+
+
 def ros_arguments(remappings: Remappings) -> list[str]:
     """Return remappings as the arguments of a node."""
     return ['--ros-args', *(part for old, new in remappings for part in ('-r', f'{old}:={new}'))]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from samg_ros.errors import ConfigError, VideoError
-from samg_ros.nodes.graph import CAMERA_REMAPPINGS, NodeSpec
+from samg_ros.nodes.graph import CAMERA_REMAPPINGS, NodeSpec, given_only
 from samg_ros.rl.config import TrainConfig, preset
 from samg_ros.sim.settings import get_setting
 from samg_ros.sim.tasks import get_task
@@ -86,21 +86,21 @@ class TrainPlan:
         config = self.config
         reference = str(self.reference) if self.needs_reference else ''
         videos = '' if self.videos is None else str(self.videos)
-        device = {'device': self.device} if self.device else {}
         if node == 'mujoco_bridge':
             return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
                     'height': config.camera_size, 'width': config.camera_size,
                     'action_repeat': config.action_repeat, 'videos': videos,
                     'skip_episodes': self.episodes_begun}
         if node == 'perception':
-            chosen = {'model': self.model, 'weights': self.weights}
-            return {'reference': reference, 'fill': list(config.observation.fill), **device,
-                    **{name: value for name, value in chosen.items() if value}}
+            return {'reference': reference, 'fill': list(config.observation.fill),
+                    **given_only({'model': self.model, 'weights': self.weights,
+                                  'device': self.device})}
         return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
                 'preset': self.preset, 'steps': self.steps, 'overrides': self.overrides,
                 'run_dir': str(self.run_dir), 'reference': reference,
                 'demonstrations': str(self.demonstrations or ''),
-                'videos': videos, 'evaluation_episodes': self.episodes, **device}
+                'videos': videos, 'evaluation_episodes': self.episodes,
+                **given_only({'device': self.device})}
 
 
 def make_config(task: str, preset_name: str = 'quick', setting: str = 'train', seed: int = 0,
