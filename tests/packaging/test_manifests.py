@@ -6,6 +6,8 @@ import json
 import re
 import subprocess
 import sys
+import sysconfig
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -132,10 +134,10 @@ def test_installed_packages_are_all_pinned(pins):
     """The environment of `make` holds nothing whose version is left to chance."""
     if not (ROOT / '.venv' / '.samg-ready').exists() or not sys.prefix.startswith(str(ROOT)):
         pytest.skip('not the environment that make made')
-    from importlib import metadata
     pinned = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in pins
               if pin.marker is None or pin.marker.evaluate()}
-    for found in metadata.distributions():
+    # Not all of sys.path: Ray, once imported, puts its own copy of psutil there.
+    for found in metadata.distributions(path=[sysconfig.get_path('purelib')]):
         name = canonicalize_name(found.metadata['Name'])
         # The ROS wheels bring their packages' own metadata: rclpy beside ros-rclpy. pip is the
         # one that Python brings.
