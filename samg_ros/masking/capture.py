@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from samg_ros.masking.cascade import POSITIVE, Prompts, pick_prompts, run_cascade
 from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.guidance import Samples, guide, guided
+from samg_ros.masking.guidance import guide, guided
 from samg_ros.masking.models.base import Encoding, VisionModel
 from samg_ros.masking.pipeline import similarity_prompt
+from samg_ros.masking.samples import Samples
 from samg_ros.masking.settings import MaskerSettings
 from samg_ros.masking.similarity import similarity_maps
 from samg_ros.masking.targets import point_features

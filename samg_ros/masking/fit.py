@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from samg_ros.masking.cascade import Prompts, first_pass, pick_prompts
 from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.guidance import Samples, guide, guided
+from samg_ros.masking.guidance import guide, guided
 from samg_ros.masking.models.base import Encoding, VisionModel
+from samg_ros.masking.samples import Samples
 from samg_ros.masking.similarity import similarity_maps, to_frame
 
 LEARNING_RATE = 1e-3

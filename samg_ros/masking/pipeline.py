@@ -45,8 +45,9 @@ def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Target
         of_rows = partial(_of_rows, group.views, settings)
         told = guide(similarity_prompt(model, settings), rows[:, 0], encoding, group.samples,
                      settings.features, geometry, of_rows)
-        area = of_rows(group.samples.area.expand(len(frames), -1)[..., None, None]).flatten()
-        told, sure = recognise(told, area)
+        area, shared = (of_rows(one.expand(len(frames), -1)[..., None, None]).flatten()
+                        for one in (group.samples.area, group.samples.shared))
+        told, sure = recognise(told, area, shared)
         rows = guided(rows, told)
         prompts = pick_prompts(rows)
         last = run_cascade(model, encoding.repeated(count), geometry, rows[:, 0], prompts,

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the object's colours are in a frame, and what to do where they are not.
+"""Whether the object's colours are in a frame, and what follows from it.
 
 Nothing but the object has its place in feature space and its colours at once, whatever is behind
-it. Where the two do not agree on enough pixels, the object has other colours than in the reference,
-or is not there. Colours then say nothing, shape takes their place, and the mask is kept only if the
-decoder is sure of it: the surer, the more the rest of the frame looks like the object, and the more
-the mask's size differs from the object's. Without this a robot in another paint lost a fifth of its
-mask, and the furniture of a room without a robot was taken for one in a quarter to a third of the
-frames (docs/mini.md).
+it. Where the two agree on enough pixels, it is there, and what has its colours looks like it too,
+if in the reference nothing else had them: of a pole of two pixels in front of furniture the
+features are unsure, the colours are not. Where they do not agree, the object has other colours than
+in the reference, or is not there. Colours then say nothing, shape takes their place, and the mask
+is kept only if the decoder is sure of it: the surer, the more the rest of the frame looks like the
+object, and the more the mask's size differs from the object's. Without this a robot in another
+paint lost a fifth of its mask, and the furniture of a room without a robot was taken for one in a
+quarter to a third of the frames (docs/mini.md).
 """
 
 from __future__ import annotations
@@ -34,16 +36,22 @@ ALIKE = 0.8
 DIFFERENT = 0.6
 """Predicted IoU asked for above that, times what is missing to ALIKE."""
 
+TRUSTED = 0.8
+"""How far what has the colours of a recognised object is raised to looking like it."""
+SHARED = 0.1
+"""Of what has the object's colours in the reference, so much beside it takes all that trust."""
+
 _HALF_SIMILAR = 0.7
 """Share of the frame's highest similarity from which shape counts, up to 1."""
 
 
-def recognise(told: Tensor | None, area: Tensor) -> tuple[Tensor | None, Tensor]:
-    """Replace the colour maps of frames in which the object's colours are not to be found.
+def recognise(told: Tensor | None, area: Tensor, shared: Tensor) -> tuple[Tensor | None, Tensor]:
+    """Let colour help shape where the object's colours are, and shape stand in for them elsewhere.
 
     Args:
         told: (N, C, H, W) float of `guidance.guide`, or None.
         area: (N,) float, the object's share of its reference picture.
+        shared: (N,) float, as in `Samples`.
 
     Returns:
         What the decoder is to be told, and (N,) float: the predicted IoU from which a mask of the
@@ -60,9 +68,11 @@ def recognise(told: Tensor | None, area: Tensor) -> tuple[Tensor | None, Tensor]
     relative = shape / highest.clamp(min=_HALF_SIMILAR / 2)
     instead = ((relative - _HALF_SIMILAR) / (1 - _HALF_SIMILAR)).clamp(0, 1)
     colour = torch.where(known[:, None, None, None], told[:, 2:], instead)
+    trust = known * TRUSTED * (1 - shared / SHARED).clamp(min=0)
+    shapes = told[:, :2].lerp(told[:, :2].maximum(told[:, 2:]), trust[:, None, None, None])
     beside = (shape.mean(dim=(1, 2, 3)) - area * highest.flatten()) / (1 - area)
     sure = torch.where(known, -torch.inf, beside + SURE * (1 - area))
-    return torch.cat([told[:, :2], colour], dim=1), sure
+    return torch.cat([shapes, colour], dim=1), sure
 
 
 def believe(score: Tensor, sure: Tensor, size: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.guidance import Samples
 from samg_ros.masking.models.base import Encoding, FeatureMap
 from samg_ros.masking.reference import Reference
+from samg_ros.masking.samples import Samples
 from samg_ros.masking.similarity import cell_mask, point_feature, region_feature
 
 

@@ -17,9 +17,10 @@ from torch.nn import functional as F
 
 from samg_ros.masking.cascade import Pass, Prompts, pick_prompts, run_cascade
 from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.guidance import Samples, guide, guided
+from samg_ros.masking.guidance import guide, guided
 from samg_ros.masking.models.base import Encoding, FeatureMap
 from samg_ros.masking.models.mini import Mini
+from samg_ros.masking.samples import Samples
 from samg_ros.masking.similarity import (
     cell_mask,
     point_feature,

@@ -6,6 +6,7 @@ comparison at full size is `benchmarks/plain_comparison.py`.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch.nn import functional as F
@@ -17,6 +18,13 @@ class PlainMask:
     """(H, W) bool."""
     points: list
     """[x, y] of the prompts of the first pass."""
+
+
+def density(of, colours):
+    """How dense colours are at (3, ...) pixels."""
+    kernels = [torch.exp(-((colour.view(3, *[1] * (of.ndim - 1)) - of) ** 2).sum(dim=0)
+                         / (2 * 0.005 ** 2)) for colour in colours]
+    return torch.stack(kernels).mean(dim=0)
 
 
 class PlainSamg:
@@ -144,17 +152,29 @@ class PlainSamg:
 
     def colour(self, encoding):
         """How usual a pixel's colour is on the object: log density, three decades down to 0."""
-        pixels, own = encoding.colours[0].double(), self.encoding.colours[0].double()
-        colours = self.spread(own, torch.from_numpy(self.reference.mask))
+        colours = self.colours
+        usual = density(torch.stack(colours, dim=1), colours).median()
+        found = density(encoding.colours[0].double(), colours)
+        return (1 + torch.log10((found / usual).clamp(min=1e-9)) / 3).clamp(0, 1)
 
-        def density(of):
-            kernels = [torch.exp(-((colour.view(3, *[1] * (of.ndim - 1)) - of) ** 2).sum(dim=0)
-                                 / (2 * 0.005 ** 2)) for colour in colours]
-            return torch.stack(kernels).mean(dim=0)
+    @cached_property
+    def colours(self):
+        """64 of the object's."""
+        own = self.encoding.colours[0].double()
+        return self.spread(own, self.own_colours(own, torch.from_numpy(self.reference.mask)))
 
-        usual = density(torch.stack(colours, dim=1)).median()
-        similar = 1 + torch.log10((density(pixels) / usual).clamp(min=1e-9)) / 3
-        return similar.clamp(0, 1)
+    def own_colours(self, pixels, mask):
+        """The mask without pixels of its rim that are coloured like the surroundings."""
+        inside = mask.clone()
+        for y, x in mask.nonzero().tolist():
+            inside[y, x] = mask[max(y - 1, 0):y + 2, max(x - 1, 0):x + 2].all()
+        on, beside = pixels[:, mask].T, pixels[:, ~mask].T
+        some = on[torch.linspace(0, len(on) - 1, 1024).round().long()]
+        others = beside[torch.linspace(0, len(beside) - 1, 1024).round().long()]
+        foreign = len(on) * density(pixels, some) < len(beside) * density(pixels, others)
+        if not inside.any() or (foreign & inside).sum() > 0.005 * inside.sum():
+            return mask
+        return mask & ~foreign
 
     def told(self, similarity, encoding, maps, height, width):
         """Maps of where the object may be."""
@@ -175,6 +195,15 @@ class PlainSamg:
         agreed = float((sum(told) / 3 > 0.65).double().mean())
         similar = float(((told[0] + told[1]) / 2 > 0.75).double().mean())
         return agreed >= 0.5 * min(area, similar) and agreed >= 0.1 * area
+
+    def by_colour(self, told):
+        """What is told where they are: what has its colours is raised to looking like it."""
+        if len(told) < 3:
+            return told
+        colour, mask = self.colour(self.encoding), torch.from_numpy(self.reference.mask)
+        shared = 1 - float(colour[mask].sum() / colour.sum())
+        trust = 0.8 * max(0.0, 1 - shared / 0.1)
+        return [*((1 - trust) * one + trust * one.maximum(told[2]) for one in told[:2]), told[2]]
 
     def by_shape(self, told):
         """What is told where the object's colours are not: relative shape in their place."""
@@ -211,6 +240,8 @@ class PlainSamg:
             shape, area = (told[0] + told[1]) / 2, float(self.reference.mask.mean())
             sure = float((shape.mean() - area * shape.max()) / (1 - area)) + 0.66 * (1 - area)
             told = self.by_shape(told)
+        else:
+            told = self.by_colour(told)
         guide, whole = self.guide(told, height, width), self.object_map(similarities[0], told)
         points = [highest(whole), lowest(whole)] + [highest(one) for one in similarities[1:]]
         labels = [1, 0] + [1] * (len(similarities) - 1)

@@ -6,15 +6,11 @@ import math
 import pytest
 import torch
 
+from samg_ros.masking.colours import COLOUR_DECADES, COLOUR_WIDTH, colour_similarity
 from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.guidance import (
-    COLOUR_DECADES,
-    COLOUR_WIDTH,
-    Samples,
-    colour_similarity,
-    guide,
-)
+from samg_ros.masking.guidance import guide
 from samg_ros.masking.models.base import Encoding, FeatureMap, chromaticities
+from samg_ros.masking.samples import Samples
 
 GEOMETRY = Geometry(48, 48, 48, 48, 48, torch.device('cpu'))
 MASK = torch.zeros(48, 48, dtype=torch.bool)

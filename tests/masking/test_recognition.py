@@ -11,7 +11,9 @@ from samg_ros.masking.recognition import (
     ALIKE,
     DIFFERENT,
     RECOGNISED,
+    SHARED,
     SURE,
+    TRUSTED,
     VISIBLE,
     believe,
     recognise,
@@ -26,16 +28,27 @@ def maps(colour):
 
 
 AREA = torch.tensor([100 / 48 ** 2])
+ALONE = torch.zeros(1)
 THERE = maps(torch.ones(48, 48))[:, :2].amax(dim=1)[0].gt(0.5).float()
 
 
 def test_colours_that_are_there_are_told_and_nothing_is_doubted():
-    told, sure = recognise(maps(THERE), AREA)
+    told, sure = recognise(maps(THERE), AREA, torch.tensor([SHARED]))
     assert torch.equal(told, maps(THERE)) and sure.tolist() == [-np.inf]
 
 
+@pytest.mark.parametrize('shared, trust', [(0, TRUSTED), (SHARED / 2, TRUSTED / 2), (SHARED, 0),
+                                           (1, 0)])
+def test_what_has_the_colours_that_nothing_else_had_looks_like_the_object(shared, trust):
+    told, _ = recognise(maps(THERE), AREA, torch.tensor([float(shared)]))
+    raised = 0.9 + trust * (1 - 0.9)
+    torch.testing.assert_close(told[:, :2, 10:20, 10:20], torch.full((1, 2, 10, 10), raised))
+    assert (told[:, :2][..., THERE == 0] == 0.2).all()  # nothing is lowered
+    assert torch.equal(told[:, 2], maps(THERE)[:, 2])
+
+
 def test_shape_stands_in_for_colours_that_are_not():
-    told, sure = recognise(maps(torch.zeros(48, 48)), AREA)
+    told, sure = recognise(maps(torch.zeros(48, 48)), AREA, ALONE)
     assert torch.equal(told[:, :2], maps(THERE)[:, :2])
     assert torch.equal(told[0, 2], THERE)
     similarity_beside = 0.2
@@ -46,7 +59,7 @@ def test_so_much_of_the_object_has_to_be_recognised():
     for share, known in ((RECOGNISED + 0.01, True), (RECOGNISED - 0.01, False)):
         colour = torch.zeros(48, 48)
         colour[10:20, 10:20] = (torch.arange(100).view(10, 10) < 100 * share).float()
-        assert (recognise(maps(colour), AREA)[1].item() < 0) == known
+        assert (recognise(maps(colour), AREA, ALONE)[1].item() < 0) == known
 
 
 @pytest.mark.parametrize('pixels, known', [(VISIBLE * 100 + 2, True), (VISIBLE * 100 - 2, False)])
@@ -54,13 +67,13 @@ def test_what_is_seen_of_a_covered_object_is_recognised(pixels, known):
     seen = (THERE.flatten().cumsum(0).view(48, 48) <= pixels) * THERE
     found = maps(seen)
     found[:, :2] *= torch.where(seen > 0, 1, 0.5)
-    assert (recognise(found, AREA)[1].item() < 0) == known
+    assert (recognise(found, AREA, ALONE)[1].item() < 0) == known
 
 
 def test_without_colours_nothing_is_doubted():
-    told, sure = recognise(maps(THERE)[:, :2], AREA)
+    told, sure = recognise(maps(THERE)[:, :2], AREA, ALONE)
     assert told.shape[1] == 2 and sure.item() == -np.inf
-    assert recognise(None, AREA)[0] is None
+    assert recognise(None, AREA, ALONE)[0] is None
 
 
 def test_the_more_the_size_differs_the_surer_the_decoder_has_to_be():
@@ -72,9 +85,10 @@ def test_the_more_the_size_differs_the_surer_the_decoder_has_to_be():
 
 
 def test_every_frame_is_judged_alone():
-    told, sure = recognise(torch.cat([maps(THERE), maps(torch.zeros(48, 48))]), AREA.repeat(2))
+    told, sure = recognise(torch.cat([maps(THERE), maps(torch.zeros(48, 48))]), AREA.repeat(2),
+                           ALONE.repeat(2))
     assert sure[0] < 0 < sure[1]
-    assert torch.equal(told[:1], maps(THERE))
+    assert torch.equal(told[:1], recognise(maps(THERE), AREA, ALONE)[0])
 
 
 def test_a_robot_in_other_colours_is_found(masker, walker, recoloured):
@@ -85,5 +99,5 @@ def test_a_robot_that_is_not_there_is_not_found(masker, walker, monkeypatch):
     without = np.roll(walker.image, 42, axis=1)  # the right half has its floor and sky
     without[walker.mask | np.roll(walker.mask, 42, axis=1)] = (150, 120, 80)
     assert not masker(without[None]).any()
-    monkeypatch.setattr(pipeline, 'recognise', lambda told, area: (told, area * 0))
+    monkeypatch.setattr(pipeline, 'recognise', lambda told, area, shared: (told, area * 0))
     assert masker(without[None]).any()

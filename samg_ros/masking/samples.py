@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of an object every pixel is compared with: samples of its features and of its colours."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from samg_ros.masking.colours import densities, usualness
+from samg_ros.masking.geometry import Geometry
+from samg_ros.masking.models.base import Encoding
+from samg_ros.masking.similarity import cell_mask
+
+SAMPLES = 64
+"""So many cells and colours of a reference are compared with, spread evenly over its object."""
+COMPARED = 1024
+"""So many pixels of the object, and beside it, are enough to tell whose a colour is."""
+SLIPS = 0.005
+"""Of an object's inside, at most so much has colours of its surroundings by chance."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Of one object in one picture; leading axes as needed.
+
+    Attributes:
+        cells: (..., SAMPLES, C) float, L2-normalised features.
+        colours: (..., SAMPLES, 3) float, chromaticities.
+        area: (...) float, the object's share of its picture.
+        shared: (...) float, how much of what has these colours in the picture is something else.
+    """
+
+    cells: Tensor
+    colours: Tensor
+    area: Tensor
+    shared: Tensor
+
+    @classmethod
+    def read(cls, encoding: Encoding, index: int, names: Collection[str], mask: Tensor,
+             geometry: Geometry) -> Samples:
+        """Read them off an encoded picture.
+
+        Args:
+            encoding: of N pictures.
+            index: which of them.
+            names: encoders in use; without 'dino' cells are of the segmenter's embedding.
+            mask: (H, W) bool, the object; at least one pixel.
+            geometry: of the picture.
+        """
+        feature_map = encoding.maps[matched(names)]
+        cells = _spread(feature_map.maps[index][:, cell_mask(mask, feature_map, geometry)].T)
+        pixels = encoding.colours[index]
+        inside = _cover(mask, pixels.shape[1:])
+        colours = _spread(own_colours(pixels, inside))
+        similar = usualness(pixels.flatten(1).T, colours)
+        return cls(F.normalize(cells, dim=1), colours, mask.float().mean(),
+                   1 - similar[inside.flatten()].sum() / similar.sum())
+
+    @classmethod
+    def stack(cls, items: Collection[Samples]) -> Samples:
+        """Return the items along a new first axis."""
+        return cls(*(torch.stack([getattr(one, field.name) for one in items])
+                     for field in fields(cls)))
+
+
+def matched(names: Collection[str]) -> str:
+    """Return the encoder, of those in use, whose cells are compared one by one."""
+    return 'dino' if 'dino' in names else 'sam'
+
+
+def own_colours(pixels: Tensor, mask: Tensor) -> Tensor:
+    """Return (P, 3) colours of an object whose mask may be a pixel too wide.
+
+    Where colours that are more usual beside the object than on it are found on its rim only, they
+    are those of what is beside it; where they are also inside, they are its own.
+
+    Args:
+        pixels: (3, h, w) float chromaticities.
+        mask: (h, w) bool, the object.
+    """
+    own, beside = pixels[:, mask].T, pixels[:, ~mask].T
+    core = ~F.max_pool2d((~mask)[None].float(), 3, stride=1, padding=1)[0].bool()[mask]
+    if not (core.any() and len(beside)):
+        return own
+    foreign = len(own) * densities(own, _spread(own, COMPARED)) \
+        < len(beside) * densities(own, _spread(beside, COMPARED))
+    return own if foreign[core].float().mean() > SLIPS else own[~foreign]
+
+
+def _spread(rows: Tensor, count: int = SAMPLES) -> Tensor:
+    """Return so many of (P, C) rows, evenly spread; few come twice."""
+    return rows[torch.linspace(0, len(rows) - 1, count, device=rows.device).round().long()]
+
+
+def _cover(mask: Tensor, size: torch.Size) -> Tensor:
+    """Return a (H, W) bool mask at another size; as thin as the object is, some of it is left."""
+    if mask.shape == size:
+        return mask
+    share = F.interpolate(mask[None, None].float(), size, mode='bilinear', antialias=True,
+                          align_corners=False)[0, 0]
+    return share >= share.max() * 0.9
