@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which colours are an object's own, and whether anything else in its reference has them."""
+
+import pytest
+import torch
+
+from samg_ros.masking.geometry import Geometry
+from samg_ros.masking.models.base import Encoding, FeatureMap, chromaticities
+from samg_ros.masking.samples import Samples, own_colours
+
+GEOMETRY = Geometry(48, 48, 48, 48, 48, torch.device('cpu'))
+OBJECT, AROUND = (200, 120, 40), (90, 130, 200)
+
+
+def boxed(rows, columns):
+    mask = torch.zeros(48, 48, dtype=torch.bool)
+    mask[slice(*rows), slice(*columns)] = True
+    return mask
+
+
+WHOLE = boxed((10, 26), (10, 26))
+WIDE = boxed((9, 27), (9, 27))
+HOLE = boxed((16, 20), (16, 20))
+
+
+def pixels(where):
+    """Chromaticities of a picture that has the object's colour there."""
+    frame = torch.where(where[..., None], torch.tensor(OBJECT), torch.tensor(AROUND))
+    return chromaticities(frame[None].byte())[0]
+
+
+def samples(where, mask):
+    maps = {'dino': FeatureMap(torch.rand(1, 4, 48, 48), True)}
+    return Samples.read(Encoding(maps, (), pixels(where)[None]), 0, ['dino'], mask, GEOMETRY)
+
+
+def of_object(colours):
+    return (colours[:, 0] > colours[:, 2]).float().mean().item()
+
+
+def test_a_mask_that_is_a_pixel_too_wide_brings_no_other_colours():
+    assert of_object(pixels(WHOLE)[:, WIDE].T) < 0.8
+    assert of_object(own_colours(pixels(WHOLE), WIDE)) == 1
+    assert samples(WHOLE, WIDE).shared == pytest.approx(0, abs=1e-6)
+
+
+def test_colours_that_are_inside_as_well_are_its_own():
+    assert len(own_colours(pixels(WHOLE & ~HOLE), WHOLE)) == WHOLE.sum()
+    assert len(own_colours(pixels(WHOLE & ~HOLE), WIDE)) == WIDE.sum()
+
+
+@pytest.mark.parametrize('mask', [boxed((10, 11), (4, 40)), boxed((0, 48), (0, 48))])
+def test_of_an_object_without_inside_or_outside_every_colour_counts(mask):
+    assert len(own_colours(pixels(WHOLE), mask)) == mask.sum()
+
+
+def test_what_else_has_its_colours_is_known():
+    assert samples(WHOLE, WHOLE).shared == pytest.approx(0, abs=1e-6)
+    twin = WHOLE | WHOLE.roll(20, 1)
+    assert samples(twin, WHOLE).shared == pytest.approx(0.5, abs=1e-6)
+    assert samples(WHOLE & ~HOLE, WHOLE).shared > 0.5  # the surroundings are in its colours
