@@ -36,7 +36,7 @@ def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Target
     """
     encoding = model.encode(frames).on_grid(geometry.grid_size)
     similarity = similarity_maps(encoding, targets.features, geometry)
-    found: dict[int, tuple[Tensor, Tensor, Tensor, Tensor, Prompts, Tensor]] = {}
+    found: dict[int, tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Prompts, Tensor]] = {}
     for group in targets.groups:
         count = len(group.objects)
         maps = combine_references(similarity[:, group.maps], group.counts,
@@ -47,23 +47,24 @@ def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Target
                      settings.features, geometry, of_rows)
         area, shared = (of_rows(one.expand(len(frames), -1)[..., None, None]).flatten()
                         for one in (group.samples.area, group.samples.shared))
-        told, sure = recognise(told, area, shared)
-        rows = guided(rows, told)
+        known = recognise(told, area, shared)
+        rows = guided(rows, known.told)
         prompts = pick_prompts(rows)
         last = run_cascade(model, encoding.repeated(count), geometry, rows[:, 0], prompts,
                            group.weights.repeat(len(frames), 1),
-                           settings.passes or model.passes, told)[-1]
+                           settings.passes or model.passes, known.told)[-1]
         for place, index in enumerate(group.objects):
             its = slice(place, None, count)
-            found[index] = (last.chosen[its], last.score[its], sure[its], area[its],
-                            Prompts(prompts.points[its], prompts.labels[its]), rows[its, 0])
-    chosen, score, surely, areas, prompts_of, maps_of = zip(*(found[i] for i in sorted(found)),
-                                                            strict=True)
+            asked = Prompts(prompts.points[its], prompts.labels[its])
+            found[index] = (last.chosen[its], last.score[its], known.certain[its],
+                            known.sure[its], area[its], asked, rows[its, 0])
+    chosen, score, certain, sure, areas, prompts_of, maps_of = zip(
+        *(found[i] for i in sorted(found)), strict=True)
     logits, scores = geometry.padded_to_frame(_beside(chosen)), _beside(score)
-    masks = logits > 0
+    masks = (logits > 0) | _beside(certain)
     marked = masks.flatten(2).sum(dim=2, dtype=torch.int32)  # no float copy of the frame
     size = marked / (masks[0, 0].numel() * _beside(areas))
-    kept = believe(scores, _beside(surely), size)
+    kept = believe(scores, _beside(sure), size)
     if settings.min_predicted_iou > 0:
         kept &= scores >= settings.min_predicted_iou
     return Prediction(masks & kept[..., None, None], logits, scores, prompts_of, _beside(maps_of))

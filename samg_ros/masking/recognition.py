@@ -2,17 +2,21 @@
 """Whether the object's colours are in a frame, and what follows from it.
 
 Nothing but the object has its place in feature space and its colours at once, whatever is behind
-it. Where the two agree on enough pixels, it is there, and what has its colours looks like it too,
-if in the reference nothing else had them: of a pole of two pixels in front of furniture the
-features are unsure, the colours are not. Where they do not agree, the object has other colours than
-in the reference, or is not there. Colours then say nothing, shape takes their place, and the mask
-is kept only if the decoder is sure of it: the surer, the more the rest of the frame looks like the
-object, and the more the mask's size differs from the object's. Without this a robot in another
-paint lost a fifth of its mask, and the furniture of a room without a robot was taken for one in a
-quarter to a third of the frames (docs/mini.md).
+it. Where the two agree on enough pixels, it is there. If in the reference nothing else had its
+colours, then what has them looks like it too, and the pixels on which they agree are certainly its
+own: of a pole of two pixels in front of furniture the features are unsure, the colours are not.
+
+Where the two do not agree, the object has other colours than in the reference, or is not there.
+Colours then say nothing, shape takes their place, and the mask is kept only if the decoder is sure
+of it: the surer, the more the rest of the frame looks like the object, and the more the mask's size
+differs from the object's. Without this a robot in another paint lost a fifth of its mask, and the
+furniture of a room without a robot was taken for one in a quarter to a third of the frames
+(docs/mini.md).
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -45,34 +49,49 @@ _HALF_SIMILAR = 0.7
 """Share of the frame's highest similarity from which shape counts, up to 1."""
 
 
-def recognise(told: Tensor | None, area: Tensor, shared: Tensor) -> tuple[Tensor | None, Tensor]:
+@dataclass(frozen=True)
+class Recognition:
+    """What is known of an object in N frames before anything is decoded.
+
+    Attributes:
+        told: (N, C, H, W) float, what the decoder is to be told, or None.
+        certain: (N, H, W) bool, or (N, 1, 1): pixels that are the object's whatever it decodes.
+        sure: (N,) float, the predicted IoU from which a mask of the reference's size is to be
+            believed (see `believe`); -inf where the object's colours are there.
+    """
+
+    told: Tensor | None
+    certain: Tensor
+    sure: Tensor
+
+
+def recognise(told: Tensor | None, area: Tensor, shared: Tensor) -> Recognition:
     """Let colour help shape where the object's colours are, and shape stand in for them elsewhere.
 
     Args:
-        told: (N, C, H, W) float of `guidance.guide`, or None.
+        told: (N, C, H, W) float of `guidance.guide`, or None. Without a colour map nothing is
+            changed, certain or doubted.
         area: (N,) float, the object's share of its reference picture.
         shared: (N,) float, as in `Samples`.
-
-    Returns:
-        What the decoder is to be told, and (N,) float: the predicted IoU from which a mask of the
-        reference's size is to be believed (see `believe`), -inf where the colours are there.
-        Without a colour map nothing is doubted.
     """
     if told is None or told.shape[1] < SIMILARITY_PROMPTS.index('colour'):
-        return told, torch.full_like(area, -torch.inf)
-    agreed = (told.mean(dim=1) > AGREEMENT).flatten(1).float().mean(dim=1)
+        nowhere = torch.zeros_like(area, dtype=torch.bool)[:, None, None]
+        return Recognition(told, nowhere, torch.full_like(area, -torch.inf))
+    agreed = told.mean(dim=1) > AGREEMENT
+    recognised = agreed.flatten(1).float().mean(dim=1)
     shape = told[:, :2].mean(dim=1, keepdim=True)
     similar = (shape > SIMILAR).flatten(1).float().mean(dim=1)
-    known = (agreed >= RECOGNISED * similar.minimum(area)) & (agreed >= VISIBLE * area)
+    known = (recognised >= RECOGNISED * similar.minimum(area)) & (recognised >= VISIBLE * area)
+    trust = known * TRUSTED * (1 - shared / SHARED).clamp(min=0)
+    shapes = told[:, :2].lerp(told[:, :2].maximum(told[:, 2:]), trust[:, None, None, None])
     highest = shape.amax(dim=(2, 3), keepdim=True)
     relative = shape / highest.clamp(min=_HALF_SIMILAR / 2)
     instead = ((relative - _HALF_SIMILAR) / (1 - _HALF_SIMILAR)).clamp(0, 1)
     colour = torch.where(known[:, None, None, None], told[:, 2:], instead)
-    trust = known * TRUSTED * (1 - shared / SHARED).clamp(min=0)
-    shapes = told[:, :2].lerp(told[:, :2].maximum(told[:, 2:]), trust[:, None, None, None])
     beside = (shape.mean(dim=(1, 2, 3)) - area * highest.flatten()) / (1 - area)
     sure = torch.where(known, -torch.inf, beside + SURE * (1 - area))
-    return torch.cat([shapes, colour], dim=1), sure
+    return Recognition(torch.cat([shapes, colour], dim=1), agreed & (trust > 0)[:, None, None],
+                       sure)
 
 
 def believe(score: Tensor, sure: Tensor, size: Tensor) -> Tensor:

@@ -200,10 +200,20 @@ class PlainSamg:
         """What is told where they are: what has its colours is raised to looking like it."""
         if len(told) < 3:
             return told
-        colour, mask = self.colour(self.encoding), torch.from_numpy(self.reference.mask)
-        shared = 1 - float(colour[mask].sum() / colour.sum())
-        trust = 0.8 * max(0.0, 1 - shared / 0.1)
+        trust = 0.8 * max(0.0, 1 - self.shared / 0.1)
         return [*((1 - trust) * one + trust * one.maximum(told[2]) for one in told[:2]), told[2]]
+
+    def certain(self, told):
+        """Where feature and colour leave no doubt, if the object's colours are its alone."""
+        if len(told) < 3 or self.shared >= 0.1:
+            return torch.tensor(False)
+        return sum(told) / 3 > 0.65
+
+    @cached_property
+    def shared(self):
+        """Of what has the object's colours in the reference, how much is something else."""
+        colour, mask = self.colour(self.encoding), torch.from_numpy(self.reference.mask)
+        return 1 - float(colour[mask].sum() / colour.sum())
 
     def by_shape(self, told):
         """What is told where the object's colours are not: relative shape in their place."""
@@ -235,7 +245,7 @@ class PlainSamg:
         encoding, maps = self.encode(frame)
         similarities = self.similarities(maps, height, width)
         told = self.told(similarities[0], encoding, maps, height, width)
-        recognised, sure = self.recognised(told), 0
+        recognised, sure, certain = self.recognised(told), 0, self.certain(told)
         if not recognised:
             shape, area = (told[0] + told[1]) / 2, float(self.reference.mask.mean())
             sure = float((shape.mean() - area * shape.max()) / (1 - area)) + 0.66 * (1 - area)
@@ -262,6 +272,8 @@ class PlainSamg:
                                   guide)
             logits, score = found[int(iou.argmax())], iou.max()
         mask = self.to_frame(logits, height, width) > 0
+        if recognised:
+            mask = mask | certain
         sizes = sorted((float(mask.double().mean()), float(self.reference.mask.mean())))
         doubt = 0.6 * max(0.0, 0.8 - sizes[0] / sizes[1])
         believed = bool(recognised or float(score) >= sure + doubt)
