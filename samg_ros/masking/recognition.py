@@ -25,6 +25,9 @@ from samg_ros.masking.settings import SIMILARITY_PROMPTS
 
 AGREEMENT = 0.65
 """Mean of all maps above which feature and colour agree that a pixel is the object's."""
+CERTAIN = 0.75
+"""The same above which it is the object's whatever the decoder draws. A reference whose mask is a
+little too wide has such pixels beside the object from 0.7 down."""
 SIMILAR = 0.75
 """Mean of the maps but colour above which a pixel looks like the object's."""
 RECOGNISED = 0.5
@@ -77,11 +80,11 @@ def recognise(told: Tensor | None, area: Tensor, shared: Tensor) -> Recognition:
     if told is None or told.shape[1] < SIMILARITY_PROMPTS.index('colour'):
         nowhere = torch.zeros_like(area, dtype=torch.bool)[:, None, None]
         return Recognition(told, nowhere, torch.full_like(area, -torch.inf))
-    agreed = told.mean(dim=1) > AGREEMENT
-    recognised = agreed.flatten(1).float().mean(dim=1)
+    together = told.mean(dim=1)
+    agreed = (together > AGREEMENT).flatten(1).float().mean(dim=1)
     shape = told[:, :2].mean(dim=1, keepdim=True)
     similar = (shape > SIMILAR).flatten(1).float().mean(dim=1)
-    known = (recognised >= RECOGNISED * similar.minimum(area)) & (recognised >= VISIBLE * area)
+    known = (agreed >= RECOGNISED * similar.minimum(area)) & (agreed >= VISIBLE * area)
     trust = known * TRUSTED * (1 - shared / SHARED).clamp(min=0)
     shapes = told[:, :2].lerp(told[:, :2].maximum(told[:, 2:]), trust[:, None, None, None])
     highest = shape.amax(dim=(2, 3), keepdim=True)
@@ -90,8 +93,8 @@ def recognise(told: Tensor | None, area: Tensor, shared: Tensor) -> Recognition:
     colour = torch.where(known[:, None, None, None], told[:, 2:], instead)
     beside = (shape.mean(dim=(1, 2, 3)) - area * highest.flatten()) / (1 - area)
     sure = torch.where(known, -torch.inf, beside + SURE * (1 - area))
-    return Recognition(torch.cat([shapes, colour], dim=1), agreed & (trust > 0)[:, None, None],
-                       sure)
+    certain = (together > CERTAIN) & (trust > 0)[:, None, None]
+    return Recognition(torch.cat([shapes, colour], dim=1), certain, sure)
 
 
 def believe(score: Tensor, sure: Tensor, size: Tensor) -> Tensor:

@@ -207,7 +207,7 @@ class PlainSamg:
         """Where feature and colour leave no doubt, if the object's colours are its alone."""
         if len(told) < 3 or self.shared >= 0.1:
             return torch.tensor(False)
-        return sum(told) / 3 > 0.65
+        return sum(told) / 3 > 0.75
 
     @cached_property
     def shared(self):
