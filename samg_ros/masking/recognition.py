@@ -3,8 +3,8 @@
 
 Nothing but the object has its place in feature space and its colours at once, whatever is behind
 it. Where the two agree on enough pixels, it is there. If in the reference nothing else had its
-colours, then what has them looks like it too, and the pixels on which they agree are certainly its
-own: of a pole of two pixels in front of furniture the features are unsure, the colours are not.
+colours, then what has them looks like it too, and pixels on which the two agree well are certainly
+its own: of a pole of two pixels in front of furniture the features are unsure, the colours are not.
 
 Where the two do not agree, the object has other colours than in the reference, or is not there.
 Colours then say nothing, shape takes their place, and the mask is kept only if the decoder is sure

@@ -35,7 +35,7 @@ class MaskerSettings:
         similarity_prompt: what the decoder is told beside points (see `guidance`): 'off' nothing,
             'region' where it looks like the object's one feature, 'dense' also where it looks like
             any cell of the object, 'colour' also where it has one of the object's colours; with it,
-            pixels on which these agree are the mask's, and an object without its colours is
+            pixels on which these agree well are the mask's, and an object without its colours is
             doubted (see `recognition`). A model that was trained for it takes each map by itself,
             another their mean as the first pass's mask prompt. None: as the model was trained
             (`mini` 'colour', SAM 'off').
