@@ -75,7 +75,7 @@ def recognise(told: Tensor | None, area: Tensor, shared: Tensor) -> Recognition:
         told: (N, C, H, W) float of `guidance.guide`, or None. Without a colour map nothing is
             changed, certain or doubted.
         area: (N,) float, the object's share of its reference picture.
-        shared: (N,) float, as in `Samples`.
+        shared: (N,) float, as in `Samples`; of several references combined as their maps are.
     """
     if told is None or told.shape[1] < SIMILARITY_PROMPTS.index('colour'):
         nowhere = torch.zeros_like(area, dtype=torch.bool)[:, None, None]

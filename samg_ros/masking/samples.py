@@ -31,7 +31,8 @@ class Samples:
         cells: (..., SAMPLES, C) float, L2-normalised features.
         colours: (..., SAMPLES, 3) float, chromaticities.
         area: (...) float, the object's share of its picture.
-        shared: (...) float, how much of what has these colours in the picture is something else.
+        shared: (...) float, how much of what has these colours in the picture is something else;
+            1 if there is nothing else.
     """
 
     cells: Tensor
@@ -54,11 +55,12 @@ class Samples:
         feature_map = encoding.maps[matched(names)]
         cells = _spread(feature_map.maps[index][:, cell_mask(mask, feature_map, geometry)].T)
         pixels = encoding.colours[index]
-        inside = _cover(mask, pixels.shape[1:])
-        colours = _spread(own_colours(pixels, inside))
-        similar = usualness(pixels.flatten(1).T, colours)
-        return cls(F.normalize(cells, dim=1), colours, mask.float().mean(),
-                   1 - similar[inside.flatten()].sum() / similar.sum())
+        on, beside = _on_and_beside(mask, pixels.shape[1:])
+        colours = _spread(own_colours(pixels, on, beside))
+        similar = usualness(pixels.flatten(1).T, colours).view_as(on)
+        own, other = similar[on].sum(), similar[beside].sum()
+        shared = other / (own + other) if beside.any() else torch.ones_like(own)
+        return cls(F.normalize(cells, dim=1), colours, mask.float().mean(), shared)
 
     @classmethod
     def stack(cls, items: Collection[Samples]) -> Samples:
@@ -72,22 +74,24 @@ def matched(names: Collection[str]) -> str:
     return 'dino' if 'dino' in names else 'sam'
 
 
-def own_colours(pixels: Tensor, mask: Tensor) -> Tensor:
+def own_colours(pixels: Tensor, on: Tensor, beside: Tensor) -> Tensor:
     """Return (P, 3) colours of an object whose mask may be a pixel too wide.
 
     Where colours that are more usual beside the object than on it are found on its rim only, they
-    are those of what is beside it; where they are also inside, they are its own.
+    are those of what is beside it; where they are also inside, they are its own. A limb of one or
+    two pixels is all rim.
 
     Args:
         pixels: (3, h, w) float chromaticities.
-        mask: (h, w) bool, the object.
+        on: (h, w) bool, the object.
+        beside: (h, w) bool, what is not the object.
     """
-    own, beside = pixels[:, mask].T, pixels[:, ~mask].T
-    core = ~F.max_pool2d((~mask)[None].float(), 3, stride=1, padding=1)[0].bool()[mask]
-    if not (core.any() and len(beside)):
+    own, other = pixels[:, on].T, pixels[:, beside].T
+    core = ~F.max_pool2d((~on)[None].float(), 3, stride=1, padding=1)[0].bool()[on]
+    if not (core.any() and len(other)):
         return own
     foreign = len(own) * densities(own, _spread(own, COMPARED)) \
-        < len(beside) * densities(own, _spread(beside, COMPARED))
+        < len(other) * densities(own, _spread(other, COMPARED))
     return own if foreign[core].float().mean() > SLIPS else own[~foreign]
 
 
@@ -96,10 +100,13 @@ def _spread(rows: Tensor, count: int = SAMPLES) -> Tensor:
     return rows[torch.linspace(0, len(rows) - 1, count, device=rows.device).round().long()]
 
 
-def _cover(mask: Tensor, size: torch.Size) -> Tensor:
-    """Return a (H, W) bool mask at another size; as thin as the object is, some of it is left."""
+def _on_and_beside(mask: Tensor, size: torch.Size) -> tuple[Tensor, Tensor]:
+    """Return where a (H, W) mask covers the pixels of another size, and where it does not.
+
+    Pixels of which it covers a part are neither; as thin as the object is, some of it is left.
+    """
     if mask.shape == size:
-        return mask
+        return mask, ~mask
     share = F.interpolate(mask[None, None].float(), size, mode='bilinear', antialias=True,
                           align_corners=False)[0, 0]
-    return share >= share.max() * 0.9
+    return share >= share.max() * 0.9, share <= 0.1

@@ -35,10 +35,10 @@ class MaskerSettings:
         similarity_prompt: what the decoder is told beside points (see `guidance`): 'off' nothing,
             'region' where it looks like the object's one feature, 'dense' also where it looks like
             any cell of the object, 'colour' also where it has one of the object's colours; with it,
-            pixels on which these agree well are the mask's, and an object without its colours is
-            doubted (see `recognition`). A model that was trained for it takes each map by itself,
-            another their mean as the first pass's mask prompt. None: as the model was trained
-            (`mini` 'colour', SAM 'off').
+            colours that hardly anything else has can outvote the decoder, and an object without its
+            colours is doubted (see `recognition`). A model that was trained for it takes each map
+            by itself, another their mean as the first pass's mask prompt. None: as the model was
+            trained (`mini` 'colour', SAM 'off').
         combine_references: how the similarity maps of several references of one object become
             one, pixel by pixel: 'max' (it looks like one of them, as views from several sides) or
             'mean' (like all of them, as pictures in several lights).

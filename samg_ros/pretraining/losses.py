@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `mini` is trained for: to mask as the masker will ask it to, from prompts it finds itself.
 
-The same functions as at run time pick the prompts and run the three decoder passes, so that there
-is no gap between training and use.
+The same functions as at run time pick the prompts and run the three decoder passes; only what
+`recognition` makes of the maps is left to run time.
 """
 
 from __future__ import annotations

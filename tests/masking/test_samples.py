@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.models.base import Encoding, FeatureMap, chromaticities
+from samg_ros.masking.models.base import COLOUR_SIDE, Encoding, FeatureMap, chromaticities
 from samg_ros.masking.samples import Samples, own_colours
 
 GEOMETRY = Geometry(48, 48, 48, 48, 48, torch.device('cpu'))
@@ -40,18 +40,18 @@ def of_object(colours):
 
 def test_a_mask_that_is_a_pixel_too_wide_brings_no_other_colours():
     assert of_object(pixels(WHOLE)[:, WIDE].T) < 0.8
-    assert of_object(own_colours(pixels(WHOLE), WIDE)) == 1
+    assert of_object(own_colours(pixels(WHOLE), WIDE, ~WIDE)) == 1
     assert samples(WHOLE, WIDE).shared == pytest.approx(0, abs=1e-6)
 
 
 def test_colours_that_are_inside_as_well_are_its_own():
-    assert len(own_colours(pixels(WHOLE & ~HOLE), WHOLE)) == WHOLE.sum()
-    assert len(own_colours(pixels(WHOLE & ~HOLE), WIDE)) == WIDE.sum()
+    assert len(own_colours(pixels(WHOLE & ~HOLE), WHOLE, ~WHOLE)) == WHOLE.sum()
+    assert len(own_colours(pixels(WHOLE & ~HOLE), WIDE, ~WIDE)) == WIDE.sum()
 
 
 @pytest.mark.parametrize('mask', [boxed((10, 11), (4, 40)), boxed((0, 48), (0, 48))])
 def test_of_an_object_without_inside_or_outside_every_colour_counts(mask):
-    assert len(own_colours(pixels(WHOLE), mask)) == mask.sum()
+    assert len(own_colours(pixels(WHOLE), mask, ~mask)) == mask.sum()
 
 
 def test_what_else_has_its_colours_is_known():
@@ -59,3 +59,15 @@ def test_what_else_has_its_colours_is_known():
     twin = WHOLE | WHOLE.roll(20, 1)
     assert samples(twin, WHOLE).shared == pytest.approx(0.5, abs=1e-6)
     assert samples(WHOLE & ~HOLE, WHOLE).shared > 0.5  # the surroundings are in its colours
+    assert samples(WHOLE, boxed((0, 48), (0, 48))).shared == 1  # nothing to tell it from
+
+
+def test_a_large_picture_says_the_same():
+    thin = boxed((10, 26), (10, 12)) | boxed((24, 26), (10, 40))
+    large = thin.repeat_interleave(7, 0).repeat_interleave(7, 1)
+    frame = torch.where(large[..., None], torch.tensor(OBJECT), torch.tensor(AROUND)).byte()
+    colours = chromaticities(frame[None])
+    assert colours.shape[2:] == (COLOUR_SIDE, COLOUR_SIDE)
+    found = Samples.read(Encoding({'dino': FeatureMap(torch.rand(1, 4, 48, 48), True)}, (),
+                                  colours), 0, ['dino'], large, GEOMETRY)
+    assert of_object(found.colours) == 1 and found.shared == pytest.approx(0, abs=1e-3)
