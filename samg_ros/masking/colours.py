@@ -23,30 +23,36 @@ _FAINT = -20.0
 
 
 @torch.no_grad()
-def colour_similarity(pixels: Tensor, colours: Tensor, geometry: Geometry) -> Tensor:
+def colour_similarity(pixels: Tensor, colours: Tensor, usual: Tensor,
+                      geometry: Geometry) -> Tensor:
     """Return (N, O, H, W) float in 0 .. 1: how usual every pixel's colour is on each object.
 
     Args:
         pixels: (N, 3, h, w) float chromaticities.
         colours: (O, K, 3) float, or (N, O, K, 3).
+        usual: (O,) float, or (N, O), their `usual_density`.
         geometry: of the frames.
     """
-    similar = usualness(pixels.flatten(2).transpose(1, 2)[:, None], colours)
+    similar = usualness(pixels.flatten(2).transpose(1, 2)[:, None], colours, usual)
     similar = similar.unflatten(-1, pixels.shape[2:])
     size = geometry.height, geometry.width
     return similar if similar.shape[2:] == size else F.interpolate(
         similar, size, mode='bilinear', align_corners=False)
 
 
-def usualness(points: Tensor, colours: Tensor) -> Tensor:
+def usualness(points: Tensor, colours: Tensor, usual: Tensor) -> Tensor:
     """Return (..., P) float in 0 .. 1: how usual (..., P, 3) colours are among (..., K, 3).
 
-    The logarithm of the density, between COLOUR_DECADES below the median density of these colours
-    themselves, 0, and that, 1.
+    The logarithm of the density, between COLOUR_DECADES below the (...) `usual_density`, 0, and
+    that, 1.
     """
-    found = densities(points, colours)
-    usual = densities(colours, colours).median(dim=-1, keepdim=True).values
-    return (1 + (found / usual).clamp(min=1e-9).log10() / COLOUR_DECADES).clamp(0, 1)
+    found = densities(points, colours) / usual[..., None]
+    return (1 + found.clamp(min=1e-9).log10() / COLOUR_DECADES).clamp(0, 1)
+
+
+def usual_density(colours: Tensor) -> Tensor:
+    """Return (...): the median density of (..., K, 3) colours at themselves."""
+    return densities(colours, colours).median(dim=-1).values
 
 
 def densities(points: Tensor, colours: Tensor) -> Tensor:

@@ -48,7 +48,8 @@ def guide(kind: str, region: Tensor, encoding: Encoding, samples: Samples, names
         maps.append(combined(dense_similarity(encoding.maps[matched(names)], samples.cells,
                                               geometry)))
     if level > 2:
-        maps.append(combined(colour_similarity(encoding.colours, samples.colours, geometry)))
+        maps.append(combined(colour_similarity(encoding.colours, samples.colours, samples.usual,
+                                               geometry)))
     return torch.cat(maps, dim=1)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samg_ros.masking.colours import densities, usualness
+from samg_ros.masking.colours import densities, usual_density, usualness
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding
 from samg_ros.masking.similarity import cell_mask
@@ -30,6 +30,7 @@ class Samples:
     Attributes:
         cells: (..., SAMPLES, C) float, L2-normalised features.
         colours: (..., SAMPLES, 3) float, chromaticities.
+        usual: (...) float, their `usual_density`.
         area: (...) float, the object's share of its picture.
         shared: (...) float, how much of what has these colours in the picture is something else;
             1 if there is nothing else.
@@ -37,6 +38,7 @@ class Samples:
 
     cells: Tensor
     colours: Tensor
+    usual: Tensor
     area: Tensor
     shared: Tensor
 
@@ -57,10 +59,11 @@ class Samples:
         pixels = encoding.colours[index]
         on, beside = _on_and_beside(mask, pixels.shape[1:])
         colours = _spread(own_colours(pixels, on, beside))
-        similar = usualness(pixels.flatten(1).T, colours).view_as(on)
+        usual = usual_density(colours)
+        similar = usualness(pixels.flatten(1).T, colours, usual).view_as(on)
         own, other = similar[on].sum(), similar[beside].sum()
         shared = other / (own + other) if beside.any() else torch.ones_like(own)
-        return cls(F.normalize(cells, dim=1), colours, mask.float().mean(), shared)
+        return cls(F.normalize(cells, dim=1), colours, usual, mask.float().mean(), shared)
 
     @classmethod
     def stack(cls, items: Collection[Samples]) -> Samples:

@@ -6,7 +6,12 @@ import math
 import pytest
 import torch
 
-from samg_ros.masking.colours import COLOUR_DECADES, COLOUR_WIDTH, colour_similarity
+from samg_ros.masking.colours import (
+    COLOUR_DECADES,
+    COLOUR_WIDTH,
+    colour_similarity,
+    usual_density,
+)
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.guidance import guide
 from samg_ros.masking.models.base import Encoding, FeatureMap, chromaticities
@@ -65,7 +70,7 @@ def test_a_colour_is_as_similar_as_it_is_usual_on_the_object():
     pixels[:, :, :16], pixels[:, :, 16:32] = torch.tensor(usual)[:, None, None], \
         torch.tensor(rare)[:, None, None]
     wanted = torch.tensor([[usual] * 63 + [rare]])
-    found = colour_similarity(pixels[None], wanted, GEOMETRY)[0, 0, 0]
+    found = colour_similarity(pixels[None], wanted, usual_density(wanted), GEOMETRY)[0, 0, 0]
     expected = 1 + math.log10(1 / 63) / COLOUR_DECADES
     torch.testing.assert_close(found[[0, 16, 40]], torch.tensor([1.0, expected, 0.0]))
 

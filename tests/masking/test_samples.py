@@ -65,8 +65,8 @@ def test_what_else_has_its_colours_is_known():
 def test_a_large_picture_says_the_same():
     thin = boxed((10, 26), (10, 12)) | boxed((24, 26), (10, 40))
     large = thin.repeat_interleave(7, 0).repeat_interleave(7, 1)
-    frame = torch.where(large[..., None], torch.tensor(OBJECT), torch.tensor(AROUND)).byte()
-    colours = chromaticities(frame[None])
+    frame = large[..., None] * torch.tensor(OBJECT, dtype=torch.uint8)
+    colours = chromaticities(frame[None])  # in front of black the rim's mixtures are like it
     assert colours.shape[2:] == (COLOUR_SIDE, COLOUR_SIDE)
     found = Samples.read(Encoding({'dino': FeatureMap(torch.rand(1, 4, 48, 48), True)}, (),
                                   colours), 0, ['dino'], large, GEOMETRY)
