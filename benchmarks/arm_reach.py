@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 
 from samg_ros.arguments import names
+from samg_ros.arm.joint_limits import load_joint_limits
 from samg_ros.bags.bag import open_bag
 from samg_ros.bags.limits import count_excesses, read_commands
-from samg_ros.nodes.joint_limits import load_joint_limits
 from samg_ros.sim.tasks import COMMAND_TOPICS
 
 LIMITS = Path(__file__).parents[1] / 'config/jaco_limits.yaml'

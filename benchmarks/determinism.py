@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from samg_ros.sim.env import SimEnv
-from samg_ros.sim.settings import SETTINGS
 from samg_ros.sim.tasks import task_names
+from samg_ros.sim.visual.settings import SETTINGS
 
 
 def digest(task: str, setting: str, steps: int, seed: int) -> str:

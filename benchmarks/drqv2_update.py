@@ -25,12 +25,13 @@ from tqdm import tqdm
 
 from samg_ros.masking.bench import timed
 from samg_ros.memory import keep_freed_memory
-from samg_ros.rl.agent import DrQv2Agent
-from samg_ros.rl.augmentation import shift_offsets
-from samg_ros.rl.bench import random_batch
-from samg_ros.rl.config import TrainConfig, preset
-from samg_ros.rl.pictures import load_pictures
-from samg_ros.rl.replay import Batch
+from samg_ros.rl.agents.augmentation import shift_offsets
+from samg_ros.rl.agents.drqv2 import DrQv2Agent
+from samg_ros.rl.agents.overlay_pictures import load_pictures
+from samg_ros.rl.commands.bench import random_batch
+from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.data.replay import Batch
+from samg_ros.rl.presets import preset
 
 ACTIONS = 6
 COMPARED = 3

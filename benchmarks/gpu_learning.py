@@ -31,12 +31,13 @@ import torch
 from official_drqv2 import checkout, official_workspace
 
 from samg_ros.arguments import parse_settings
-from samg_ros.rl.config import TrainConfig, preset
-from samg_ros.rl.evaluation import SETTINGS, evaluate_policy
-from samg_ros.rl.interruption import EXIT_INTERRUPTED, stop_on_signals
-from samg_ros.rl.policy import load_policy
-from samg_ros.rl.progress import ProgressLine, progress_line
-from samg_ros.rl.train import make_masker, train_direct
+from samg_ros.interruption import EXIT_INTERRUPTED, stop_on_signals
+from samg_ros.progress import ProgressLine, progress_line
+from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.evaluation.episodes import SETTINGS, evaluate_policy
+from samg_ros.rl.evaluation.policy import load_policy
+from samg_ros.rl.presets import preset
+from samg_ros.rl.training.direct import make_masker, train_direct
 
 WANTED = 2.0
 """Times the official frames/s."""

@@ -37,9 +37,9 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool
 from tqdm import tqdm
 
-from samg_ros.nodes.conversions import array_to_image
-from samg_ros.nodes.perception import Perception
-from samg_ros.nodes.policy import PolicyNode
+from samg_ros.nodes.perception_node import Perception
+from samg_ros.nodes.policy_node import PolicyNode
+from samg_ros.ros.messages.images import array_to_image
 
 SIDE = 48
 SETTLED = 0.1

@@ -40,12 +40,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool
 
-from samg_ros.nodes import command, time_step
-from samg_ros.nodes.conversions import array_to_compressed, array_to_image, mask_to_image
-from samg_ros.nodes.perception import Perception
-from samg_ros.nodes.policy import PolicyNode
-from samg_ros.nodes.trainer import Trainer
-from samg_ros.sim.bridge_node import MujocoBridge
+from samg_ros.nodes.mujoco_bridge_node import MujocoBridge
+from samg_ros.nodes.perception_node import Perception
+from samg_ros.nodes.policy_node import PolicyNode
+from samg_ros.nodes.trainer_node import Trainer
+from samg_ros.ros.messages import command, time_step
+from samg_ros.ros.messages.images import array_to_compressed, array_to_image, mask_to_image
 
 SIDE = 24
 SPOILED = 0.8

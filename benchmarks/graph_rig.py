@@ -21,13 +21,13 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 
 from samg_ros.masking import Reference
-from samg_ros.nodes.base import close, make_executor
-from samg_ros.nodes.domain import choose_domain
-from samg_ros.nodes.parameters import overrides
 from samg_ros.observation import ObservationSpec
-from samg_ros.rl.agent import DrQv2Agent
-from samg_ros.rl.checkpoint import Checkpoint, save_checkpoint
+from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
+from samg_ros.ros.domain import choose_domain
+from samg_ros.ros.node import close, make_executor
+from samg_ros.ros.parameters import overrides
 
 JOINTS = ('shoulder', 'elbow')
 DEEP = QoSProfile(depth=100)

@@ -35,9 +35,9 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool
 
-from samg_ros.nodes.conversions import array_to_image
-from samg_ros.nodes.perception import Perception
-from samg_ros.nodes.policy import PolicyNode
+from samg_ros.nodes.perception_node import Perception
+from samg_ros.nodes.policy_node import PolicyNode
+from samg_ros.ros.messages.images import array_to_image
 
 SIDE = 84
 PRINTED = 50

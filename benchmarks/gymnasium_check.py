@@ -16,8 +16,8 @@ import numpy as np
 from gymnasium.utils.env_checker import check_env
 
 import samg_ros.sim.gym_env  # noqa: F401  # registers
-from samg_ros.sim.settings import SETTINGS
 from samg_ros.sim.tasks import task_names
+from samg_ros.sim.visual.settings import SETTINGS
 
 STEPS = 3
 ADVICE = 'For Box action spaces, we recommend'

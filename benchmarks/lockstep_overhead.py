@@ -20,13 +20,13 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from samg_ros.graphs.one_process import make_node
+from samg_ros.graphs.sim_train import make_plan, prepare_reference
 from samg_ros.masking import Masker
-from samg_ros.nodes.base import close, make_executor, spin
-from samg_ros.nodes.domain import choose_domain
-from samg_ros.nodes.files import share_file
-from samg_ros.nodes.runner import make_node
-from samg_ros.nodes.train_plan import make_plan, prepare_reference
-from samg_ros.rl.learner import Learner
+from samg_ros.rl.training.learner import Learner
+from samg_ros.ros.domain import choose_domain
+from samg_ros.ros.files import share_file
+from samg_ros.ros.node import close, make_executor, spin
 from samg_ros.sim.env import SimEnv
 
 EXECUTORS: dict[str, Callable[[], Any]] = {

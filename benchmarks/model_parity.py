@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from samg_ros.masking.models import ENCODERS, SEGMENTERS
-from samg_ros.masking.models.random_weights import randomize, settle_batch_norms
+from samg_ros.masking.models.loading.random_weights import randomize, settle_batch_norms
 
 TOLERANCE = 1e-4
 Picture = npt.NDArray[np.uint8]  # (H, W, 3) RGB

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from samg_ros.sim.env import SimEnv
-from samg_ros.sim.nuisances import Nuisances
+from samg_ros.sim.visual.nuisances import Nuisances
 
 SIDE = 168
 STEPS = 5

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from samg_ros.masking import Masker, MaskerSettings, Reference
-from samg_ros.masking.models.untrained import untrained_model
+from samg_ros.masking.models.loading.untrained import untrained_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'tests' / 'masking'))
 from plain_samg import PlainSamg  # the tests are no package

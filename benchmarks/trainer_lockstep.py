@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from samg_ros.nodes.train_plan import PARAMETER_FILE, TrainPlan, make_plan, prepare_reference
+from samg_ros.graphs.sim_train import PARAMETER_FILE, TrainPlan, make_plan, prepare_reference
 
 
 def over_ros(plan: TrainPlan) -> None:
     """Train as `samg run sim_train` does, without the evaluation."""
-    from samg_ros.nodes.domain import choose_domain
-    from samg_ros.nodes.files import parameter_file
-    from samg_ros.nodes.run_sim_train import train
-    from samg_ros.nodes.signals import StopSignal
+    from samg_ros.graphs.commands.run_sim_train import train
+    from samg_ros.ros.domain import choose_domain
+    from samg_ros.ros.files import parameter_file
+    from samg_ros.ros.signals import StopSignal
 
     choose_domain()
     with StopSignal() as stop_signal:
@@ -35,7 +35,7 @@ def over_ros(plan: TrainPlan) -> None:
 
 def direct(plan: TrainPlan) -> None:
     """Train as `samg train policy` does, likewise."""
-    from samg_ros.rl.train import make_masker, train_direct
+    from samg_ros.rl.training.direct import make_masker, train_direct
 
     masker = make_masker(plan.config, plan.run_dir) if plan.needs_reference else None
     train_direct(plan.config, plan.run_dir, masker=masker, videos=plan.videos)
@@ -46,7 +46,7 @@ WAYS: dict[str, Callable[[TrainPlan], None]] = {'direct': direct, 'over ROS': ov
 
 def measure(way: str, plan: TrainPlan) -> tuple[float, str]:
     """Train once; return frames/s and a digest of the networks."""
-    from samg_ros.rl.checkpoint import load_checkpoint
+    from samg_ros.rl.training.checkpoint import load_checkpoint
 
     process = multiprocessing.get_context('spawn').Process(target=WAYS[way], args=(plan,))
     process.start()

@@ -12,8 +12,8 @@ docs/deploy.md goes on from there. `samg run arm` is the same graph in one proce
 from typing import Any
 
 from launch import LaunchDescription, LaunchDescriptionEntity
-from samg_ros.nodes.arguments import ARM, Argument, params_file
-from samg_ros.nodes.launching import RVIZ, describe, node, rviz
+from samg_ros.graphs.arguments import ARM, Argument, params_file
+from samg_ros.graphs.launch_actions import RVIZ, describe, node, rviz
 
 NO_CAMERA = 'none'
 CAMERA = Argument('camera', NO_CAMERA, 'Camera driver to start; none for one that runs already, on '
@@ -27,8 +27,8 @@ def generate_launch_description() -> LaunchDescription:
 def make_nodes(given: dict[str, Any]) -> list[LaunchDescriptionEntity]:
     """Check the arguments and return the nodes."""
     from samg_ros.errors import ConfigError
-    from samg_ros.nodes.arm_plan import CAMERAS, PARAMETER_FILE, make_plan
-    from samg_ros.nodes.files import parameter_file
+    from samg_ros.graphs.arm import CAMERAS, PARAMETER_FILE, make_plan
+    from samg_ros.ros.files import parameter_file
 
     plan = make_plan(**{argument.name: given[argument.name] for argument in ARM})
     parameters = parameter_file(given['params_file'], PARAMETER_FILE)

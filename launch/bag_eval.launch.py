@@ -14,8 +14,8 @@ from launch.event_handlers import OnProcessIO
 from launch.events.process import ProcessIO
 
 from launch import LaunchDescription, LaunchDescriptionEntity
-from samg_ros.nodes.arguments import BAG_EVAL, params_file
-from samg_ros.nodes.launching import RVIZ, describe, end_if_failed, node, rviz
+from samg_ros.graphs.arguments import BAG_EVAL, params_file
+from samg_ros.graphs.launch_actions import RVIZ, describe, end_if_failed, node, rviz
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -24,9 +24,9 @@ def generate_launch_description() -> LaunchDescription:
 
 def start(given: dict[str, Any]) -> list[LaunchDescriptionEntity]:
     """Check the arguments and return the nodes."""
-    from samg_ros.nodes.bag_eval_plan import PARAMETER_FILE, make_plan
-    from samg_ros.nodes.bag_evaluator import READY
-    from samg_ros.nodes.files import parameter_file
+    from samg_ros.graphs.bag_eval import PARAMETER_FILE, make_plan
+    from samg_ros.nodes.bag_evaluator_node import READY
+    from samg_ros.ros.files import parameter_file
 
     plan = make_plan(**{argument.name: given[argument.name] for argument in BAG_EVAL})
     parameters = parameter_file(given['params_file'], PARAMETER_FILE)

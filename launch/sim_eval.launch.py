@@ -10,8 +10,8 @@ Each node is a process. When the episodes are over, or when any of them dies, al
 from typing import Any
 
 from launch import LaunchDescription, LaunchDescriptionEntity
-from samg_ros.nodes.arguments import SIM_EVAL, params_file
-from samg_ros.nodes.launching import RVIZ, describe, node, rviz
+from samg_ros.graphs.arguments import SIM_EVAL, params_file
+from samg_ros.graphs.launch_actions import RVIZ, describe, node, rviz
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -20,8 +20,8 @@ def generate_launch_description() -> LaunchDescription:
 
 def start(given: dict[str, Any]) -> list[LaunchDescriptionEntity]:
     """Check the arguments and return the nodes."""
-    from samg_ros.nodes.files import parameter_file
-    from samg_ros.nodes.sim_eval_plan import PARAMETER_FILE, make_nodes
+    from samg_ros.graphs.sim_eval import PARAMETER_FILE, make_nodes
+    from samg_ros.ros.files import parameter_file
 
     nodes = make_nodes(**{argument.name: given[argument.name] for argument in SIM_EVAL})
     parameters = parameter_file(given['params_file'], PARAMETER_FILE)

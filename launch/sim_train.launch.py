@@ -12,8 +12,8 @@ from typing import Any
 from launch.actions import LogInfo
 
 from launch import LaunchDescription, LaunchDescriptionEntity
-from samg_ros.nodes.arguments import SIM_TRAIN, params_file
-from samg_ros.nodes.launching import RVIZ, describe, node, rviz
+from samg_ros.graphs.arguments import SIM_TRAIN, params_file
+from samg_ros.graphs.launch_actions import RVIZ, describe, node, rviz
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -22,8 +22,8 @@ def generate_launch_description() -> LaunchDescription:
 
 def make_nodes(given: dict[str, Any]) -> list[LaunchDescriptionEntity]:
     """Check the arguments, prepare the reference, and return the nodes."""
-    from samg_ros.nodes.files import parameter_file
-    from samg_ros.nodes.train_plan import PARAMETER_FILE, make_plan, prepare_reference
+    from samg_ros.graphs.sim_train import PARAMETER_FILE, make_plan, prepare_reference
+    from samg_ros.ros.files import parameter_file
 
     plan = make_plan(**{argument.name: given[argument.name] for argument in SIM_TRAIN})
     parameters = parameter_file(given['params_file'], PARAMETER_FILE)

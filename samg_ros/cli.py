@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from samg_ros import __version__
 from samg_ros.errors import MissingDependencyError, SamgError
-from samg_ros.nodes.signals import INTERRUPTED
+from samg_ros.ros.signals import INTERRUPTED
 
 EXIT_USER_ERROR = 2
 
@@ -59,21 +59,22 @@ VERBS = {
 }
 
 COMMANDS: dict[tuple[str, ...], Command] = {
-    ('run', 'sim_train'): Command('samg_ros.nodes.run_sim_train',
+    ('run', 'sim_train'): Command('samg_ros.graphs.commands.run_sim_train',
                                   'train in simulation over ROS 2 topics, in one process'),
-    ('run', 'arm'): Command('samg_ros.nodes.run_arm',
+    ('run', 'arm'): Command('samg_ros.graphs.commands.run_arm',
                             'run a policy in front of an arm or its simulation, in one process'),
-    ('run', 'sim_eval'): Command('samg_ros.nodes.run_sim_eval',
+    ('run', 'sim_eval'): Command('samg_ros.graphs.commands.run_sim_eval',
                                  'try a policy in simulation over ROS 2 topics, in one process'),
-    ('run', 'bag_eval'): Command('samg_ros.nodes.run_bag_eval',
+    ('run', 'bag_eval'): Command('samg_ros.graphs.commands.run_bag_eval',
                                  'play a bag to perception and policy, in one process'),
-    ('train', 'policy'): Command('samg_ros.rl.train_command', 'train a policy on masked frames'),
-    ('train', 'clone'): Command('samg_ros.rl.clone_command',
+    ('train', 'policy'): Command('samg_ros.rl.commands.train_policy',
+                                 'train a policy on masked frames'),
+    ('train', 'clone'): Command('samg_ros.rl.commands.train_clone',
                                 'train a policy to imitate an expert that knows the state'),
     ('train', 'mini'): Command('samg_ros.pretraining.train', 'train the embedded mask model'),
     ('eval', 'masks'): Command('samg_ros.evaluation.masks_command',
                                "compare masks with the simulator's segmentation"),
-    ('eval', 'policy'): Command('samg_ros.rl.eval_command',
+    ('eval', 'policy'): Command('samg_ros.rl.commands.eval_policy',
                                 'try policies in visual settings: returns, masks, a page'),
     ('eval', 'bag'): Command('samg_ros.bags.command',
                              'mask a recorded bag: figures, a page, a video, a bag of masks'),
@@ -81,12 +82,12 @@ COMMANDS: dict[tuple[str, ...], Command] = {
                               "time the simulator beside dm_control's pixels wrapper"),
     ('bench', 'masking'): Command('samg_ros.masking.bench',
                                   'time the masker beside the bare networks'),
-    ('bench', 'learning'): Command('samg_ros.rl.bench',
+    ('bench', 'learning'): Command('samg_ros.rl.commands.bench',
                                    'time the agents: updates and actions'),
-    ('bench', 'graph'): Command('samg_ros.nodes.bench',
+    ('bench', 'graph'): Command('samg_ros.graphs.commands.bench',
                                 'time perception beside the bare masker'),
     ('demonstrations', 'import'): Command(
-        'samg_ros.rl.demonstrations_command',
+        'samg_ros.rl.commands.demonstrations',
         'recorded episodes from HDF5 (Minari, D4RL), pictures or states', 'import'),
     ('study', 'ablation'): Command(
         'samg_ros.studies.ablation', 'raw, masked and truth-masked policies; features of masks'),

@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 
 from samg_ros.errors import SamgError
-from samg_ros.rl.policy import load_policy
-from samg_ros.rl.shipped import FOLDER, write_acting_policy
+from samg_ros.rl.evaluation.policy import load_policy
+from samg_ros.rl.evaluation.shipped import FOLDER, write_acting_policy
 
 LARGEST_BYTES = 3_000_000
 

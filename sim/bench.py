@@ -22,8 +22,8 @@ from samg_ros.arguments import names
 from samg_ros.errors import ConfigError
 from samg_ros.sim.env import SimEnv
 from samg_ros.sim.render import QUALITIES
-from samg_ros.sim.settings import SETTINGS, get_setting
 from samg_ros.sim.tasks import TaskSpec, get_task
+from samg_ros.sim.visual.settings import SETTINGS, get_setting
 
 TURN_S = 0.1
 WARM_UP_FRAMES = 10

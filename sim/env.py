@@ -16,16 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from samg_ros.errors import CommandError, ConfigError, VideoError
-from samg_ros.sim.chroma_key import SCREEN, is_screen, resize_behind_screen
-from samg_ros.sim.colours import ColourList
-from samg_ros.sim.nuisances import Disturbance, Nuisances
 from samg_ros.sim.render import FIRST_PART, FLOOR, HIDDEN_GROUP, Renderer, SceneLabels, scene_labels
-from samg_ros.sim.settings import composite, get_setting
 from samg_ros.sim.tasks import TaskSpec, get_task, load_simulation
-from samg_ros.sim.videos import Backgrounds, make_backgrounds, resize_bilinear, videos_of
-
-FIRST, MID, LAST = 0, 1, 2
-"""Step types, as in dm_env."""
+from samg_ros.sim.tasks.colours import ColourList
+from samg_ros.sim.visual.chroma_key import SCREEN, is_screen, resize_behind_screen
+from samg_ros.sim.visual.nuisances import Disturbance, Nuisances
+from samg_ros.sim.visual.settings import composite, get_setting
+from samg_ros.sim.visual.videos import Backgrounds, make_backgrounds, resize_bilinear, videos_of
+from samg_ros.step_types import FIRST, LAST, MID
 
 COMPOSITES = ('segmentation', 'chroma_key')
 """Ways to put a video behind the robot."""

@@ -17,8 +17,8 @@ import numpy as np
 from samg_ros.errors import ConfigError
 from samg_ros.observation import ObservationSpec, Observer
 from samg_ros.sim.env import SimEnv, SimStep
-from samg_ros.sim.nuisances import Nuisances
 from samg_ros.sim.tasks import task_names
+from samg_ros.sim.visual.nuisances import Nuisances
 
 Masks = Callable[[np.ndarray], np.ndarray]
 """(N, H, W, 3) uint8 frames to (N, H, W) bool masks: a fitted `masking.Masker`."""

@@ -20,7 +20,7 @@ from samg_ros.sim.render import QUALITIES
 from samg_ros.sim.tasks import get_task
 
 if TYPE_CHECKING:
-    from samg_ros.masking.reference import Reference
+    from samg_ros.masking.references.reference import Reference
 
 CANDIDATES = 24
 """Initial poses among which a reference is chosen."""
@@ -90,7 +90,7 @@ def render_reference(task: str, height: int = 84, width: int = 84, seed: int = 0
         InvalidInputError: if a point lies outside the image.
         ConfigError: if there are fewer bodies in view than clicks.
     """
-    from samg_ros.masking.reference import Reference
+    from samg_ros.masking.references.reference import Reference
 
     step, bodies = best_view(task, height, width, seed, quality, camera_id)
     assert step.mask is not None and step.parts is not None
@@ -229,7 +229,7 @@ def show_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_show(args: argparse.Namespace) -> None:
     """Run `samg reference show`."""
-    from samg_ros.masking.reference import Reference
+    from samg_ros.masking.references.reference import Reference
 
     reference = Reference.load(args.reference)
     if args.points is not None:

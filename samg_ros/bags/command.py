@@ -14,7 +14,7 @@ from samg_ros.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from samg_ros.masking import Masker
-    from samg_ros.rl.policy import Policy
+    from samg_ros.rl.evaluation.policy import Policy
 
 BAG_NAME = 'masks'
 
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
 def _masker_and_policy(args: argparse.Namespace) -> tuple[Masker | None, Policy | None]:
     """Return the fitted masker and the policy that were asked for."""
     from samg_ros.masking import Masker, MaskerSettings, Reference
-    from samg_ros.rl.policy import load_policy
+    from samg_ros.rl.evaluation.policy import load_policy
 
     policy = load_policy(args.checkpoint, args.device) if args.checkpoint else None
     reference = Reference.load(args.reference) if args.reference else None

@@ -25,8 +25,8 @@ from samg_ros.errors import BagError, ConfigError, EncodingError, InvalidInputEr
 from samg_ros.evaluation.episodes import View
 from samg_ros.evaluation.metrics import mask_iou
 from samg_ros.masking import Masker, apply_mask
-from samg_ros.nodes.conversions import image_to_mask
-from samg_ros.rl.policy import Policy
+from samg_ros.rl.evaluation.policy import Policy
+from samg_ros.ros.messages.images import image_to_mask
 
 WORST = 8
 _WAITING = 64

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from samg_ros.arm.joint_limits import JointLimits
 from samg_ros.bags.bag import Bag
 from samg_ros.errors import BagError, ConfigError
-from samg_ros.nodes.joint_limits import JointLimits
 
 INTERFACES = ('position', 'velocity')
 """What the numbers of a command mean, in ros2_control's words."""

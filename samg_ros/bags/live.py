@@ -22,8 +22,8 @@ from samg_ros.bags.report import LIVE, VIDEO_NAME, present
 from samg_ros.bags.topics import Topics, stamp_ns
 from samg_ros.evaluation.episodes import View
 from samg_ros.evaluation.pictures import Video
-from samg_ros.nodes.conversions import image_to_mask
-from samg_ros.rl.policy import Policy, load_policy
+from samg_ros.rl.evaluation.policy import Policy, load_policy
+from samg_ros.ros.messages.images import image_to_mask
 
 NO_COMMAND = 'no_command'
 

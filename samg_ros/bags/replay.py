@@ -17,11 +17,11 @@ import numpy.typing as npt
 from samg_ros.bags.bag import Bag
 from samg_ros.bags.topics import Topics, labelled, stamp_ns
 from samg_ros.errors import BagError
-from samg_ros.nodes.policy_fit import frame_misfit, joints_misfit, mask_area
 from samg_ros.observation import Observation, Observer
-from samg_ros.rl.policy import Policy
+from samg_ros.rl.evaluation.compatibility import frame_mismatch, joints_mismatch, mask_area
+from samg_ros.rl.evaluation.policy import Policy
+from samg_ros.step_types import FIRST
 
-FIRST = 0
 """Step type that begins an episode, as in dm_env."""
 
 
@@ -78,7 +78,7 @@ def read_side_topics(bag: Bag, topics: Topics, policy: Policy) -> SideTopics:
         raise BagError(f'the policy wants the joints {", ".join(spec.proprioception)}, and the '
                        'bag has no joint_states')
     joints: list[tuple[int, npt.NDArray[np.float32]]] = []
-    misfit = None
+    mismatch = None
     steps: dict[int, tuple[int, int]] = {}
     answers: dict[int, npt.NDArray[np.float64]] = {}
     times: list[int] = []
@@ -88,8 +88,8 @@ def read_side_topics(bag: Bag, topics: Topics, policy: Policy) -> SideTopics:
         if topic == topics.joint_states:
             if not spec.proprioception or not set(spec.proprioception) & set(message.name):
                 continue
-            misfit = joints_misfit(spec.proprioception, message.name, len(message.position))
-            if misfit is not None:
+            mismatch = joints_mismatch(spec.proprioception, message.name, len(message.position))
+            if mismatch is not None:
                 continue
             seen = spec.select_joints(message.name, message.position)
             if seen is not None and np.isfinite(seen).all():
@@ -110,7 +110,7 @@ def read_side_topics(bag: Bag, topics: Topics, policy: Policy) -> SideTopics:
                 times.append(log_time_ns)
                 actions.append(values)
     if spec.proprioception and not joints:
-        raise BagError(misfit or 'no joint state of the bag has the joints that the policy wants: '
+        raise BagError(mismatch or 'no joint state of the bag has the joints of the policy: '
                        f'{", ".join(spec.proprioception)}')
     joints.sort(key=lambda each: each[0])
     return SideTopics((np.array([stamp for stamp, _ in joints], np.int64),
@@ -156,9 +156,9 @@ class Replay:
     def _observe(self, stamp: int, frame: npt.NDArray[np.uint8]) -> Observation | str:
         """Return what the policy sees, or why it should not act."""
         policy, steps = self._policy, self._side.steps
-        misfit = frame_misfit(policy.config, policy.spec.crop, *frame.shape[:2])
-        if misfit is not None:
-            raise BagError(misfit)
+        mismatch = frame_mismatch(policy.config, policy.spec.crop, *frame.shape[:2])
+        if mismatch is not None:
+            raise BagError(mismatch)
         if not steps:
             if stamp == self._last:
                 return 'repeated'

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from samg_ros.bags.bag import Bag
 from samg_ros.errors import BagError
-from samg_ros.nodes.conversions import compressed_to_rgb, image_to_rgb
+from samg_ros.ros.messages.images import compressed_to_rgb, image_to_rgb
 
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 JOINT_STATE, ARRAY = 'sensor_msgs/msg/JointState', 'std_msgs/msg/Float64MultiArray'

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from samg_ros.evaluation.masks import MaskResult, Moment
+from samg_ros.evaluation.masks import MaskScores, ScoredFrame
 from samg_ros.evaluation.page import write_page
 from samg_ros.evaluation.pictures import still
 from samg_ros.evaluation.plots import iou_by_setting
@@ -19,7 +19,7 @@ MISSING, INVENTED = (255, 60, 60), (60, 255, 60)
 """Colours of pixels that a mask lacks and that it has too many."""
 
 
-def write_mask_report(folder: str | Path, results: Sequence[MaskResult],
+def write_mask_report(folder: str | Path, results: Sequence[MaskScores],
                       facts: dict[str, str]) -> Path:
     """Write the page of an evaluation.
 
@@ -45,7 +45,7 @@ def write_mask_report(folder: str | Path, results: Sequence[MaskResult],
                   for row, result in zip(rows, results, strict=True)])
 
 
-def _strip(moments: Sequence[Moment]) -> dict[str, list[dict[str, str]]]:
+def _strip(moments: Sequence[ScoredFrame]) -> dict[str, list[dict[str, str]]]:
     """Return rows of pictures and what stands below each."""
     return {
         'camera': [_cell(moment.frame, f'frame {moment.index}') for moment in moments],
@@ -59,7 +59,7 @@ def _cell(picture: np.ndarray, words: str) -> dict[str, str]:
     return {'picture': still(picture), 'words': words}
 
 
-def shown_errors(moment: Moment) -> np.ndarray[Any, Any]:
+def shown_errors(moment: ScoredFrame) -> np.ndarray[Any, Any]:
     """Return (H, W, 3) uint8 RGB: the frame, darker, with what its mask lacks and has too many."""
     shown = moment.frame // 2
     shown[moment.truth & ~moment.mask] = MISSING

@@ -25,7 +25,7 @@ LARGE_FALSE_AREA = 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class ScoredFrame:
     """A frame, its mask and its truth."""
 
     index: int
@@ -39,7 +39,7 @@ class Moment:
 
 
 @dataclass(frozen=True, eq=False)
-class MaskResult:
+class MaskScores:
     """The scores of one masker on one task in one setting."""
 
     rollouts: Rollouts
@@ -59,9 +59,9 @@ class MaskResult:
     below 0. None for episodes of one frame."""
     frame_ms: float
     """Median over batches of the masker's time per frame, the first batch left out."""
-    worst: tuple[Moment, ...]
+    worst: tuple[ScoredFrame, ...]
     """Lowest IoU first."""
-    typical: tuple[Moment, ...]
+    typical: tuple[ScoredFrame, ...]
     """Spread evenly over the frames."""
 
     def summary(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class MaskResult:
 
 
 def evaluate_masks(masker: Masker, frames: Frames, clicked: Sequence[int] = (),
-                   progress: bool = False) -> MaskResult:
+                   progress: bool = False) -> MaskScores:
     """Score a masker.
 
     Args:
@@ -124,10 +124,11 @@ def evaluate_masks(masker: Masker, frames: Frames, clicked: Sequence[int] = (),
             bar.update(count)
     iou = mask_iou(masks, truths)
 
-    def moments(which: np.ndarray) -> tuple[Moment, ...]:
-        return tuple(Moment(int(i), float(iou[i]), images[i], masks[i], truths[i]) for i in which)
+    def moments(which: np.ndarray) -> tuple[ScoredFrame, ...]:
+        return tuple(ScoredFrame(int(i), float(iou[i]), images[i], masks[i], truths[i])
+                     for i in which)
 
-    return MaskResult(
+    return MaskScores(
         frames.rollouts, iou, boundary_f(masks, truths),
         (masks & ~truths).mean(axis=(1, 2)), float(np.concatenate(on_object).mean()),
         float(np.concatenate(on_body).mean()) if clicked else None,
@@ -145,7 +146,7 @@ def _steadiness(masks: np.ndarray, truths: np.ndarray, episodes: np.ndarray) -> 
     return float(shown - true)
 
 
-def table(results: Sequence[MaskResult]) -> str:
+def table(results: Sequence[MaskScores]) -> str:
     """Return the results as lines of text, one a task and setting."""
     head = (f'{"task":18} {"setting":11} {"IoU":>6} {"median":>7} {"5th %":>6} {"<0.5":>6} '
             f'{"bound F":>8} {"prompts":>8} {"clicks":>7} {"invents":>8} {"steady":>7} {"ms":>6}')

@@ -15,11 +15,11 @@ from samg_ros.errors import ConfigError
 from samg_ros.evaluation.mask_report import write_mask_report
 from samg_ros.evaluation.masks import evaluate_masks, table
 from samg_ros.evaluation.rollouts import Rollouts, collect_frames
-from samg_ros.sim.nuisances import Nuisances, parse_nuisance
 from samg_ros.sim.reference import best_view, choose_points, parse_points, render_reference
 from samg_ros.sim.render import QUALITIES
-from samg_ros.sim.settings import get_setting
 from samg_ros.sim.tasks import get_task
+from samg_ros.sim.visual.nuisances import Nuisances, parse_nuisance
+from samg_ros.sim.visual.settings import get_setting
 
 if TYPE_CHECKING:
     from samg_ros.masking import Reference

@@ -14,7 +14,7 @@ import numpy as np
 
 from samg_ros.errors import ConfigError
 from samg_ros.sim.env import SimEnv
-from samg_ros.sim.settings import get_setting
+from samg_ros.sim.visual.settings import get_setting
 
 FRAMES_PER_EPISODE = 15
 HOLD_STEPS = 6

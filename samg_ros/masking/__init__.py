@@ -5,9 +5,9 @@
 >>> masks = masker(frames)  # (N, H, W, 3) uint8 RGB -> (N, H, W) bool
 """
 
+from samg_ros.masking.frames.prediction import Prediction, apply_mask
 from samg_ros.masking.masker import Masker
-from samg_ros.masking.prediction import Prediction, apply_mask
-from samg_ros.masking.reference import Reference
+from samg_ros.masking.references.reference import Reference
 from samg_ros.masking.settings import MaskerSettings
 
 __all__ = ['Masker', 'MaskerSettings', 'Prediction', 'Reference', 'apply_mask']

@@ -24,11 +24,11 @@ import torch
 from tqdm import tqdm
 
 from samg_ros.errors import ConfigError, WeightsError
+from samg_ros.masking.engines.precision import HalfPrecision
 from samg_ros.masking.masker import Masker
 from samg_ros.masking.models.base import ModelPair, VisionModel
-from samg_ros.masking.models.untrained import untrained_model
-from samg_ros.masking.precision import HalfPrecision
-from samg_ros.masking.reference import Reference
+from samg_ros.masking.models.loading.untrained import untrained_model
+from samg_ros.masking.references.reference import Reference
 from samg_ros.masking.settings import DTYPES, SIMILARITY_PROMPTS, MaskerSettings
 from samg_ros.memory import keep_freed_memory
 

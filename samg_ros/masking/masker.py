@@ -14,25 +14,25 @@ import torch
 from torch import Tensor
 
 from samg_ros.errors import ConfigError, InvalidInputError, NotFittedError, first_line
-from samg_ros.masking.capture import mask_from_points
 from samg_ros.masking.checks import check_size, checked_frames, is_whole
-from samg_ros.masking.fit import fit_weights
+from samg_ros.masking.engines.cuda_graphs import GraphedCall
+from samg_ros.masking.engines.precision import in_precision
+from samg_ros.masking.frames.pipeline import find, find_nothing, similarity_prompt
+from samg_ros.masking.frames.prediction import Frames, Prediction
 from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.graphs import GraphedCall
 from samg_ros.masking.models import Weights, describe_weights, load_model
 from samg_ros.masking.models.base import Encoding, VisionModel
-from samg_ros.masking.pipeline import find, find_nothing, similarity_prompt
-from samg_ros.masking.precision import in_precision
-from samg_ros.masking.prediction import Frames, Prediction
-from samg_ros.masking.reference import (
+from samg_ros.masking.references.capture import mask_from_points
+from samg_ros.masking.references.fit import fit_weights
+from samg_ros.masking.references.reference import (
     Points,
     Reference,
     References,
     checked_points,
     named_references,
 )
+from samg_ros.masking.references.targets import FittedReference, Targets, point_features
 from samg_ros.masking.settings import MaskerSettings, checked_settings
-from samg_ros.masking.targets import FittedReference, Targets, point_features
 
 ADJUSTABLE = ('passes', 'min_predicted_iou', 'combine_references')
 

@@ -12,19 +12,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
 
-from samg_ros.nodes.signals import StopSignal, leave
+from samg_ros.ros.signals import StopSignal, exit_now
 
 NODES = {
-    'arm_episodes': ('samg_ros.nodes.arm_episodes', 'ArmEpisodes'),
-    'bag_evaluator': ('samg_ros.nodes.bag_evaluator', 'BagEvaluator'),
-    'bag_player': ('samg_ros.nodes.bag_player', 'BagPlayer'),
-    'evaluator': ('samg_ros.nodes.evaluator', 'Evaluator'),
-    'lifecycle_manager': ('samg_ros.nodes.lifecycle_manager', 'LifecycleManager'),
-    'mujoco_bridge': ('samg_ros.sim.bridge_node', 'MujocoBridge'),
-    'perception': ('samg_ros.nodes.perception', 'Perception'),
-    'command_guard': ('samg_ros.nodes.command_guard', 'CommandGuard'),
-    'policy': ('samg_ros.nodes.policy', 'PolicyNode'),
-    'trainer': ('samg_ros.nodes.trainer', 'Trainer'),
+    'arm_episodes': ('samg_ros.nodes.arm_episodes_node', 'ArmEpisodes'),
+    'bag_evaluator': ('samg_ros.nodes.bag_evaluator_node', 'BagEvaluator'),
+    'bag_player': ('samg_ros.nodes.bag_player_node', 'BagPlayer'),
+    'evaluator': ('samg_ros.nodes.evaluator_node', 'Evaluator'),
+    'lifecycle_manager': ('samg_ros.nodes.lifecycle_manager_node', 'LifecycleManager'),
+    'mujoco_bridge': ('samg_ros.nodes.mujoco_bridge_node', 'MujocoBridge'),
+    'perception': ('samg_ros.nodes.perception_node', 'Perception'),
+    'command_guard': ('samg_ros.nodes.command_guard_node', 'CommandGuard'),
+    'policy': ('samg_ros.nodes.policy_node', 'PolicyNode'),
+    'trainer': ('samg_ros.nodes.trainer_node', 'Trainer'),
 }
 """Name of a node and its executable -> module and class."""
 
@@ -45,4 +45,4 @@ def __getattr__(name: str) -> Callable[[], NoReturn]:
 def _run(name: str) -> NoReturn:
     StopSignal()
     importlib.import_module(NODES[name][0]).main()
-    leave(0)
+    exit_now(0)

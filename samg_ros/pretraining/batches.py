@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samg_ros.pretraining.dataset import BACKGROUND_SIZE, FRAME_SIZE
-from samg_ros.sim.bodies import FIRST_DISTRACTOR, FLOOR, SECOND_BODY, SKY
+from samg_ros.sim.procedural.bodies import FIRST_DISTRACTOR, FLOOR, SECOND_BODY, SKY
 
 Images = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]

@@ -20,9 +20,9 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from samg_ros.errors import InvalidInputError
-from samg_ros.sim.backgrounds import paint_canvas
-from samg_ros.sim.rooms import render_room
-from samg_ros.sim.scenes import render_scene
+from samg_ros.sim.procedural.rooms import render_room
+from samg_ros.sim.procedural.scenes import render_scene
+from samg_ros.sim.visual.backgrounds import paint_canvas
 
 FRAME_SIZE = 84
 BACKGROUND_SIZE = 112

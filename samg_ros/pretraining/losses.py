@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samg_ros.masking.cascade import Pass, Prompts, pick_prompts, run_cascade
-from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.guidance import guide, guided
-from samg_ros.masking.models.base import Encoding, FeatureMap
-from samg_ros.masking.models.mini import Mini
-from samg_ros.masking.samples import Samples
-from samg_ros.masking.similarity import (
+from samg_ros.masking.frames.decoder_passes import Pass, Prompts, pick_prompts, run_cascade
+from samg_ros.masking.frames.guidance import guide, guided
+from samg_ros.masking.frames.similarity import (
     cell_mask,
     point_feature,
     region_feature,
     similarity_maps,
 )
+from samg_ros.masking.geometry import Geometry
+from samg_ros.masking.models.base import Encoding, FeatureMap
+from samg_ros.masking.models.mini import Mini
+from samg_ros.masking.references.samples import Samples
 from samg_ros.pretraining.batches import Batch
 
 TEMPERATURE = 0.07

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 from samg_ros.arguments import names
 from samg_ros.errors import ConfigError
-from samg_ros.evaluation.masks import MaskResult
+from samg_ros.evaluation.masks import MaskScores
 from samg_ros.masking import Masker, MaskerSettings
 from samg_ros.masking.settings import FEATURES
-from samg_ros.rl.runs import Run
-from samg_ros.rl.runs_command import finished_scores
+from samg_ros.rl.commands.sweep import finished_scores
+from samg_ros.rl.sweeps.runs import Run
 from samg_ros.sim.reference import render_reference
 from samg_ros.studies.study import Study, add_study_arguments
 
@@ -64,7 +64,7 @@ def _plan(study: Study, chosen: Sequence[str]) -> list[Run]:
 
 
 def _score_masks(study: Study, chosen: Sequence[str]) -> None:
-    results: dict[tuple[str, ...], MaskResult] = {}
+    results: dict[tuple[str, ...], MaskScores] = {}
     for task in study.tasks:
         reference = render_reference(task)
         maskers = {name: Masker.load(study.args.model, MaskerSettings(features=CHOICES[name]),

@@ -15,16 +15,16 @@ import numpy as np
 
 from samg_ros.arguments import whole_numbers
 from samg_ros.errors import ConfigError
-from samg_ros.evaluation.masks import MaskResult
+from samg_ros.evaluation.masks import MaskScores
 from samg_ros.masking import Masker, MaskerSettings, Reference
-from samg_ros.rl.runs_command import finished_scores
-from samg_ros.rl.scores import Score
-from samg_ros.rl.trials import score_policy
+from samg_ros.rl.commands.sweep import finished_scores
+from samg_ros.rl.evaluation.scores import Score
+from samg_ros.rl.evaluation.trials import score_policy
 from samg_ros.sim.reference import best_view, choose_points, render_reference
 from samg_ros.studies.study import Study, add_study_arguments
 
 if TYPE_CHECKING:
-    from samg_ros.rl.policy import Policy
+    from samg_ros.rl.evaluation.policy import Policy
 
 POINTS = (0, 1, 3, 5)
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError('points matter to masks alone; leave out --source')
     references = {(task, count): clicked_reference(task, count)
                   for task in study.tasks for count in counts}
-    results: dict[tuple[str, ...], MaskResult] = {}
+    results: dict[tuple[str, ...], MaskScores] = {}
     for task in study.tasks:
         for setting in study.trials.settings:
             frames = study.frames(task, setting)

@@ -14,10 +14,10 @@ from samg_ros.evaluation.figures_report import Section, Shown
 from samg_ros.evaluation.plots import against
 from samg_ros.evaluation.tables import Table, figure
 from samg_ros.masking import Masker, MaskerSettings
-from samg_ros.rl.policy import load_policy
-from samg_ros.rl.scores import Score, Summary, summarise
-from samg_ros.sim.nuisances import Nuisances
+from samg_ros.rl.evaluation.policy import load_policy
+from samg_ros.rl.evaluation.scores import Score, Summary, summarise
 from samg_ros.sim.reference import render_reference
+from samg_ros.sim.visual.nuisances import Nuisances
 from samg_ros.studies.study import Study, add_study_arguments
 
 KINDS = ('body_colour', 'body_size', 'double', 'cover', 'camera')
@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
                               for run in finished}
         _score_policies(study, conditions)
     return study.finish('Robustness', 'Masks and returns against how strongly the object and the '
-                        'camera are changed; 0 is the task as it comes, 1 what `sim/nuisances.py` '
-                        'calls full strength.')
+                        'camera are changed; 0 is the unchanged task, 1 the full strength of '
+                        '`sim/visual/nuisances.py`.')
 
 
 def _score_masks(study: Study, task: str, setting: str, conditions: Sequence[Condition]) -> None:

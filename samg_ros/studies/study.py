@@ -14,22 +14,31 @@ from typing import TYPE_CHECKING, Any
 
 from samg_ros.arguments import names, parse_settings, whole_numbers
 from samg_ros.evaluation.figures_report import Figures, Section, Shown
-from samg_ros.evaluation.masks import MaskResult, evaluate_masks
+from samg_ros.evaluation.masks import MaskScores, evaluate_masks
 from samg_ros.evaluation.plots import iou_by_setting
 from samg_ros.evaluation.rollouts import Frames, Rollouts, collect_frames
 from samg_ros.evaluation.tables import Table, figure
-from samg_ros.rl.comparison import learning_section, returns_section, strip_sections
+from samg_ros.progress import ProgressLine
+from samg_ros.rl.commands.eval_policy import add_output_arguments
+from samg_ros.rl.commands.sweep import add_spread_arguments, report_failures, spread_of
 from samg_ros.rl.config import PRESETS
-from samg_ros.rl.eval_command import add_output_arguments
-from samg_ros.rl.policy import Policy, load_policy
-from samg_ros.rl.progress import ProgressLine
-from samg_ros.rl.runs import Run, plan_runs
-from samg_ros.rl.runs_command import add_spread_arguments, report_failures, spread_of
-from samg_ros.rl.scores import Score, summarise
-from samg_ros.rl.spread import Failure, carry_out
-from samg_ros.rl.trials import add_trial_arguments, announce, score_policy, trials_of
-from samg_ros.sim.settings import get_setting
+from samg_ros.rl.evaluation.comparison import (
+    learning_section,
+    returns_section,
+    strip_sections,
+)
+from samg_ros.rl.evaluation.policy import Policy, load_policy
+from samg_ros.rl.evaluation.scores import Score, summarise
+from samg_ros.rl.evaluation.trials import (
+    add_trial_arguments,
+    announce,
+    score_policy,
+    trials_of,
+)
+from samg_ros.rl.sweeps.pool import Failure, carry_out
+from samg_ros.rl.sweeps.runs import Run, plan_runs
 from samg_ros.sim.tasks import get_task
+from samg_ros.sim.visual.settings import get_setting
 
 if TYPE_CHECKING:
     from samg_ros.masking import Masker
@@ -119,7 +128,7 @@ class Study:
             task, setting, self.args.frames, seed=self.trials.seeds[0],
             videos=self.trials.videos if wanted.has_video else None, **changes))
 
-    def score_masks(self, masker: Masker, frames: Frames, **which: Any) -> MaskResult:
+    def score_masks(self, masker: Masker, frames: Frames, **which: Any) -> MaskScores:
         """Score a fitted masker, and keep its record.
 
         Args:
@@ -134,7 +143,7 @@ class Study:
         return result
 
     def keep_masks(self, title: str, head: tuple[str, ...],
-                   results: Mapping[tuple[str, ...], MaskResult]) -> None:
+                   results: Mapping[tuple[str, ...], MaskScores]) -> None:
         """Add the scores of masks to the page.
 
         Args:

@@ -16,10 +16,10 @@ from samg_ros.errors import BagError, ConfigError
 from samg_ros.evaluation.metrics import mask_iou
 from samg_ros.masking import apply_mask
 from samg_ros.observation import ObservationSpec, Observer
-from samg_ros.rl.agent import DrQv2Agent
-from samg_ros.rl.checkpoint import Checkpoint, save_checkpoint
+from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.config import TrainConfig
-from samg_ros.rl.policy import load_policy
+from samg_ros.rl.evaluation.policy import load_policy
+from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
 
 from .conftest import (
     COUNT,

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from std_msgs.msg import Float64MultiArray
 
+from samg_ros.arm.joint_limits import JointLimits
 from samg_ros.bags.bag import open_bag
 from samg_ros.bags.limits import count_excesses, read_commands
 from samg_ros.bags.recording import Recording
 from samg_ros.errors import BagError, ConfigError
-from samg_ros.nodes.joint_limits import JointLimits
 
 LIMITS = (JointLimits('shoulder', -1.0, 1.0, 0.5), JointLimits('wrist', max_velocity=2.0))
 TIMES = np.arange(200) * 0.02

@@ -10,13 +10,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from samg_ros.graphs.sim_train import TrainPlan, make_plan, prepare_reference
 from samg_ros.masking import Masker, MaskerSettings, Reference
 from samg_ros.masking.models.mini import Mini
-from samg_ros.nodes.train_plan import TrainPlan, make_plan, prepare_reference
 from samg_ros.observation import ObservationSpec
-from samg_ros.rl.agent import DrQv2Agent
-from samg_ros.rl.checkpoint import Checkpoint, save_checkpoint
+from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
 from samg_ros.sim.env import SimEnv
 
 # pytest shares fixtures downwards only, and the graph is that of the node tests.

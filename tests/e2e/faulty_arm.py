@@ -17,10 +17,10 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool
 
-from samg_ros.nodes import qos
-from samg_ros.nodes.conversions import array_to_image, image_to_rgb
-from samg_ros.nodes.files import share_file
-from samg_ros.nodes.joint_limits import load_joint_limits
+from samg_ros.arm.joint_limits import load_joint_limits
+from samg_ros.ros import qos
+from samg_ros.ros.files import share_file
+from samg_ros.ros.messages.images import array_to_image, image_to_rgb
 from samg_ros.sim.tasks import COMMAND_TOPICS
 
 TIMEOUT_S = 0.5

@@ -16,11 +16,11 @@ from samg_ros.bags.recording import Recording
 from samg_ros.bags.topics import find_topics, frame_of, stamp_ns
 from samg_ros.masking import Masker, MaskerSettings, Reference, apply_mask
 from samg_ros.observation import ObservationSpec, Observer
-from samg_ros.rl.agent import DrQv2Agent
-from samg_ros.rl.checkpoint import Checkpoint, save_checkpoint
+from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.config import TrainConfig
-from samg_ros.rl.evaluation import evaluate_policy
-from samg_ros.rl.policy import load_policy
+from samg_ros.rl.evaluation.episodes import evaluate_policy
+from samg_ros.rl.evaluation.policy import load_policy
+from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
 from samg_ros.sim.env import SimEnv
 
 TASK = 'cartpole_swingup'
@@ -80,7 +80,7 @@ def write_bag(path, frames):
     from builtin_interfaces.msg import Time
     from rclpy.serialization import serialize_message
 
-    from samg_ros.nodes.conversions import array_to_image
+    from samg_ros.ros.messages.images import array_to_image
 
     recording = Recording(path)
     for index, frame in enumerate(frames):

@@ -27,12 +27,12 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool
 
 from samg_ros.masking import Masker, MaskerSettings, Reference
-from samg_ros.nodes.base import make_executor
-from samg_ros.nodes.domain import choose_domain
-from samg_ros.nodes.files import share_file
-from samg_ros.rl.agent import DrQv2Agent
-from samg_ros.rl.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from samg_ros.ros.domain import choose_domain
+from samg_ros.ros.files import share_file
+from samg_ros.ros.node import make_executor
 from samg_ros.sim.env import SimEnv
 from samg_ros.sim.tasks import COMMAND_TOPICS
 
@@ -62,7 +62,7 @@ for argument in description.get_launch_arguments():
 
 PLAYER = """\
 import sys
-from samg_ros.nodes.bag_player import main
+from samg_ros.nodes.bag_player_node import main
 assert sys.argv[1:3] == ['bag', 'play'] and sys.argv[4] == '--rate' and sys.argv[6] == '--topics'
 topics = ', '.join(sys.argv[7:])
 main(['--ros-args', '-p', f'bag:={sys.argv[3]}', '-p', f'rate:={sys.argv[5]}',

@@ -7,8 +7,8 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from sensor_msgs.msg import Image
 
 from samg_ros.masking import Reference
-from samg_ros.nodes.conversions import array_to_image
-from samg_ros.nodes.perception import Perception
+from samg_ros.nodes.perception_node import Perception
+from samg_ros.ros.messages.images import array_to_image
 
 
 @pytest.fixture

@@ -4,16 +4,16 @@
 import numpy as np
 import torch
 
+from samg_ros.graphs.sim_train import make_plan, prepare_reference
+from samg_ros.graphs.spec import CAMERA_REMAPPINGS
 from samg_ros.masking import Masker, MaskerSettings, Reference
-from samg_ros.nodes.graph import CAMERA_REMAPPINGS
-from samg_ros.nodes.perception import Perception
-from samg_ros.nodes.train_plan import make_plan, prepare_reference
-from samg_ros.nodes.trainer import Trainer
-from samg_ros.rl.agent import DrQv2Agent
-from samg_ros.rl.checkpoint import load_checkpoint
-from samg_ros.rl.demonstrations import DemonstrationWriter, Episode, Info
-from samg_ros.rl.train import train_direct
-from samg_ros.sim.bridge_node import MujocoBridge
+from samg_ros.nodes.mujoco_bridge_node import MujocoBridge
+from samg_ros.nodes.perception_node import Perception
+from samg_ros.nodes.trainer_node import Trainer
+from samg_ros.rl.agents.drqv2 import DrQv2Agent
+from samg_ros.rl.data.demonstrations import DemonstrationWriter, Episode, Info
+from samg_ros.rl.training.checkpoint import load_checkpoint
+from samg_ros.rl.training.direct import train_direct
 
 STEPS = 40
 OVERRIDES = ('{"batch_size": 8, "hidden_dim": 16, "random_steps": 10, "update_after": 10, '

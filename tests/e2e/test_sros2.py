@@ -16,17 +16,22 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 
 from samg_ros.bags.recording import Recording
+from samg_ros.graphs import (
+    arm as arm_plan,
+    bag_eval as bag_eval_plan,
+    sim_eval as sim_eval_plan,
+    sim_train as train_plan,
+)
+from samg_ros.graphs.one_process import make_node
 from samg_ros.masking import Masker, MaskerSettings, Reference
-from samg_ros.nodes import arm_plan, bag_eval_plan, sim_eval_plan, train_plan
-from samg_ros.nodes.base import close, make_executor
-from samg_ros.nodes.domain import choose_domain
-from samg_ros.nodes.files import share_file
-from samg_ros.nodes.recorder import Recorder
-from samg_ros.nodes.runner import make_node
+from samg_ros.nodes.recorder_node import Recorder
 from samg_ros.observation import ObservationSpec
-from samg_ros.rl.agent import DrQv2Agent
-from samg_ros.rl.checkpoint import Checkpoint, save_checkpoint
+from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
+from samg_ros.ros.domain import choose_domain
+from samg_ros.ros.files import share_file
+from samg_ros.ros.node import close, make_executor
 from samg_ros.sim.env import SimEnv
 
 FOLDER = Path(__file__).parents[2] / 'config' / 'sros2'

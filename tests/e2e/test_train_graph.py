@@ -11,17 +11,17 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
 from samg_ros.errors import CheckpointError
+from samg_ros.graphs.sim_train import make_plan, prepare_reference
+from samg_ros.graphs.spec import CAMERA_REMAPPINGS
 from samg_ros.masking import Masker, MaskerSettings, Reference, apply_mask
-from samg_ros.nodes import command, time_step
-from samg_ros.nodes.conversions import array_to_image, image_to_mask, image_to_rgb
-from samg_ros.nodes.graph import CAMERA_REMAPPINGS
-from samg_ros.nodes.pairing import stamp_of
-from samg_ros.nodes.perception import Perception
-from samg_ros.nodes.train_plan import make_plan, prepare_reference
-from samg_ros.nodes.trainer import Trainer
-from samg_ros.rl.agent import DrQv2Agent
-from samg_ros.rl.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from samg_ros.sim.bridge_node import MujocoBridge
+from samg_ros.nodes.mujoco_bridge_node import MujocoBridge
+from samg_ros.nodes.perception_node import Perception
+from samg_ros.nodes.trainer_node import Trainer
+from samg_ros.rl.agents.drqv2 import DrQv2Agent
+from samg_ros.rl.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from samg_ros.ros.messages import command, time_step
+from samg_ros.ros.messages.images import array_to_image, image_to_mask, image_to_rgb
+from samg_ros.ros.messages.pairing import stamp_of
 from samg_ros.sim.env import SimEnv
 from samg_ros.sim.gym_env import SamgEnv
 

@@ -14,7 +14,7 @@ import pytest
 from samg_ros.errors import ReportError
 from samg_ros.evaluation.episodes import EpisodeResults, View
 from samg_ros.evaluation.report import write_report
-from samg_ros.rl.config import preset
+from samg_ros.rl.presets import preset
 
 
 def make_views(count, colour):

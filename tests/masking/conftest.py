@@ -42,7 +42,7 @@ def random_pair():
     pytest.importorskip('segment_anything')
     from samg_ros.masking.models.base import ModelPair
     from samg_ros.masking.models.dinov2 import DinoEncoder
-    from samg_ros.masking.models.random_weights import randomize
+    from samg_ros.masking.models.loading.random_weights import randomize
     from samg_ros.masking.models.sam_segmenter import SamSegmenter
     config = transformers.Dinov2Config(hidden_size=48, num_hidden_layers=1, num_attention_heads=3,
                                        image_size=518, patch_size=14)

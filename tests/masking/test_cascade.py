@@ -3,7 +3,7 @@
 
 import torch
 
-from samg_ros.masking.cascade import least_similar_inside, mask_box, pick_prompts
+from samg_ros.masking.frames.decoder_passes import least_similar_inside, mask_box, pick_prompts
 
 
 def test_prompts_are_at_the_extremes_of_their_maps():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from plain_samg import persam_loss
 
-from samg_ros.masking.fit import descend, loss_gradient
+from samg_ros.masking.references.fit import descend, loss_gradient
 
 
 @pytest.fixture

@@ -6,16 +6,16 @@ import math
 import pytest
 import torch
 
-from samg_ros.masking.colours import (
+from samg_ros.masking.frames.guidance import guide
+from samg_ros.masking.geometry import Geometry
+from samg_ros.masking.models.base import Encoding, FeatureMap, chromaticities
+from samg_ros.masking.references.colours import (
     COLOUR_DECADES,
     COLOUR_WIDTH,
     colour_similarity,
     usual_density,
 )
-from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.guidance import guide
-from samg_ros.masking.models.base import Encoding, FeatureMap, chromaticities
-from samg_ros.masking.samples import Samples
+from samg_ros.masking.references.samples import Samples
 
 GEOMETRY = Geometry(48, 48, 48, 48, 48, torch.device('cpu'))
 MASK = torch.zeros(48, 48, dtype=torch.bool)

@@ -15,7 +15,7 @@ from samg_ros.errors import UnknownModelError, WeightsError
 from samg_ros.masking import Masker, MaskerSettings
 from samg_ros.masking.models import load_model
 from samg_ros.masking.models.base import resized_longer_side
-from samg_ros.masking.models.random_weights import randomize
+from samg_ros.masking.models.loading.random_weights import randomize
 from samg_ros.masking.models.sam import SegmentAnything, load_sam
 
 segment_anything = pytest.importorskip('segment_anything')

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from samg_ros.evaluation.metrics import mask_iou
-from samg_ros.masking import pipeline
-from samg_ros.masking.recognition import (
+from samg_ros.masking.frames import pipeline
+from samg_ros.masking.frames.recognition import (
     ALIKE,
     DIFFERENT,
     RECOGNISED,

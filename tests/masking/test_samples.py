@@ -6,7 +6,7 @@ import torch
 
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import COLOUR_SIDE, Encoding, FeatureMap, chromaticities
-from samg_ros.masking.samples import Samples, own_colours
+from samg_ros.masking.references.samples import Samples, own_colours
 
 GEOMETRY = Geometry(48, 48, 48, 48, 48, torch.device('cpu'))
 OBJECT, AROUND = (200, 120, 40), (90, 130, 200)

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from samg_ros.errors import EmptyMaskError
-from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.models.base import Encoding, FeatureMap
-from samg_ros.masking.similarity import (
+from samg_ros.masking.frames.similarity import (
     cell_mask,
     point_feature,
     region_feature,
     similarity_maps,
 )
+from samg_ros.masking.geometry import Geometry
+from samg_ros.masking.models.base import Encoding, FeatureMap
 
 CPU = torch.device('cpu')
 

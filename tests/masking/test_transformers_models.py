@@ -18,7 +18,7 @@ from samg_ros.masking import Masker, MaskerSettings
 from samg_ros.masking.models import ENCODERS, SEGMENTERS
 from samg_ros.masking.models.dinov2 import DinoEncoder
 from samg_ros.masking.models.hf_sam import HfSam
-from samg_ros.masking.models.random_weights import randomize, settle_batch_norms
+from samg_ros.masking.models.loading.random_weights import randomize, settle_batch_norms
 from samg_ros.masking.models.sam2 import Sam2
 
 transformers = pytest.importorskip('transformers', '4.57')

@@ -27,7 +27,7 @@ class Graph:
         import rclpy
         from diagnostic_msgs.msg import DiagnosticArray
 
-        from samg_ros.nodes.base import make_executor
+        from samg_ros.ros.node import make_executor
 
         self.executor = make_executor()
         self.nodes: list[Any] = []
@@ -59,7 +59,7 @@ class Graph:
     def add(self, node_class: Any, parameters: dict[str, Any] | None = None,
             remappings: tuple[tuple[str, str], ...] = ()) -> Any:
         """Build a node, with diagnostics that come quickly."""
-        from samg_ros.nodes.parameters import overrides
+        from samg_ros.ros.parameters import overrides
 
         arguments = ['--ros-args'] + [part for pair in remappings
                                       for part in ('-r', f'{pair[0]}:={pair[1]}')]
@@ -72,7 +72,7 @@ class Graph:
 
     def remove(self, node: Any) -> None:
         """End one node."""
-        from samg_ros.nodes.base import close
+        from samg_ros.ros.node import close
 
         self.nodes.remove(node)
         self.executor.remove_node(node)
@@ -131,8 +131,8 @@ def open_graph(parameter_file: str) -> Iterator[Graph]:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
-    from samg_ros.nodes.base import close
-    from samg_ros.nodes.domain import choose_domain
+    from samg_ros.ros.domain import choose_domain
+    from samg_ros.ros.node import close
 
     choose_domain()
     rclpy.init(args=['--ros-args', '--params-file', str(CONFIG / parameter_file)],

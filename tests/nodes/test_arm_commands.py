@@ -7,14 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from samg_ros.arm.commands import LONGEST_INTERVAL_S, ArmCommands, ArmSettings
+from samg_ros.arm.joint_limits import JointLimits, load_joint_limits
 from samg_ros.errors import ConfigError
-from samg_ros.nodes.arm_commands import LONGEST_INTERVAL_S, ArmCommands, ArmSettings
-from samg_ros.nodes.joint_limits import JointLimits, load_joint_limits
-from samg_ros.nodes.pairing import NearestStamp
-from samg_ros.nodes.policy_fit import frame_misfit, joints_misfit, mask_area, masker_misfit
-from samg_ros.nodes.watchdog import Deadlines
 from samg_ros.observation import ObservationSpec
+from samg_ros.policy.watchdog import Deadlines
 from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.evaluation.compatibility import (
+    frame_mismatch,
+    joints_mismatch,
+    mask_area,
+    masker_mismatch,
+)
+from samg_ros.ros.messages.pairing import NearestStamp
 
 MOVEIT = """
 joint_limits:
@@ -95,12 +100,13 @@ def limits(**values):
       'limits': limits(max_velocity=1)}, 'not enforced for effort')])
 def test_settings_that_contradict_each_other_are_refused(settings, said):
     with pytest.raises(ConfigError) as caught:
-        ArmSettings(2, stands_s=STANDS_S, **settings)
+        ArmSettings(2, max_command_age_s=STANDS_S, **settings)
     assert said in str(caught.value)
 
 
 def position_arm(action='velocity', **values):
-    made = ArmCommands(ArmSettings(2, ('a', 'b'), action, 'position', stands_s=STANDS_S, **values))
+    made = ArmCommands(ArmSettings(2, ('a', 'b'), action, 'position',
+                                   max_command_age_s=STANDS_S, **values))
     made.begin(np.array([0.0, 0.5]))
     return made
 
@@ -147,7 +153,8 @@ def test_random_actions_never_leave_position_and_velocity_limits():
 
 
 def velocity_arm(**values):
-    return ArmCommands(ArmSettings(2, ('a', 'b'), stands_s=STANDS_S, limits=limits(**values)))
+    return ArmCommands(ArmSettings(2, ('a', 'b'), max_command_age_s=STANDS_S,
+                                   limits=limits(**values)))
 
 
 @pytest.mark.parametrize('period_s', [0.02, 0.1, 0.2, 0.4, STANDS_S])
@@ -180,7 +187,8 @@ def test_velocities_keep_speed_and_acceleration_and_stop_at_the_end_of_the_range
 
 @pytest.mark.parametrize('interface', ['position', 'velocity'])
 def test_a_joint_without_limits_is_sent_the_action_in_no_time_too(interface):
-    commands = ArmCommands(ArmSettings(2, ('a', 'b'), interface, interface, stands_s=STANDS_S))
+    commands = ArmCommands(ArmSettings(2, ('a', 'b'), interface, interface,
+                                       max_command_age_s=STANDS_S))
     commands.begin(np.zeros(2))
     for interval_s in (0.0, 0.05, 0.0):
         assert np.array_equal(commands.act(np.array([0.5, -3.0]), interval_s, np.zeros(2)),
@@ -221,7 +229,7 @@ def test_the_pose_is_approached_step_by_step_but_not_at_the_very_end():
 @pytest.mark.parametrize('safe_action', ['hold', 'zero'])
 def test_a_velocity_controlled_arm_stops_at_once(safe_action):
     arm = ArmCommands(ArmSettings(2, limits=limits(max_acceleration=0.1), joints=('a', 'b'),
-                                  stands_s=STANDS_S, safe_action=safe_action))
+                                  max_command_age_s=STANDS_S, safe_action=safe_action))
     arm.begin(None)
     arm.act(np.ones(2), 0.02, None)
     assert np.array_equal(arm.safe(0.02, None), np.zeros(2))
@@ -234,11 +242,11 @@ def test_deadlines_name_the_cause_before_its_effects():
     assert deadlines.missed is None
     now[0] = 0.6
     assert deadlines.missed == 'frame'
-    deadlines.good('frame')
-    deadlines.good('nothing that is waited for')
+    deadlines.mark_fresh('frame')
+    deadlines.mark_fresh('nothing that is waited for')
     assert deadlines.missed == 'mask' and not deadlines.is_late('joints')
-    deadlines.good('mask')
-    deadlines.good('action')
+    deadlines.mark_fresh('mask')
+    deadlines.mark_fresh('action')
     assert deadlines.missed is None and deadlines.age_s('action') == 0.0
 
 
@@ -266,22 +274,22 @@ def test_what_asks_for_a_stamp_too_long_ago_finds_nothing():
     ((200, 0, 480, 480), 480, 640, 'the crop of 480 x 480 at 200, 0 reaches outside'),
     (None, 60, 60, 'frames are 60 x 60 pixels, the policy was trained on 84 x 84: too few')])
 def test_frames_that_do_not_fit_are_told_apart(crop, height, width, said):
-    misfit = frame_misfit(TrainConfig(), crop, height, width)
-    assert misfit is None if said is None else said in misfit
+    mismatch = frame_mismatch(TrainConfig(), crop, height, width)
+    assert mismatch is None if said is None else said in mismatch
 
 
 def test_joints_and_maskers_that_do_not_fit_are_told_apart():
-    assert joints_misfit(('a',), ('b', 'a'), 2) is None
-    assert 'lack a, c, which' in joints_misfit(('a', 'c'), ('b',), 1)
-    assert 'has 2 names but 1 positions' in joints_misfit(('a',), ('a', 'b'), 1)
+    assert joints_mismatch(('a',), ('b', 'a'), 2) is None
+    assert 'lack a, c, which' in joints_mismatch(('a', 'c'), ('b',), 1)
+    assert 'has 2 names but 1 positions' in joints_mismatch(('a',), ('a', 'b'), 1)
     spec, trained = ObservationSpec(), {'model': 'mini', 'settings': {'passes': 1}}
-    assert masker_misfit(spec, trained, [0, 0, 0], trained) == (None, None)
-    assert 'does not say which masker' in masker_misfit(spec, None, [0, 0, 0], trained)[1]
-    assert 'fills with [9, 0, 0]' in masker_misfit(spec, trained, [9, 0, 0], trained)[0]
+    assert masker_mismatch(spec, trained, [0, 0, 0], trained) == (None, None)
+    assert 'does not say which masker' in masker_mismatch(spec, None, [0, 0, 0], trained)[1]
+    assert 'fills with [9, 0, 0]' in masker_mismatch(spec, trained, [9, 0, 0], trained)[0]
     other = {**trained, 'weights': '/other.safetensors'}
-    assert 'weights /other.safetensors, in training it was' in masker_misfit(
+    assert 'weights /other.safetensors, in training it was' in masker_mismatch(
         spec, trained, [0, 0, 0], other)[1]
-    assert 'model sam2, in training it was mini' in masker_misfit(
+    assert 'model sam2, in training it was mini' in masker_mismatch(
         spec, trained, [0, 0, 0], {**trained, 'model': 'sam2'})[1]
 
 

@@ -4,8 +4,7 @@
 from rclpy.node import Node
 from std_srvs.srv import SetBool
 
-from samg_ros.nodes.asking import GIVE_UP_S
-from samg_ros.nodes.enabling import Enabling
+from samg_ros.ros.service_calls import GIVE_UP_S, PolicyEnabler
 
 
 def serve(node, answers):
@@ -19,7 +18,7 @@ def serve(node, answers):
 def test_a_refusal_is_kept_and_the_question_put_again(graph):
     answers = [(False, 'no good frame yet'), (True, 'acting')]
     service = serve(graph.probe, answers)
-    enabling = Enabling(graph.probe, 'arm_policy')
+    enabling = PolicyEnabler(graph.probe, 'arm_policy')
     graph.until(lambda: enabling.answer == 'no good frame yet')
     assert not enabling.enabled
     graph.until(lambda: enabling.enabled)
@@ -30,7 +29,7 @@ def test_a_refusal_is_kept_and_the_question_put_again(graph):
 def test_a_node_that_went_away_with_the_question_is_not_waited_for(graph):
     deaf = Node('deaf', context=graph.probe.context)  # never spun, so it never answers
     serve(deaf, [])
-    enabling = Enabling(graph.probe, 'arm_policy')
+    enabling = PolicyEnabler(graph.probe, 'arm_policy')
     graph.until(lambda: enabling._asking._future is not None)
     deaf.destroy_node()
     service = serve(graph.probe, [(True, 'acting')])

@@ -11,10 +11,10 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
 from samg_ros.errors import SamgError
-from samg_ros.nodes import command, time_step
-from samg_ros.nodes.conversions import image_to_mask, image_to_rgb
-from samg_ros.nodes.pairing import stamp_of
-from samg_ros.sim.bridge_node import MujocoBridge
+from samg_ros.nodes.mujoco_bridge_node import MujocoBridge
+from samg_ros.ros.messages import command, time_step
+from samg_ros.ros.messages.images import image_to_mask, image_to_rgb
+from samg_ros.ros.messages.pairing import stamp_of
 from samg_ros.sim.env import SimEnv
 from samg_ros.sim.intrinsics import camera_matrix
 

@@ -9,7 +9,7 @@ from busy_machine import limit_s
 from std_msgs.msg import Float64MultiArray
 
 from samg_ros.errors import SamgError
-from samg_ros.nodes.command_guard import CommandGuard
+from samg_ros.nodes.command_guard_node import CommandGuard
 
 TIMEOUT_S = 0.5
 GRACE_S = 0.1

@@ -10,7 +10,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from samg_ros.errors import EncodingError, InvalidInputError
-from samg_ros.nodes.conversions import (
+from samg_ros.ros.messages.images import (
     WRITABLE,
     array_to_compressed,
     array_to_image,

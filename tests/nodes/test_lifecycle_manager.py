@@ -14,15 +14,15 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.task import Future
 
 from samg_ros.errors import ConfigError, SamgError
-from samg_ros.nodes.base import ManagedNode
-from samg_ros.nodes.heartbeat import LEASE_S
-from samg_ros.nodes.lifecycle_manager import LifecycleManager
+from samg_ros.nodes.lifecycle_manager_node import LifecycleManager
+from samg_ros.ros.heartbeat import LEASE_S
+from samg_ros.ros.node import ManagedNode
 
 ROOT = Path(__file__).parents[2]
 BUSY_S = int(LEASE_S) + 1
 EYE = """\
 import ctypes, sys
-from samg_ros.nodes.base import ManagedNode, run_node
+from samg_ros.ros.node import ManagedNode, run_node
 class Busy(ManagedNode):
     def activate(self):
         ctypes.PyDLL(None).sleep(int(sys.argv[1]))  # does not let go of the interpreter's lock

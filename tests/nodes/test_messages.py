@@ -4,9 +4,9 @@ import pytest
 from std_msgs.msg import Float64MultiArray
 
 from samg_ros.errors import InvalidInputError
-from samg_ros.nodes import command, time_step
-from samg_ros.nodes.command import BadCommandError, Fault
-from samg_ros.nodes.pairing import StampPairer
+from samg_ros.ros.messages import command, time_step
+from samg_ros.ros.messages.command import BadCommandError, Fault
+from samg_ros.ros.messages.pairing import StampPairer
 
 INFO = time_step.StepInfo(stamp_sec=1_800_000_000, stamp_nanosec=999_999_999,
                           time_ns=8_999_999_999_999_999, reward=-0.1, discount=1.0, step_type=2,

@@ -19,15 +19,15 @@ from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from samg_ros.errors import SamgError
-from samg_ros.nodes.conversions import array_to_image
-from samg_ros.nodes.parameters import overrides
-from samg_ros.nodes.policy import PolicyNode
+from samg_ros.nodes.mujoco_bridge_node import MujocoBridge
+from samg_ros.nodes.policy_node import PolicyNode
 from samg_ros.observation import ObservationSpec, Observer
-from samg_ros.rl.agent import DrQv2Agent
-from samg_ros.rl.checkpoint import Checkpoint, save_checkpoint
+from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.config import TrainConfig
-from samg_ros.rl.policy import load_policy
-from samg_ros.sim.bridge_node import MujocoBridge
+from samg_ros.rl.evaluation.policy import load_policy
+from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
+from samg_ros.ros.messages.images import array_to_image
+from samg_ros.ros.parameters import overrides
 from samg_ros.sim.env import SimEnv
 
 ROOT = Path(__file__).parents[2]

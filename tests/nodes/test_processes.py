@@ -13,10 +13,10 @@ import pytest
 from sensor_msgs.msg import Image
 
 from samg_ros.errors import BagError
-from samg_ros.nodes import domain
-from samg_ros.nodes.base import PlainNode, close
 from samg_ros.nodes.executables import NODES
-from samg_ros.nodes.files import share_file
+from samg_ros.ros import domain
+from samg_ros.ros.files import share_file
+from samg_ros.ros.node import PlainNode, close
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,8 +59,8 @@ def test_a_signal_ends_a_node_with_success(graph, number):
 
 UNSAVED = """
 from samg_ros.errors import CheckpointError
-from samg_ros.nodes.base import PlainNode, run_node
-from samg_ros.nodes.signals import leave
+from samg_ros.ros.node import PlainNode, run_node
+from samg_ros.ros.signals import exit_now
 
 class Full(PlainNode):
     def start(self):
@@ -69,7 +69,7 @@ class Full(PlainNode):
     def close(self):
         raise CheckpointError('the disk is full')
 
-leave(run_node(lambda: Full('full')))
+exit_now(run_node(lambda: Full('full')))
 """
 
 

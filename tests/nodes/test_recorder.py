@@ -15,20 +15,20 @@ from samg_ros.bags.evaluate import evaluate_bag
 from samg_ros.bags.recording import Recording
 from samg_ros.bags.topics import find_topics, frame_of, stamp_ns
 from samg_ros.errors import BagError
+from samg_ros.graphs.spec import CAMERA_REMAPPINGS
 from samg_ros.masking import Masker, MaskerSettings, Reference
-from samg_ros.nodes import command
-from samg_ros.nodes.bag_evaluator import BagEvaluator
-from samg_ros.nodes.conversions import array_to_image, mask_to_image
-from samg_ros.nodes.graph import CAMERA_REMAPPINGS
-from samg_ros.nodes.parameters import overrides
-from samg_ros.nodes.perception import Perception
-from samg_ros.nodes.policy import PolicyNode
-from samg_ros.nodes.recorder import Recorder
+from samg_ros.nodes.bag_evaluator_node import BagEvaluator
+from samg_ros.nodes.perception_node import Perception
+from samg_ros.nodes.policy_node import PolicyNode
+from samg_ros.nodes.recorder_node import Recorder
 from samg_ros.observation import ObservationSpec
-from samg_ros.rl.agent import DrQv2Agent
-from samg_ros.rl.checkpoint import Checkpoint, save_checkpoint
+from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.config import TrainConfig
-from samg_ros.rl.policy import load_policy
+from samg_ros.rl.evaluation.policy import load_policy
+from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
+from samg_ros.ros.messages import command
+from samg_ros.ros.messages.images import array_to_image, mask_to_image
+from samg_ros.ros.parameters import overrides
 
 SIDE = 48
 JOINTS = ('shoulder', 'elbow')

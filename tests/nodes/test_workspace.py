@@ -4,10 +4,10 @@
 import numpy as np
 import pytest
 
+from samg_ros.arm.commands import ArmCommands, ArmSettings
+from samg_ros.arm.joint_limits import JointLimits
+from samg_ros.arm.workspace import Workspace
 from samg_ros.errors import ConfigError
-from samg_ros.nodes.arm_commands import ArmCommands, ArmSettings
-from samg_ros.nodes.joint_limits import JointLimits
-from samg_ros.nodes.workspace import Workspace
 
 MJCF = """
 <mujoco><worldbody>
@@ -71,7 +71,7 @@ def test_a_urdf_does_as_well(box):
 
 @pytest.mark.parametrize('interface', ['position', 'velocity'])
 def test_random_commands_never_take_the_hand_out(box, interface):
-    arm = ArmCommands(ArmSettings(2, JOINTS, interface, interface, stands_s=STANDS_S,
+    arm = ArmCommands(ArmSettings(2, JOINTS, interface, interface, max_command_age_s=STANDS_S,
                                   workspace=box()))
     rng = np.random.default_rng(1)
     positions = np.array([-0.8, 1.6])
@@ -89,7 +89,7 @@ def test_random_commands_never_take_the_hand_out(box, interface):
 
 
 def test_a_velocity_towards_the_wall_becomes_slower_and_comes_close(box):
-    arm = ArmCommands(ArmSettings(2, JOINTS, stands_s=STANDS_S, workspace=box()))
+    arm = ArmCommands(ArmSettings(2, JOINTS, max_command_age_s=STANDS_S, workspace=box()))
     positions = np.array([-0.3, 1.6])
     arm.begin(positions)
     speeds = []
@@ -105,7 +105,7 @@ def test_from_outside_the_hand_may_only_come_in(box):
     workspace = box()
     assert workspace.allows([0.0, 0.5], [0.0, 0.0])  # shorter: less far out
     assert not workspace.allows([0.0, 0.0], [0.0, 0.5])
-    arm = ArmCommands(ArmSettings(2, JOINTS, 'position', 'position', stands_s=STANDS_S,
+    arm = ArmCommands(ArmSettings(2, JOINTS, 'position', 'position', max_command_age_s=STANDS_S,
                                   workspace=workspace))
     assert arm.outside(np.zeros(2)) == ('the hand is at (0.800, 0.000, 0.000) m, outside the '
                                         'workspace; move it inside by hand')
@@ -133,4 +133,4 @@ def test_a_safe_pose_outside_is_refused(box):
     limits = tuple(JointLimits(joint, max_velocity=1.0) for joint in JOINTS)
     with pytest.raises(ConfigError, match='outside the workspace'):
         ArmSettings(2, JOINTS, 'position', 'position', limits, box(), 'pose', (0.0, 0.0),
-                    stands_s=STANDS_S)
+                    max_command_age_s=STANDS_S)

@@ -12,10 +12,10 @@ from samg_ros.pretraining.batches import BatchSource, composite
 from samg_ros.pretraining.dataset import DatasetSize, load_backgrounds, shard_paths
 from samg_ros.pretraining.losses import mask_losses, true_iou
 from samg_ros.pretraining.train import MiniConfig, MiniTrainer, learning_rate
-from samg_ros.sim.backgrounds import ProceduralVideo
-from samg_ros.sim.bodies import FIRST_DISTRACTOR, SECOND_BODY
-from samg_ros.sim.rooms import render_room
-from samg_ros.sim.scenes import render_scene
+from samg_ros.sim.procedural.bodies import FIRST_DISTRACTOR, SECOND_BODY
+from samg_ros.sim.procedural.rooms import render_room
+from samg_ros.sim.procedural.scenes import render_scene
+from samg_ros.sim.visual.backgrounds import ProceduralVideo
 
 CONFIG = MiniConfig(steps=4, references=2, targets=2, warmup=1, checkpoint_every=2)
 GEOMETRY = Geometry(84, 84, Mini.image_size, Mini.mask_size, Mini.grid_size, torch.device('cpu'))

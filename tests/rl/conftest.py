@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from samg_ros.observation import Observer
-from samg_ros.rl.config import preset
-from samg_ros.rl.learner import FIRST, LAST, MID, Learner, TimeStep
+from samg_ros.rl.data.time_step import TimeStep
+from samg_ros.rl.presets import preset
+from samg_ros.rl.training.learner import Learner
+from samg_ros.step_types import FIRST, LAST, MID
 
 
 @pytest.fixture(autouse=True)

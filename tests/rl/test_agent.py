@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from samg_ros.errors import ConfigError
-from samg_ros.rl.agent import DrQv2Agent
-from samg_ros.rl.augmentation import shift_offsets
-from samg_ros.rl.networks import Encoder
-from samg_ros.rl.replay import Batch
+from samg_ros.rl.agents.augmentation import shift_offsets
+from samg_ros.rl.agents.drqv2 import DrQv2Agent
+from samg_ros.rl.agents.networks import Encoder
+from samg_ros.rl.data.replay import Batch
 
 
 def make_batch(config, count=16, actions=2, seed=0):

@@ -13,14 +13,15 @@ from timm.models import save_for_hf
 
 from samg_ros.errors import ConfigError, WeightsError
 from samg_ros.rl.agents import AGENT_CLASSES, make_agent
-from samg_ros.rl.augmentation import overlay, random_convolution
-from samg_ros.rl.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from samg_ros.rl.agents.augmentation import overlay, random_convolution
+from samg_ros.rl.agents.frozen_encoder import FrozenEncoder
+from samg_ros.rl.agents.overlay_pictures import MOST, load_pictures
 from samg_ros.rl.config import AGENTS, DTYPES
-from samg_ros.rl.frozen_encoder import FrozenEncoder
-from samg_ros.rl.learner import Learner
-from samg_ros.rl.pictures import MOST, load_pictures
-from samg_ros.rl.policy import load_policy, scale_action
-from samg_ros.rl.replay import Batch
+from samg_ros.rl.data.actions import scale_action
+from samg_ros.rl.data.replay import Batch
+from samg_ros.rl.evaluation.policy import load_policy
+from samg_ros.rl.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from samg_ros.rl.training.learner import Learner
 
 
 @pytest.fixture(scope='module')

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from samg_ros.errors import InvalidInputError
-from samg_ros.rl.augmentation import shift, shift_offsets
+from samg_ros.rl.agents.augmentation import shift, shift_offsets
 
 
 @pytest.mark.parametrize('dtype', [torch.uint8, torch.float32])

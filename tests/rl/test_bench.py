@@ -8,7 +8,7 @@ import torch
 
 from samg_ros import cli
 from samg_ros.errors import ConfigError
-from samg_ros.rl.bench import measure_learning, random_batch
+from samg_ros.rl.commands.bench import measure_learning, random_batch
 
 
 def test_the_command_prints_and_writes_a_row_for_each_agent_and_type(tmp_path, capsys):

@@ -7,11 +7,11 @@ import torch
 
 from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.masking import MaskerSettings, Reference
-from samg_ros.rl.agent import DrQv2Agent
 from samg_ros.rl.agents import make_agent
-from samg_ros.rl.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from samg_ros.rl.imitator import Imitator
-from samg_ros.rl.policy import Policy, load_policy
+from samg_ros.rl.agents.drqv2 import DrQv2Agent
+from samg_ros.rl.agents.imitation import Imitator
+from samg_ros.rl.evaluation.policy import Policy, load_policy
+from samg_ros.rl.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 
 @pytest.fixture

@@ -9,12 +9,13 @@ import torch
 
 from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.masking import Masker, MaskerSettings
-from samg_ros.rl import clone_command, cloning
-from samg_ros.rl.checkpoint import load_checkpoint
-from samg_ros.rl.imitator import Imitator
-from samg_ros.rl.mask_errors import show_imperfectly
-from samg_ros.rl.policy import load_policy
-from samg_ros.rl.replay import Batch
+from samg_ros.rl.agents.imitation import Imitator
+from samg_ros.rl.commands import train_clone as clone_command
+from samg_ros.rl.data.replay import Batch
+from samg_ros.rl.evaluation.policy import load_policy
+from samg_ros.rl.training import dagger as cloning
+from samg_ros.rl.training.checkpoint import load_checkpoint
+from samg_ros.rl.training.imperfect_masks import show_imperfectly
 from samg_ros.sim.reference import render_reference
 
 

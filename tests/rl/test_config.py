@@ -6,7 +6,8 @@ import pytest
 
 from samg_ros.errors import ConfigError
 from samg_ros.observation import ObservationSpec
-from samg_ros.rl.config import PRESETS, TrainConfig, field_help, preset
+from samg_ros.rl.config import PRESETS, TrainConfig, field_help
+from samg_ros.rl.presets import preset
 from samg_ros.sim.tasks import task_names
 
 

@@ -13,12 +13,12 @@ from samg_ros import cli
 from samg_ros.errors import CheckpointError, DemonstrationError
 from samg_ros.masking import apply_mask
 from samg_ros.observation import ObservationSpec
-from samg_ros.rl.checkpoint import load_checkpoint
-from samg_ros.rl.demonstrations import DemonstratedSteps, Demonstrations
-from samg_ros.rl.demonstrations_command import import_recordings
-from samg_ros.rl.learner import FIRST, LAST, MID
-from samg_ros.rl.train import train_direct
+from samg_ros.rl.commands.demonstrations import import_recordings
+from samg_ros.rl.data.demonstrations import DemonstratedSteps, Demonstrations
+from samg_ros.rl.training.checkpoint import load_checkpoint
+from samg_ros.rl.training.direct import train_direct
 from samg_ros.sim.env import SimEnv
+from samg_ros.step_types import FIRST, LAST, MID
 
 SIZE, COUNT = 32, 7
 JOINTS = ('WRJ1', 'THJ0')

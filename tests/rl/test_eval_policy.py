@@ -12,9 +12,9 @@ from samg_ros import cli
 from samg_ros.errors import ReportError
 from samg_ros.evaluation.episode_files import load_episodes, save_episodes
 from samg_ros.evaluation.episodes import EpisodeResults, View
-from samg_ros.rl.config import preset
-from samg_ros.rl.learner import Learner
-from samg_ros.rl.scores import Score, score_table, summarise
+from samg_ros.rl.evaluation.scores import Score, score_table, summarise
+from samg_ros.rl.presets import preset
+from samg_ros.rl.training.learner import Learner
 from samg_ros.sim.reference import render_reference
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from gpu_learning import REPORTED, carry_out, main, parse, run_config, table
 
-from samg_ros.rl.evaluation import SETTINGS
-from samg_ros.rl.interruption import EXIT_INTERRUPTED
+from samg_ros.interruption import EXIT_INTERRUPTED
+from samg_ros.rl.evaluation.episodes import SETTINGS
 
 SOURCE = Path(os.environ.get('SAMG_DRQV2_SRC', '/nowhere'))
 EPISODE = 10

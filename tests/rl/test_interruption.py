@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from samg_ros.rl.interruption import stop_on_signals
+from samg_ros.interruption import stop_on_signals
 
 ROOT = Path(__file__).parents[2]
 LONG_RUN = """
 import fcntl, sys, termios, time
 from pathlib import Path
-from samg_ros.rl.interruption import stop_on_signals
+from samg_ros.interruption import stop_on_signals
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 with stop_on_signals() as should_stop:
     print('begins', flush=True)

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 import torch
 
-from samg_ros.rl.checkpoint import load_checkpoint
-from samg_ros.rl.config import preset
-from samg_ros.rl.metrics import read_metrics
-from samg_ros.rl.train import train_direct
+from samg_ros.rl.presets import preset
+from samg_ros.rl.training.checkpoint import load_checkpoint
+from samg_ros.rl.training.direct import train_direct
+from samg_ros.rl.training.metrics import read_metrics
 from samg_ros.sim.env import SimEnv
 
 pytestmark = pytest.mark.slow

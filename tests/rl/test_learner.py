@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from samg_ros.errors import CheckpointError, InvalidInputError
-from samg_ros.rl.checkpoint import load_checkpoint
-from samg_ros.rl.learner import FIRST, Learner, TimeStep
-from samg_ros.rl.metrics import read_metrics
+from samg_ros.rl.data.time_step import TimeStep
+from samg_ros.rl.training.checkpoint import load_checkpoint
+from samg_ros.rl.training.learner import Learner
+from samg_ros.rl.training.metrics import read_metrics
+from samg_ros.step_types import FIRST
 
 LOW, HIGH = [-1.0], [1.0]
 

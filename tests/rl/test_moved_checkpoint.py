@@ -14,8 +14,8 @@ import torch
 
 from samg_ros.masking import Masker, MaskerSettings, apply_mask
 from samg_ros.observation import Observer
-from samg_ros.rl.policy import load_policy
-from samg_ros.rl.train import run_reference, train_direct
+from samg_ros.rl.evaluation.policy import load_policy
+from samg_ros.rl.training.direct import run_reference, train_direct
 
 
 def actions(checkpoint, frames):

@@ -12,7 +12,7 @@ import pytest
 
 from samg_ros.errors import CheckpointError, InvalidInputError
 from samg_ros.observation import ObservationSpec
-from samg_ros.rl.replay import Replay
+from samg_ros.rl.data.replay import Replay
 
 SPEC = ObservationSpec(size=8, frame_stack=3, proprioception=('hinge',))
 

@@ -7,11 +7,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from samg_ros.errors import CheckpointError
 from samg_ros.masking import Reference
-from samg_ros.rl.agent import DrQv2Agent
-from samg_ros.rl.checkpoint import Checkpoint, save_checkpoint
-from samg_ros.rl.learner import Learner
-from samg_ros.rl.metrics import read_metrics
-from samg_ros.rl.train import run_reference
+from samg_ros.rl.agents.drqv2 import DrQv2Agent
+from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
+from samg_ros.rl.training.direct import run_reference
+from samg_ros.rl.training.learner import Learner
+from samg_ros.rl.training.metrics import read_metrics
 
 LOW, HIGH = [-1.0], [1.0]
 

@@ -11,10 +11,10 @@ import pytest
 
 from samg_ros import cli
 from samg_ros.errors import ConfigError, UnknownSettingError, WeightsError
-from samg_ros.rl.checkpoint import CHECKPOINT_NAME
-from samg_ros.rl.runs import plan_runs
-from samg_ros.rl.spread import LOCAL, LOG_NAME, NO_RAY, Spread, carry_out
-from samg_ros.rl.trials import Trials
+from samg_ros.rl.evaluation.trials import Trials
+from samg_ros.rl.sweeps.pool import LOCAL, LOG_NAME, NO_RAY, Spread, carry_out
+from samg_ros.rl.sweeps.runs import plan_runs
+from samg_ros.rl.training.checkpoint import CHECKPOINT_NAME
 
 TINY = {
     'steps': 12, 'random_steps': 4, 'update_after': 6, 'batch_size': 4, 'hidden_dim': 8,

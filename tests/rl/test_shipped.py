@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from samg_ros.errors import CheckpointError
-from samg_ros.rl import shipped
-from samg_ros.rl.checkpoint import CHECKPOINT_NAME
-from samg_ros.rl.evaluation import evaluate_policy
-from samg_ros.rl.learner import Learner
-from samg_ros.rl.policy import load_policy
+from samg_ros.rl.evaluation import shipped
+from samg_ros.rl.evaluation.episodes import evaluate_policy
+from samg_ros.rl.evaluation.policy import load_policy
+from samg_ros.rl.training.checkpoint import CHECKPOINT_NAME
+from samg_ros.rl.training.learner import Learner
 
 
 @pytest.fixture

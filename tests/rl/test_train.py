@@ -10,12 +10,13 @@ import pytest
 
 from samg_ros.arguments import parse_settings
 from samg_ros.errors import CheckpointError, ConfigError
+from samg_ros.interruption import stop_on_signals
 from samg_ros.masking import Masker, MaskerSettings
-from samg_ros.rl import train, train_command
-from samg_ros.rl.evaluation import RANDOM_SHARE, evaluate_policy, evaluate_run
-from samg_ros.rl.interruption import stop_on_signals
-from samg_ros.rl.policy import load_policy
-from samg_ros.rl.progress import duration, progress_line
+from samg_ros.progress import duration, progress_line
+from samg_ros.rl.commands import train_policy as train_command
+from samg_ros.rl.evaluation.episodes import RANDOM_SHARE, evaluate_policy, evaluate_run
+from samg_ros.rl.evaluation.policy import load_policy
+from samg_ros.rl.training import direct as train
 from samg_ros.sim.reference import render_reference
 
 

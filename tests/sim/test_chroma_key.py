@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from samg_ros.errors import ConfigError
-from samg_ros.sim.chroma_key import is_screen, resize_behind_screen
 from samg_ros.sim.env import SimEnv
 from samg_ros.sim.render import Rendering
+from samg_ros.sim.visual.chroma_key import is_screen, resize_behind_screen
 
 
 def plain_is_screen(frame: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 
 from samg_ros.errors import CommandError
 from samg_ros.sim.env import SimEnv
-from samg_ros.sim.settings import SETTINGS
+from samg_ros.sim.visual.settings import SETTINGS
 
 CASES = [*(('cartpole_swingup', setting) for setting in SETTINGS), ('adroit_pen', 'color_hard'),
          ('arm_reach', 'video_hard')]

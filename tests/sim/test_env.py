@@ -6,8 +6,9 @@ import pytest
 from dm_control import suite
 
 from samg_ros.errors import CommandError, ConfigError, UnknownSettingError, UnknownTaskError
-from samg_ros.sim.env import FIRST, LAST, MID, SimEnv, SimStep
-from samg_ros.sim.settings import SETTINGS
+from samg_ros.sim.env import SimEnv, SimStep
+from samg_ros.sim.visual.settings import SETTINGS
+from samg_ros.step_types import FIRST, LAST, MID
 
 
 def rollout(env: SimEnv, steps: int = 6, seed: int = 7) -> list[SimStep]:

@@ -4,7 +4,7 @@ import pytest
 
 from samg_ros.errors import ConfigError
 from samg_ros.sim.env import SimEnv
-from samg_ros.sim.experts import make_expert
+from samg_ros.sim.tasks.experts import make_expert
 
 
 @pytest.mark.parametrize('task', ['arm_reach', 'arm_reach_brick'])

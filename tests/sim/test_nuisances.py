@@ -7,9 +7,9 @@ import pytest
 
 from samg_ros.errors import ConfigError
 from samg_ros.sim.env import SimEnv, SimStep
-from samg_ros.sim.nuisances import Nuisances
 from samg_ros.sim.render import FIRST_PART, Renderer, scene_labels
-from samg_ros.sim.solid_texture import points_on_geoms
+from samg_ros.sim.visual.nuisances import Nuisances
+from samg_ros.sim.visual.solid_texture import points_on_geoms
 
 KINDS = [field.name for field in dataclasses.fields(Nuisances)]
 

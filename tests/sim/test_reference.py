@@ -7,7 +7,7 @@ import pytest
 
 from samg_ros import cli
 from samg_ros.errors import ConfigError, UnknownTaskError
-from samg_ros.masking.reference import Reference
+from samg_ros.masking.references.reference import Reference
 from samg_ros.sim.reference import draw_reference, parse_points, render_reference
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from samg_ros.errors import ConfigError
-from samg_ros.sim.dmcontrol import SuiteSimulation
 from samg_ros.sim.render import FIRST_PART, FLOOR, OTHER, SKY, Renderer, scene_labels
 from samg_ros.sim.tasks import TaskSpec, get_task
+from samg_ros.sim.tasks.dmcontrol import SuiteSimulation
 
 MAIN_TASKS = ('walker_walk', 'cartpole_swingup', 'cheetah_run')
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from samg_ros.errors import ConfigError, UnknownSettingError
-from samg_ros.sim.colours import ColourList, Colours
-from samg_ros.sim.dmcontrol import SuiteSimulation
 from samg_ros.sim.env import SimEnv
 from samg_ros.sim.render import FLOOR, SKY, scene_labels
-from samg_ros.sim.settings import SETTINGS, composite, get_setting
 from samg_ros.sim.tasks import get_task
+from samg_ros.sim.tasks.colours import ColourList, Colours
+from samg_ros.sim.tasks.dmcontrol import SuiteSimulation
+from samg_ros.sim.visual.settings import SETTINGS, composite, get_setting
 
 
 def test_the_settings_are_those_of_the_benchmark() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from samg_ros.errors import VideoError
 from samg_ros.sim.env import SimEnv
-from samg_ros.sim.videos import ProceduralBackgrounds, VideoFolder
+from samg_ros.sim.visual.videos import ProceduralBackgrounds, VideoFolder
 
 LENGTHS = (5, 7, 9)
 

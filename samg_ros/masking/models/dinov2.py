@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from samg_ros.masking.models.base import FeatureEncoder, Normalization, resized
-from samg_ros.masking.models.pretrained import load_pretrained
+from samg_ros.masking.models.loading.pretrained import load_pretrained
 
 HUB_IDS = {'dinov2-s': 'facebook/dinov2-small', 'dinov2-b': 'facebook/dinov2-base',
            'dinov2-l': 'facebook/dinov2-large'}

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from samg_ros.masking.models.dinov2 import DinoEncoder
-from samg_ros.masking.models.pretrained import load_pretrained
+from samg_ros.masking.models.loading.pretrained import load_pretrained
 
 HUB_IDS = {'dinov3-s': 'facebook/dinov3-vits16-pretrain-lvd1689m',
            'dinov3-b': 'facebook/dinov3-vitb16-pretrain-lvd1689m'}

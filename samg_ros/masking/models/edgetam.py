@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from samg_ros.masking.models.pretrained import load_pretrained
+from samg_ros.masking.models.loading.pretrained import load_pretrained
 from samg_ros.masking.models.sam2 import Sam2
 
 HUB_IDS = {'edgetam': 'yonigozlan/EdgeTAM-hf'}

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samg_ros.errors import MissingDependencyError
+from samg_ros.masking.models.loading.weights_io import weight_file
 from samg_ros.masking.models.sam_segmenter import GRID, WIDTH, SamSegmenter
-from samg_ros.masking.models.weights_io import weight_file
 
 INPUT_SIZE = 512
 NORM_EPS = 1e-6

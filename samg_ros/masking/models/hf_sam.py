@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samg_ros.masking.models.base import Normalization, Segmenter, resized_longer_side
-from samg_ros.masking.models.pretrained import load_pretrained
+from samg_ros.masking.models.loading.pretrained import load_pretrained
 
 HUB_IDS = {'hf-sam': 'facebook/sam-vit-base'}
 

@@ -20,7 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from samg_ros.masking.geometry import scaled_size
 from samg_ros.masking.models.base import Encoding, FeatureMap, VisionModel, chromaticities
-from samg_ros.masking.models.weights_io import load_strict
+from samg_ros.masking.models.loading.weights_io import load_strict
 from samg_ros.masking.settings import SIMILARITY_PROMPTS
 
 WEIGHTS = Path(__file__).parent / 'weights' / 'mini.safetensors'

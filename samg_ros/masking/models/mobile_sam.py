@@ -14,8 +14,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from samg_ros.errors import MissingDependencyError
+from samg_ros.masking.models.loading.weights_io import weight_file
 from samg_ros.masking.models.sam_segmenter import WIDTH, SamSegmenter
-from samg_ros.masking.models.weights_io import weight_file
 
 NAMES = ('mobile-sam',)
 INPUT_SIZE = 1024

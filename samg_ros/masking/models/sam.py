@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from samg_ros.errors import MissingDependencyError
+from samg_ros.masking.models.loading.weights_io import weight_file
 from samg_ros.masking.models.sam_segmenter import SamSegmenter
-from samg_ros.masking.models.weights_io import weight_file
 
 ARCHITECTURES = {'sam-vit-b': 'vit_b', 'sam-vit-l': 'vit_l', 'sam-vit-h': 'vit_h'}
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from samg_ros.masking.models.base import resized
 from samg_ros.masking.models.hf_sam import HfSam
-from samg_ros.masking.models.pretrained import load_pretrained
+from samg_ros.masking.models.loading.pretrained import load_pretrained
 
 HUB_IDS = {'sam2': 'facebook/sam2.1-hiera-base-plus'}
 

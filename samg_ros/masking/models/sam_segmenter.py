@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 from samg_ros.errors import MissingDependencyError
 from samg_ros.masking.models.base import Normalization, Segmenter, resized_longer_side
+from samg_ros.masking.models.loading.weights_io import load_strict
 from samg_ros.masking.models.two_way import attend, upscaled_logits
-from samg_ros.masking.models.weights_io import load_strict
 
 WIDTH = 256  # channels of the embedding and of a token
 GRID = 64

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The graph in front of an arm: one set of choices, turned into nodes and their parameters.
+
+A checkpoint knows its reference, its masker and its camera's size, so what perception and the
+simulated camera have to agree on with the policy is read from there and written down nowhere else.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from samg_ros.errors import ConfigError, VideoError
+from samg_ros.graphs.arguments import ARM
+from samg_ros.graphs.checkpoint_parameters import of_bridge, of_perception
+from samg_ros.graphs.spec import CAMERA_REMAPPINGS, NodeSpec, Remappings, given_only
+from samg_ros.rl.evaluation.shipped import find_checkpoint
+from samg_ros.rl.training.checkpoint import Checkpoint, load_checkpoint
+from samg_ros.ros.files import absolute, share_file
+from samg_ros.sim.tasks import COMMAND_TOPICS, get_task
+from samg_ros.sim.visual.settings import get_setting
+
+PARAMETER_FILE = 'config/arm.yaml'
+SIMULATED_LIMITS = 'config/jaco_limits.yaml'
+_IMAGE, _INFO = (topic for _, topic in CAMERA_REMAPPINGS)
+_SIM_ONLY = ('task', 'setting', 'videos', 'seed', 'episodes', 'json')
+MANAGER, EPISODES = 'lifecycle_manager', 'arm_episodes'
+"""Names of the nodes that say when all is over."""
+
+CAMERAS: Mapping[str, NodeSpec] = {
+    'usb_cam': NodeSpec('usb_cam', package='usb_cam', executable='usb_cam_node_exe', remappings=(
+        ('image_raw', _IMAGE), ('image_raw/compressed', f'{_IMAGE}/compressed'),
+        ('camera_info', _INFO))),
+    'realsense2_camera': NodeSpec(
+        'realsense2_camera', package='realsense2_camera', executable='realsense2_camera_node',
+        remappings=(('~/color/image_raw', _IMAGE),
+                    ('~/color/image_raw/compressed', f'{_IMAGE}/compressed'),
+                    ('~/color/camera_info', _INFO))),
+}
+"""Drivers that a launch file can start, which publish where the simulated camera does."""
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """What stands before and behind the policy, if there is one."""
+
+    given: Mapping[str, Any]
+    """The arguments ARM by their names."""
+    checkpoint: Checkpoint | None
+    policy: Path | None
+    """Where it was loaded from."""
+    limits: Path | None
+
+    @property
+    def sim(self) -> bool:
+        """Whether arm and camera are simulated."""
+        return bool(self.given['sim'])
+
+    @property
+    def masks(self) -> bool:
+        """Whether there is anything to mask."""
+        return self.checkpoint is None or self.checkpoint.config.observation.source != 'raw'
+
+    @property
+    def task(self) -> str:
+        """Of the simulated arm; empty for the parameter file's."""
+        trained = '' if self.checkpoint is None else self.checkpoint.config.task
+        return str(self.given['task'] or trained)
+
+    @property
+    def nodes(self) -> tuple[NodeSpec, ...]:
+        """The graph, causes before effects, but for a camera's driver."""
+        managed = [*([self._perception] if self.masks else []),
+                   *([self._policy] if self.policy else [])]
+        names = [spec.name for spec in managed]
+        return (*([self._bridge] if self.sim else []),
+                *(replace(spec, parameters={**spec.parameters, 'autostart': False}, managed=True)
+                  for spec in managed),
+                NodeSpec(MANAGER, {'nodes': names}),
+                *([self._episodes] if self.episodes else []))
+
+    @property
+    def episodes(self) -> int:
+        """How many to try; 0 to run on."""
+        return int(self.given['episodes'])
+
+    @property
+    def recorded(self) -> Remappings:
+        """The names that the recorder's topics have here."""
+        return ((_IMAGE, self._camera[0][1]), (_INFO, self._camera[1][1]),
+                (COMMAND_TOPICS['position'], self._command[0][1]))
+
+    @property
+    def _camera(self) -> Remappings:
+        image = self.given['image'] or _IMAGE
+        return (('image', image),
+                ('camera_info', posixpath.join(posixpath.dirname(image), 'camera_info')))
+
+    @property
+    def _command(self) -> Remappings:
+        return (('command', self.given['command'] or COMMAND_TOPICS['position']),)
+
+    @property
+    def _bridge(self) -> NodeSpec:
+        given = self.given
+        trained = {} if self.checkpoint is None else of_bridge(self.checkpoint)
+        return NodeSpec('mujoco_bridge', {
+            **given_only({'task': self.task}), **trained, 'setting': given['setting'],
+            'seed': given['seed'], 'videos': absolute(given['videos'])})
+
+    @property
+    def _perception(self) -> NodeSpec:
+        given = self.given
+        trained = {} if self.checkpoint is None else of_perception(self.checkpoint)
+        chosen = given_only({name: given[name] for name in ('model', 'weights', 'device')})
+        if given['model']:
+            trained['weights'] = ''  # those of another model
+        reference = absolute(given['reference']) or str(self.policy)
+        return NodeSpec('perception', {**trained, **chosen, 'reference': reference}, self._camera)
+
+    @property
+    def _policy(self) -> NodeSpec:
+        frames = () if self.masks else (('masked/image_raw', self._camera[0][1]),)
+        return NodeSpec('policy', {
+            **given_only({'device': self.given['device']}), 'checkpoint': str(self.policy),
+            'limits': str(self.limits)}, (*self._command, *frames))
+
+    @property
+    def _episodes(self) -> NodeSpec:
+        assert self.checkpoint is not None
+        return NodeSpec(EPISODES, {
+            'episodes': self.episodes, 'success_steps': get_task(self.task).success_steps,
+            'action_repeat': self.checkpoint.config.action_repeat,
+            'setting': self.given['setting'], 'seed': self.given['seed'],
+            'json': absolute(self.given['json'])})
+
+
+def make_plan(**given: Any) -> ArmPlan:
+    """Check the choices of a graph and complete them.
+
+    Args:
+        **given: the arguments ARM by their names; those left out take their defaults.
+
+    Raises:
+        SamgError: if one of them is not usable, or two do not go together.
+    """
+    given = {argument.name: given.get(argument.name, argument.default) for argument in ARM}
+    if given['sim']:
+        if given['image'] or given['command']:
+            raise ConfigError('image and command are for hardware: the simulated arm has topics '
+                              'of its own; leave them out, or leave out sim')
+        get_setting(given['setting'])
+    elif extra := [argument.name for argument in ARM if argument.name in _SIM_ONLY
+                   and given[argument.name] != argument.default]:
+        raise ConfigError(f'{", ".join(extra)} only apply to the simulated arm; add sim, or leave '
+                          'them out')
+    if given['task']:
+        get_task(given['task'])
+    if given['episodes'] and not given['policy']:
+        raise ConfigError('episodes need a policy; give one')
+    if given['videos'] and not Path(given['videos']).expanduser().is_dir():
+        raise VideoError(f"there is no folder of videos at '{given['videos']}'")
+    policy = find_checkpoint(Path(given['policy']).expanduser()).resolve() if given['policy'] \
+        else None
+    plan = ArmPlan(given, None if policy is None else load_checkpoint(policy), policy,
+                   _limits(given))
+    if plan.masks and not given['reference']:
+        if plan.checkpoint is None:
+            raise ConfigError('neither a policy nor a reference is given, so nothing says what to '
+                              'cut out; give one of them (samg reference render makes a reference '
+                              'of a simulated task)')
+        if plan.checkpoint.reference is None:
+            raise ConfigError(f"the policy in '{policy}' carries no reference; give one that shows "
+                              'what matters')
+    return plan
+
+
+def _limits(given: Mapping[str, Any]) -> Path | None:
+    """Return the file of joint limits; None where there is no policy."""
+    if given['limits']:
+        return Path(given['limits']).expanduser().resolve()
+    if given['sim']:
+        return share_file(SIMULATED_LIMITS)
+    if not given['policy']:
+        return None
+    raise ConfigError("a policy moves an arm only within limits: give the arm's joint limits as "
+                      'limits; docs/deploy.md says what the file looks like')

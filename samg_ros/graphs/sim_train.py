@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training graph: one set of choices, turned into nodes and their parameters.
+
+A choice such as the action repeat, which two nodes have to know, is made here for both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samg_ros.errors import VideoError
+from samg_ros.graphs.spec import CAMERA_REMAPPINGS, NodeSpec, given_only
+from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.presets import DEFAULT_EPISODES, make_config
+
+PARAMETER_FILE = 'config/sim_train.yaml'
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """What is to be trained, on what, and where it is written."""
+
+    config: TrainConfig
+    preset: str
+    steps: int
+    """As asked for; 0 takes the preset's."""
+    overrides: str
+    """Other fields of the configuration, as JSON."""
+    run_dir: Path
+    given_reference: Path | None
+    """Folder or image; None to render one from the simulator."""
+    videos: Path | None
+    """Folder of background videos."""
+    episodes: int
+    """Episodes per visual setting in the report."""
+    model: str = ''
+    """Masking model; empty takes the parameter file's."""
+    weights: str = ''
+    """Its weight file or files, as `samg_ros.masking.models.load_model` reads them."""
+    device: str = ''
+    """Torch device of masker and learner; empty takes the parameter file's."""
+    demonstrations: Path | None = None
+    """Folder of demonstrations that a new run's replay begins with."""
+
+    @property
+    def reference(self) -> Path:
+        """Folder of the run's own copy of the reference, which `prepare_reference` makes."""
+        return self.run_dir / 'reference'
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether there is anything to mask."""
+        return self.config.observation.source == 'masked'
+
+    @property
+    def episodes_begun(self) -> int:
+        """Episodes that the run in the folder has seen; it goes on with the next one.
+
+        Raises:
+            CheckpointError: if its checkpoint cannot be read.
+        """
+        from samg_ros.rl.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
+
+        if not (self.run_dir / CHECKPOINT_NAME).exists():
+            return 0
+        return load_checkpoint(self.run_dir).episodes_begun
+
+    @property
+    def nodes(self) -> tuple[NodeSpec, ...]:
+        """The graph; whoever answers frames is there before they come."""
+        perception = NodeSpec('perception', self.parameters('perception'), CAMERA_REMAPPINGS)
+        return (NodeSpec('trainer', self.parameters('trainer')),
+                *([perception] if self.needs_reference else []),
+                NodeSpec('mujoco_bridge', self.parameters('mujoco_bridge')))
+
+    def parameters(self, node: str) -> dict[str, Any]:
+        """Return the parameters that this plan gives a node: mujoco_bridge, perception, trainer."""
+        config = self.config
+        reference = str(self.reference) if self.needs_reference else ''
+        videos = '' if self.videos is None else str(self.videos)
+        if node == 'mujoco_bridge':
+            return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
+                    'height': config.camera_size, 'width': config.camera_size,
+                    'action_repeat': config.action_repeat, 'videos': videos,
+                    'skip_episodes': self.episodes_begun}
+        if node == 'perception':
+            return {'reference': reference, 'fill': list(config.observation.fill),
+                    **given_only({'model': self.model, 'weights': self.weights,
+                                  'device': self.device})}
+        return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
+                'preset': self.preset, 'steps': self.steps, 'overrides': self.overrides,
+                'run_dir': str(self.run_dir), 'reference': reference,
+                'demonstrations': str(self.demonstrations or ''),
+                'videos': videos, 'evaluation_episodes': self.episodes,
+                **given_only({'device': self.device})}
+
+
+def make_plan(task: str, preset: str = 'quick', setting: str = 'train', seed: int = 0,
+              steps: int = 0, overrides: str = '', run_dir: str | Path = '',
+              reference: str | Path = '', videos: str | Path = '',
+              episodes: int = DEFAULT_EPISODES, model: str = '', weights: str = '',
+              device: str = '', demonstrations: str | Path = '') -> TrainPlan:
+    """Check the choices of a training run and complete them.
+
+    Args:
+        task: task name.
+        preset: 'quick' or 'paper'.
+        setting: visual setting to train in.
+        seed: of everything random.
+        steps: agent steps; 0 takes the preset's.
+        overrides: other fields of TrainConfig as a JSON object.
+        run_dir: empty takes runs/<task>-<preset>-<seed>.
+        reference: folder or image; empty to render one from the simulator into the run folder.
+        videos: folder of background videos; empty for procedural ones.
+        episodes: episodes per visual setting in the report.
+        model: masking model; empty takes the parameter file's.
+        weights: its weight file, or NAME=PATH,NAME=PATH for a pair.
+        device: torch device of masker and learner; empty takes the parameter file's.
+        demonstrations: folder of demonstrations that a new run's replay begins with.
+
+    Raises:
+        SamgError: if one of them is not usable.
+    """
+    config = make_config(task, preset, setting, seed, steps, overrides)
+    folder = Path(run_dir).expanduser() if str(run_dir) else \
+        Path('runs') / f'{task}-{preset}-{seed}'
+    if str(videos) and not Path(videos).expanduser().is_dir():
+        raise VideoError(f"there is no folder of videos at '{videos}'")
+    return TrainPlan(
+        config=config, preset=preset, steps=steps, overrides=overrides,
+        run_dir=folder.resolve(),
+        given_reference=Path(reference).expanduser().resolve() if str(reference) else None,
+        videos=Path(videos).expanduser().resolve() if str(videos) else None, episodes=episodes,
+        model=model, weights=weights, device=device,
+        demonstrations=Path(demonstrations).expanduser().resolve() if str(demonstrations)
+        else None)
+
+
+def prepare_reference(plan: TrainPlan) -> str:
+    """Make sure that a masked run has its reference: the given one, its own, or a rendered one.
+
+    Returns:
+        What was done, in one line.
+
+    Raises:
+        SamgError: if a given reference is not usable, or none can be rendered.
+    """
+    from samg_ros.rl.training.direct import run_reference
+
+    if not plan.needs_reference:
+        return f'no reference needed: the policy sees {plan.config.observation.source} frames'
+    kept = plan.reference.is_dir()
+    run_reference(plan.config, plan.run_dir, plan.given_reference)
+    if plan.given_reference is not None:
+        return f'reference: {plan.given_reference}'
+    if kept:
+        return f"reference: the run's own, {plan.reference}"
+    return f'reference: none given, so one was rendered from the simulator: {plan.reference}'

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From frames to masks, once through: encoders, similarity, prompts, decoder passes (DESIGN 4).
+
+Everything happens on the frames' device, and nothing here asks for a value on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from samg_ros.masking.frames.decoder_passes import Prompts, pick_prompts, run_cascade
+from samg_ros.masking.frames.guidance import guide, guided
+from samg_ros.masking.frames.prediction import Prediction
+from samg_ros.masking.frames.recognition import believe, recognise
+from samg_ros.masking.frames.similarity import combine_references, similarity_maps
+from samg_ros.masking.geometry import Geometry
+from samg_ros.masking.models.base import VisionModel
+from samg_ros.masking.references.targets import Targets
+from samg_ros.masking.settings import MaskerSettings
+
+
+def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Targets,
+         settings: MaskerSettings) -> Prediction:
+    """Find all objects in frames.
+
+    Args:
+        model: that encodes and decodes.
+        frames: (N, H, W, 3) uint8 RGB on the model's device, N at least 1.
+        geometry: of the frames.
+        targets: what is looked for.
+        settings: switches of the method.
+    """
+    encoding = model.encode(frames).on_grid(geometry.grid_size)
+    similarity = similarity_maps(encoding, targets.features, geometry)
+    found: dict[int, tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Prompts, Tensor]] = {}
+    for group in targets.groups:
+        count = len(group.objects)
+        maps = combine_references(similarity[:, group.maps], group.counts,
+                                  settings.combine_references).unflatten(1, (count, -1))
+        rows = maps.flatten(0, 1)  # an object in a frame is a row of the decoder's batch
+        of_rows = partial(_of_rows, group.views, settings)
+        told = guide(similarity_prompt(model, settings), rows[:, 0], encoding, group.samples,
+                     settings.features, geometry, of_rows)
+        area, shared = (of_rows(one.expand(len(frames), -1)[..., None, None]).flatten()
+                        for one in (group.samples.area, group.samples.shared))
+        known = recognise(told, area, shared)
+        rows = guided(rows, known.told)
+        prompts = pick_prompts(rows)
+        last = run_cascade(model, encoding.repeated(count), geometry, rows[:, 0], prompts,
+                           group.weights.repeat(len(frames), 1),
+                           settings.passes or model.passes, known.told)[-1]
+        for place, index in enumerate(group.objects):
+            its = slice(place, None, count)
+            asked = Prompts(prompts.points[its], prompts.labels[its])
+            found[index] = (last.chosen[its], last.score[its], known.certain[its],
+                            known.sure[its], area[its], asked, rows[its, 0])
+    chosen, score, certain, sure, areas, prompts_of, maps_of = zip(
+        *(found[i] for i in sorted(found)), strict=True)
+    logits, scores = geometry.padded_to_frame(_beside(chosen)), _beside(score)
+    masks = (logits > 0) | _beside(certain)
+    marked = masks.flatten(2).sum(dim=2, dtype=torch.int32)  # no float copy of the frame
+    size = marked / (masks[0, 0].numel() * _beside(areas))
+    kept = believe(scores, _beside(sure), size)
+    if settings.min_predicted_iou > 0:
+        kept &= scores >= settings.min_predicted_iou
+    return Prediction(masks & kept[..., None, None], logits, scores, prompts_of, _beside(maps_of))
+
+
+def find_nothing(frames: Tensor, geometry: Geometry, targets: Targets) -> Prediction:
+    """Return the prediction of no frames, (0, H, W, 3)."""
+    count = len(targets.weights)
+    empty = torch.zeros(0, count, *frames.shape[1:3], device=geometry.device)
+    points = torch.zeros(0, 2, 2, dtype=torch.long, device=geometry.device)
+    prompts = (Prompts(points, points[..., 0]),) * count
+    return Prediction(empty > 0, empty, empty[..., 0, 0], prompts, empty)
+
+
+def similarity_prompt(model: VisionModel, settings: MaskerSettings) -> str:
+    """Return which of SIMILARITY_PROMPTS the first pass gets."""
+    return settings.similarity_prompt or model.similarity_prompt
+
+
+def _of_rows(views: tuple[int, ...], settings: MaskerSettings, maps: Tensor) -> Tensor:
+    """Make (N * objects, 1, H, W) of the (N, R, H, W) maps of all their references."""
+    return combine_references(maps, views, settings.combine_references).flatten(0, 1)[:, None]
+
+
+def _beside(items: Sequence[Tensor]) -> Tensor:
+    """Stack along axis 1; one item is not copied."""
+    return items[0][:, None] if len(items) == 1 else torch.stack(list(items), dim=1)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of an object every pixel is compared with: samples of its features and of its colours."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from samg_ros.masking.frames.similarity import cell_mask
+from samg_ros.masking.geometry import Geometry
+from samg_ros.masking.models.base import Encoding
+from samg_ros.masking.references.colours import densities, usual_density, usualness
+
+SAMPLES = 64
+"""So many cells and colours of a reference are compared with, spread evenly over its object."""
+COMPARED = 1024
+"""So many pixels of the object, and beside it, are enough to tell whose a colour is."""
+SLIPS = 0.005
+"""Of an object's inside, at most so much has colours of its surroundings by chance."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Of one object in one picture; leading axes as needed.
+
+    Attributes:
+        cells: (..., SAMPLES, C) float, L2-normalised features.
+        colours: (..., SAMPLES, 3) float, chromaticities.
+        usual: (...) float, their `usual_density`.
+        area: (...) float, the object's share of its picture.
+        shared: (...) float, how much of what has these colours in the picture is something else;
+            1 if there is nothing else.
+    """
+
+    cells: Tensor
+    colours: Tensor
+    usual: Tensor
+    area: Tensor
+    shared: Tensor
+
+    @classmethod
+    def read(cls, encoding: Encoding, index: int, names: Collection[str], mask: Tensor,
+             geometry: Geometry) -> Samples:
+        """Read them off an encoded picture.
+
+        Args:
+            encoding: of N pictures.
+            index: which of them.
+            names: encoders in use; without 'dino' cells are of the segmenter's embedding.
+            mask: (H, W) bool, the object; at least one pixel.
+            geometry: of the picture.
+        """
+        feature_map = encoding.maps[matched(names)]
+        cells = _spread(feature_map.maps[index][:, cell_mask(mask, feature_map, geometry)].T)
+        pixels = encoding.colours[index]
+        on, beside = _on_and_beside(mask, pixels.shape[1:])
+        colours = _spread(own_colours(pixels, on, beside))
+        usual = usual_density(colours)
+        similar = usualness(pixels.flatten(1).T, colours, usual).view_as(on)
+        own, other = similar[on].sum(), similar[beside].sum()
+        shared = other / (own + other) if beside.any() else torch.ones_like(own)
+        return cls(F.normalize(cells, dim=1), colours, usual, mask.float().mean(), shared)
+
+    @classmethod
+    def stack(cls, items: Collection[Samples]) -> Samples:
+        """Return the items along a new first axis."""
+        return cls(*(torch.stack([getattr(one, field.name) for one in items])
+                     for field in fields(cls)))
+
+
+def matched(names: Collection[str]) -> str:
+    """Return the encoder, of those in use, whose cells are compared one by one."""
+    return 'dino' if 'dino' in names else 'sam'
+
+
+def own_colours(pixels: Tensor, on: Tensor, beside: Tensor) -> Tensor:
+    """Return (P, 3) colours of an object whose mask may be a pixel too wide.
+
+    Where colours that are more usual beside the object than on it are found on its rim only, they
+    are those of what is beside it; where they are also inside, they are its own. A limb of one or
+    two pixels is all rim.
+
+    Args:
+        pixels: (3, h, w) float chromaticities.
+        on: (h, w) bool, the object.
+        beside: (h, w) bool, what is not the object.
+    """
+    own, other = pixels[:, on].T, pixels[:, beside].T
+    core = ~F.max_pool2d((~on)[None].float(), 3, stride=1, padding=1)[0].bool()[on]
+    if not (core.any() and len(other)):
+        return own
+    foreign = len(own) * densities(own, _spread(own, COMPARED)) \
+        < len(other) * densities(own, _spread(other, COMPARED))
+    return own if foreign[core].float().mean() > SLIPS else own[~foreign]
+
+
+def _spread(rows: Tensor, count: int = SAMPLES) -> Tensor:
+    """Return so many of (P, C) rows, evenly spread; few come twice."""
+    return rows[torch.linspace(0, len(rows) - 1, count, device=rows.device).round().long()]
+
+
+def _on_and_beside(mask: Tensor, size: torch.Size) -> tuple[Tensor, Tensor]:
+    """Return where a (H, W) mask covers the pixels of another size, and where it does not.
+
+    Pixels of which it covers a part are neither; as thin as the object is, some of it is left.
+    """
+    if mask.shape == size:
+        return mask, ~mask
+    share = F.interpolate(mask[None, None].float(), size, mode='bilinear', antialias=True,
+                          align_corners=False)[0, 0]
+    return share >= share.max() * 0.9, share <= 0.1

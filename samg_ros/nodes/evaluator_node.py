@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`evaluator`: enables a policy in front of a simulator that waits, and adds up its returns."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from std_msgs.msg import Float64MultiArray
+
+from samg_ros.errors import InvalidInputError, ReportError, SamgError
+from samg_ros.evaluation.episodes import EpisodeResults
+from samg_ros.ros import qos
+from samg_ros.ros.diagnostics import OK, Diagnostics, Drops, Report
+from samg_ros.ros.messages import time_step
+from samg_ros.ros.node import PlainNode, run_node
+from samg_ros.ros.parameters import declare
+from samg_ros.ros.service_calls import PolicyEnabler
+from samg_ros.ros.signals import exit_now
+from samg_ros.step_types import FIRST, LAST
+
+_DEPTH = 1000
+"""Time steps that may wait; the simulator waits for the policy, not for this node."""
+_CHECK_S = 0.5
+
+
+class Evaluator(PlainNode):
+    """The node. Parameters are described where they are declared."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__('evaluator', **options)
+        self._episodes = declare(self, 'episodes', 10, 'Episodes to run.', between=(1, 10**6))
+        self._setting = declare(self, 'setting', 'train', "Visual setting; the simulator's.")
+        self._seed = declare(self, 'seed', 0, 'Of the evaluation, for its figures.',
+                             between=(0, 2**31 - 1))
+        self._patience_s = declare(self, 'patience_s', 120.0, 'Seconds without a new frame after '
+                                   'which the evaluation is given up.', between=(1.0, 3600.0))
+        self._json = declare(self, 'json', '', 'File for the figures; empty for none.')
+        policy = declare(self, 'policy', 'policy', 'Node to enable.')
+        self.returns: list[float] = []
+        """Of the episodes so far."""
+        self._total: float | None = None
+        self._frame = -1
+        self._frames = 0
+        self._began = self._moved = time.monotonic()
+        self.diagnostics = Diagnostics(self, self._setting)
+        self.drops = Drops(self, 'time_steps')
+        self.diagnostics.add('time_steps', self.drops.report)
+        self.diagnostics.add('evaluation', self._report)
+        qos.subscription(self, self.diagnostics, Float64MultiArray, 'time_step',
+                         self._on_time_step, qos.reliable(_DEPTH))
+        self._enabling = PolicyEnabler(self, policy)
+        self.create_timer(_CHECK_S, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    @property
+    def results(self) -> EpisodeResults:
+        """The episodes so far, at least one."""
+        return EpisodeResults(self._setting, tuple(self.returns), seed=self._seed,
+                              frames_per_s=self._frames / (time.monotonic() - self._began))
+
+    def _on_time_step(self, message: Float64MultiArray) -> None:
+        try:
+            info = time_step.from_message(message)
+        except InvalidInputError as error:
+            self.drops.add('time_step', str(error))
+            return
+        if info.frame_index == self._frame or self.finished:
+            return  # shown again
+        if self._frame not in (-1, info.frame_index - 1):
+            self.error = SamgError(
+                f'frame {info.frame_index} came after frame {self._frame}: the simulator began '
+                'anew or time steps were lost, so the returns would be wrong; evaluate again')
+            return
+        self._frame = info.frame_index
+        self._frames += 1
+        self._moved = time.monotonic()
+        if info.step_type == FIRST:
+            self._total = 0.0
+        elif self._total is not None:
+            self._total += info.reward
+        if info.step_type == LAST and self._total is not None:
+            self._end_episode(self._total)
+
+    def _end_episode(self, total: float) -> None:
+        self.returns.append(total)
+        print(f'{self._setting}: episode {len(self.returns)} of {self._episodes}: return '
+              f'{total:.1f}', flush=True)
+        if len(self.returns) < self._episodes:
+            return
+        results = self.results
+        print(f'{self._setting}: mean return {results.mean_return:.1f}, standard error '
+              f'{results.return_error:.1f}, {results.frames_per_s:.1f} frames/s', flush=True)
+        try:
+            if self._json:
+                Path(self._json).write_text(json.dumps(results.to_dict(), indent=2) + '\n')
+        except OSError as error:
+            self.error = ReportError(f"cannot write '{self._json}': {error.strerror}; choose "
+                                     'another file for json')
+        self.finished = True
+
+    def _check(self) -> None:
+        if time.monotonic() - self._moved > self._patience_s and not self.finished:
+            said = self._enabling.answer
+            self.error = SamgError(f'no new frame came for {self._patience_s:g} s; the policy '
+                                   f'{f"says: {said}" if said else "is not there"}')
+
+    def _report(self) -> Report:
+        return Report(OK, f'episode {len(self.returns) + 1} of {self._episodes}',
+                      {'frames': self._frames, 'returns': [round(each, 3)
+                                                           for each in self.returns]})
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Entry point of the executable `evaluator`."""
+    exit_now(run_node(Evaluator, argv))

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lifecycle_manager`: brings lifecycle nodes up in order, and all down if one fails.
+
+Half a graph is worse than none: a policy whose perception has died holds an arm for ever and says
+so to nobody. Up it goes in the order of the parameter `nodes`, causes before effects, so that down,
+in the opposite order, what moves the arm comes first and its safe action goes out while the rest is
+still there. Then this node ends with an error, and a launch file ends whatever is left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from lifecycle_msgs.msg import Transition, TransitionEvent
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+
+from samg_ros.errors import ConfigError, SamgError
+from samg_ros.ros import qos
+from samg_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
+from samg_ros.ros.heartbeat import HeartbeatWatch
+from samg_ros.ros.node import PlainNode, run_node
+from samg_ros.ros.parameters import declare
+from samg_ros.ros.signals import exit_now
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+CONFIGURE, ACTIVATE, SHUTDOWN = 'configure', 'activate', 'shutdown'
+"""Labels of transitions; a node resolves `shutdown` by the state that it is in."""
+ABSENT, INACTIVE, ACTIVE, FINALIZED = 'absent', 'inactive', 'active', 'finalized'
+GOALS = {CONFIGURE: INACTIVE, ACTIVATE: ACTIVE, SHUTDOWN: FINALIZED}
+"""Transition -> the state that a node is in after it."""
+_TICK_S = 0.02
+_ASK_S = 1.0
+"""Seconds without an answer to a transition after which a node is asked for its state. A node that
+has only just discovered the manager may send its answer, and its event, to nobody."""
+
+
+class Managed:
+    """One of the nodes, as far as it is known from outside."""
+
+    def __init__(self, name: str, node: Node) -> None:
+        self.name = name
+        self.client: Any = node.create_client(ChangeState, f'{name}/change_state')
+        self.state = ABSENT
+        self.alive = False
+        self._heartbeat = HeartbeatWatch(node, name)
+        self._asking: Any = node.create_client(GetState, f'{name}/get_state')
+
+    def ask(self) -> None:
+        """Have `state` brought up to date."""
+        self._asking.call_async(GetState.Request()).add_done_callback(self._on_answer)
+
+    def _on_answer(self, future: Any) -> None:
+        if self.alive:
+            self.state = future.result().current_state.label
+
+    def dies(self) -> bool:
+        """Whether it was alive when last asked, and is not now."""
+        was, self.alive = self.alive, self._heartbeat.alive
+        if not self.alive:
+            self.state = ABSENT
+        return was and not self.alive
+
+
+class LifecycleManager(PlainNode):
+    """The node. Parameters are described where they are declared."""
+
+    def __init__(self, **options: Any) -> None:
+        """Begin to bring the nodes up.
+
+        Raises:
+            ConfigError: if there are none.
+        """
+        super().__init__('lifecycle_manager', **options)
+        names = [name for name in declare(
+            self, 'nodes', [''], 'Lifecycle nodes in the order in which they are brought up.')
+            if name]
+        if not names:
+            raise ConfigError("lifecycle_manager has nothing to do: set its parameter 'nodes'")
+        self._up_timeout_s = declare(
+            self, 'bring_up_timeout_s', 120.0, 'Seconds that a node may take to appear, and '
+            'then to configure, loading its model, and to activate.', between=(0.1, 3600.0))
+        self._down_timeout_s = declare(
+            self, 'bring_down_timeout_s', 2.0, 'Seconds that a node may take to shut down before '
+            'the next one is told.', between=(0.1, 60.0))
+        self._nodes = [Managed(name, self) for name in names]
+        for managed in self._nodes:
+            self.create_subscription(
+                TransitionEvent, f'{managed.name}/transition_event',
+                partial(self._on_transition, managed), qos.reliable(10))
+        self._steps = deque((managed, transition) for transition in (CONFIGURE, ACTIVATE)
+                            for managed in self._nodes)
+        self._future: Any = None
+        self._since = self._asked = time.monotonic()
+        self._why = ''
+        self.diagnostics = Diagnostics(self)
+        self.diagnostics.add('graph', self._report)
+        self.create_timer(_TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    @property
+    def up(self) -> bool:
+        """Whether all nodes have been brought up and none has failed."""
+        return not self._steps and not self._why
+
+    def _on_transition(self, managed: Managed, event: TransitionEvent) -> None:
+        managed.state = event.goal_state.label
+        if managed.state == FINALIZED:
+            self._bring_down(f'{managed.name} was shut down')
+
+    def _bring_down(self, why: str) -> None:
+        if self._why:
+            return
+        self._why = why
+        self.get_logger().error(f'{why}: bringing all down')
+        self._steps = deque((managed, SHUTDOWN) for managed in reversed(self._nodes)
+                            if managed.alive and managed.state != FINALIZED)
+        self._begin_step()
+
+    def _tick(self) -> None:
+        """See who is there, and go on with the step under way or with the next."""
+        for managed in self._nodes:
+            if managed.dies():
+                self._bring_down(f'{managed.name} has died')
+        if not self._steps:
+            if self._why and self.error is None:
+                self.error = SamgError(f'{self._why}; all was brought down')
+            return
+        managed, transition = self._steps[0]
+        if self._future is None and managed.alive and managed.client.service_is_ready():
+            self._future = managed.client.call_async(
+                ChangeState.Request(transition=Transition(label=transition)))
+            self._since = self._asked = time.monotonic()
+        if self._future is not None and time.monotonic() - self._asked > _ASK_S:
+            self._asked = time.monotonic()
+            managed.ask()
+        failed = self._failure(managed, transition)
+        if failed and not self._why:
+            self._bring_down(failed)
+            return
+        if failed:
+            self.get_logger().error(failed)
+        elif not self._is_done(managed, transition):
+            return
+        self._steps.popleft()
+        self._begin_step()
+        if self.up:
+            self.get_logger().info(f'{", ".join(each.name for each in self._nodes)}: active')
+
+    def _begin_step(self) -> None:
+        self._future = None
+        self._since = time.monotonic()
+
+    def _is_done(self, managed: Managed, transition: str) -> bool:
+        """Whether the step under way is done; what is dead need not be shut down."""
+        if self._future is not None and (
+                self._future.done() or managed.state == GOALS[transition]):
+            return True
+        return bool(self._why) and not managed.alive
+
+    def _failure(self, managed: Managed, transition: str) -> str | None:
+        """Say why the step under way has failed; None as long as it has not."""
+        if self._is_done(managed, transition):
+            if self._why or not self._future.done() or self._future.result().success:
+                return None
+            return f'{managed.name} could not {transition}; its log says why'
+        timeout_s = self._down_timeout_s if self._why else self._up_timeout_s
+        if time.monotonic() - self._since <= timeout_s:
+            return None
+        did = 'did not appear' if self._future is None else f'did not {transition}'
+        return f'{managed.name} {did} within {timeout_s:g} s'
+
+    def _report(self) -> Report:
+        states = {managed.name: managed.state for managed in self._nodes}
+        if self._why:
+            return Report(ERROR, f'{self._why}: bringing all down', states)
+        if self._steps:
+            managed, transition = self._steps[0]
+            return Report(OK, f'waiting for {managed.name} to {transition}', states)
+        idle = [name for name, state in states.items() if state != ACTIVE]
+        if idle:
+            return Report(WARN, f'{", ".join(idle)} not active', states)
+        return Report(OK, 'all active', states)
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Entry point of the executable `lifecycle_manager`."""
+    exit_now(run_node(LifecycleManager, argv))

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`perception`: camera images in, masked images out.
+
+The output carries the header of its input. With reliable QoS and a deep enough queue every frame
+is masked, which lockstep needs; with the defaults (best effort, depth 1) the newest frame wins, and
+those that it overtook are counted. Frames of several cameras that wait at the same time are masked
+in one call; no camera waits for another.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, NoReturn
+
+import numpy as np
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from std_srvs.srv import Trigger
+
+from samg_ros.errors import ConfigError, NotFittedError, SamgError
+from samg_ros.masking import Masker
+from samg_ros.masking.models import load_model
+from samg_ros.memory import keep_freed_memory
+from samg_ros.perception.camera import CameraStream, Frame, MaskResult
+from samg_ros.perception.clicks import Clicks
+from samg_ros.perception.parameters import DESCRIPTION_PARAMETER, LIVE, PerceptionParameters
+from samg_ros.perception.references import load_reference
+from samg_ros.ros.diagnostics import Diagnostics
+from samg_ros.ros.executor import Deferred
+from samg_ros.ros.node import ManagedNode, run_node
+from samg_ros.ros.parameters import declare_torch_threads
+from samg_ros.ros.signals import exit_now
+
+
+class Perception(ManagedNode):
+    """The node. Its parameters are described in PerceptionParameters."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__('perception', **options)
+        declare_torch_threads(self)
+        self._asked = PerceptionParameters.declare(self)
+        self.add_on_set_parameters_callback(self._on_parameters)
+        self.diagnostics = Diagnostics(self, self._asked.model)
+        # Masking in the callbacks would let messages pile up in the executor's queue.
+        self._turn = Deferred(self, self._mask_waiting)
+        self.cameras = [CameraStream(self, name, self._asked, self._turn.request)
+                        for name in self._asked.cameras]
+        self.create_service(Trigger, '~/capture_reference', self._on_capture)
+        self.create_service(Trigger, '~/clear_points', self._on_clear)
+        self._sought: dict[tuple[str, ...], Clicks] = {}
+        """What is sought by its references: the clicks on it, which hold its masker."""
+
+    # Lifecycle
+
+    def configure(self) -> None:
+        """Load the model, fit it to every camera's references, create the publishers.
+
+        Raises:
+            SamgError: if model, weights, device or a reference is not usable.
+        """
+        asked = self._asked
+        if not all(asked.cameras.values()) and not asked.wait_for_capture:
+            raise ConfigError("perception needs a reference: set its parameter 'reference' to a "
+                              'folder (samg reference render makes one), or wait_for_capture')
+        weights = asked.weights or None
+        keep_freed_memory()
+        model = load_model(asked.model, weights)
+        sought: dict[tuple[str, ...], Clicks] = {}
+        for name, paths in asked.cameras.items():
+            if paths in sought:
+                continue
+            masker = Masker(model, asked.settings, asked.device, asked.model, weights)
+            if paths:
+                masker.fit([load_reference(path) for path in paths])
+            sought[paths] = Clicks(masker, asked.max_points, asked.folder_of(name))
+        self._sought = sought
+        self._describe()
+        for camera in self.cameras:
+            camera.configure(sought[asked.cameras[camera.name]])
+
+    def activate(self) -> None:
+        """Begin to listen."""
+        for camera in self.cameras:
+            camera.activate()
+
+    def deactivate(self) -> None:
+        """Stop listening."""
+        for camera in self.cameras:
+            camera.deactivate()
+
+    def cleanup(self) -> None:
+        """Let go of the model and the publishers."""
+        self._sought = {}
+        for camera in self.cameras:
+            camera.cleanup()
+
+    # Parameters
+
+    def _describe(self) -> None:
+        """Let others ask how the masks are made; the trainer puts it into its checkpoint."""
+        masker = next(iter(self._sought.values())).masker
+        if self.has_parameter(DESCRIPTION_PARAMETER):
+            self.undeclare_parameter(DESCRIPTION_PARAMETER)
+        self.declare_parameter(
+            DESCRIPTION_PARAMETER, json.dumps(masker.describe()),
+            ParameterDescriptor(description='Masker.describe() as JSON.'), ignore_override=True)
+
+    def _on_parameters(self, parameters: list[Any]) -> SetParametersResult:
+        values = {each.name: each.value for each in parameters if each.name in LIVE}
+        if not values:
+            return SetParametersResult(successful=True)
+        try:
+            asked = self._asked.changed(values)
+        except SamgError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        self._asked = asked
+        if self._sought:
+            for clicks in self._sought.values():
+                clicks.masker.adjust(**asked.adjustable)
+            self._describe()
+        return SetParametersResult(successful=True)
+
+    # Frames
+
+    def _mask_waiting(self) -> None:
+        """Mask the next frame of every camera; those that can be go together."""
+        together: dict[Any, list[tuple[CameraStream, Frame]]] = {}
+        for camera in self.cameras:
+            if (frame := camera.take()) is not None:
+                together.setdefault((camera.clicks, frame.pixels.shape), []).append((camera, frame))
+        for (clicks, _), members in together.items():
+            self._mask(clicks.masker, members)
+        if any(camera.waiting for camera in self.cameras):
+            self._turn.request()
+
+    def _mask(self, masker: Masker, members: list[tuple[CameraStream, Frame]]) -> None:
+        started = time.perf_counter()
+        try:
+            prediction = masker.predict(np.stack([frame.pixels for _, frame in members]))
+            masks = prediction.masks.cpu().numpy()  # a GPU has done its work only now
+        except SamgError as error:
+            cause, why = ('no_reference', 'click on the object and call ~/capture_reference') \
+                if isinstance(error, NotFittedError) else ('image', str(error))
+            for camera, _ in members:
+                camera.drops.add(cause, why)
+            return
+        took_s = time.perf_counter() - started
+        ious = prediction.predicted_iou.amin(dim=1).tolist()
+        for index, (camera, frame) in enumerate(members):
+            found = MaskResult(masks[index], prediction.similarity[index], ious[index], took_s,
+                          len(members))
+            camera.publish(frame, found, self._asked.fill)
+
+    # Clicks
+
+    def _on_clear(self, request: Any, response: Any) -> Any:
+        if not self._sought:
+            response.success, response.message = False, 'perception is not configured'
+            return response
+        count = sum(map(len, self._sought.values()))
+        for clicks in self._sought.values():
+            clicks.clear()
+        response.success, response.message = True, f'cleared {count} clicked points'
+        return response
+
+    def _on_capture(self, request: Any, response: Any) -> Any:
+        if not self._sought:
+            response.success, response.message = False, 'perception is not configured'
+            return response
+        sought = list(self._sought.values())
+        said = []
+        response.success = True
+        for clicks in [clicks for clicks in sought if len(clicks)] or sought[:1]:
+            try:
+                reference = clicks.capture()
+            except SamgError as error:
+                response.success = False
+                said.append(str(error))
+                continue
+            share = float(np.count_nonzero(reference.mask)) / reference.mask.size
+            said.append(f'the reference is what {len(reference.points)} points cut out, '
+                        f'{share:.1%} of the frame; look at masked/overlay')
+        response.message = '; '.join(said)
+        return response
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Entry point of the executable `perception`."""
+    exit_now(run_node(Perception, argv))

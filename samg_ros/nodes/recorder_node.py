@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`samg run ... --record FILE.mcap`: what was seen and done in a session, for `samg eval bag`.
+
+Messages are written as they came over DDS, without being decoded, with the time at which they
+came, however late this node gets to them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import Float64MultiArray
+
+from samg_ros.bags.recording import Recording
+from samg_ros.errors import BagError
+from samg_ros.ros import qos
+from samg_ros.ros.message_info import waited_s
+from samg_ros.ros.node import PlainNode
+from samg_ros.sim.tasks import COMMAND_TOPICS
+
+TOPICS = {
+    'camera/image_raw': Image, 'camera/camera_info': CameraInfo, 'camera/segmentation': Image,
+    'masked/image_raw': Image, 'masked/camera_info': CameraInfo, 'masked/mask': Image,
+    'joint_states': JointState, 'time_step': Float64MultiArray, 'command': Float64MultiArray,
+    **dict.fromkeys(COMMAND_TOPICS.values(), Float64MultiArray)}
+"""What went in, what was made of it, and what the arm was sent; nobody has to publish all."""
+_DEPTH = 100
+"""Messages of a topic that wait while others are written."""
+
+
+class TopicRecorder:
+    """Writes what comes on some topics into a recording."""
+
+    def __init__(self, node: PlainNode, recording: Recording, topics: Mapping[str, Any]) -> None:
+        """Begin to listen.
+
+        Args:
+            node: the node that listens; an error of the disk is its error.
+            recording: where it goes.
+            topics: name -> message class.
+        """
+        self.counts: Counter[str] = Counter()
+        """Messages written, by the full name of their topic."""
+        self._node, self._recording = node, recording
+        self._topics: dict[str, Any] = {}
+        for topic, kind in topics.items():
+            self._subscribe(topic, kind, qos.reliable(_DEPTH))
+
+    def _subscribe(self, topic: str, kind: Any, profile: QoSProfile) -> None:
+        kind_name = f'{kind.__module__.partition(".")[0]}/msg/{kind.__name__}'
+        self._topics[topic] = self._node.create_subscription(
+            kind, topic, qos.informed(partial(
+                self._on_message, self._node.resolve_topic_name(topic), kind_name)),
+            profile, raw=True, event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=lambda event: self._listen_anyway(topic, kind)))
+
+    def _listen_anyway(self, topic: str, kind: Any) -> None:
+        """Take what comes of a topic whose publisher does not send again what was lost."""
+        def again() -> None:
+            timer.cancel()
+            self._node.destroy_subscription(self._topics.pop(topic))
+            self._subscribe(topic, kind, qos.sensor_data(_DEPTH))
+
+        timer = self._node.create_timer(0.0, again)  # not while the subscription is in use
+
+    def _on_message(self, topic: str, kind: str, data: bytes, info: Mapping[str, Any]) -> None:
+        if self._node.error is not None:
+            return
+        came_ns = time.time_ns() - round(waited_s(info) * 1e9)
+        try:
+            self._recording.add(topic, kind, came_ns, data)
+        except BagError as error:
+            self._node.error = error
+            return
+        self.counts[topic] += 1
+
+
+class Recorder(PlainNode):
+    """Writes TOPICS into a file while it lives."""
+
+    def __init__(self, path: Path, **options: Any) -> None:
+        """Begin to record.
+
+        Raises:
+            BagError: if the file is there already or cannot be written.
+        """
+        self._recording = Recording(path)  # first: without a file there is no node
+        super().__init__('recorder', **options)
+        self._tap = TopicRecorder(self, self._recording, TOPICS)
+
+    @property
+    def count(self) -> int:
+        """Messages written."""
+        return sum(self._tap.counts.values())
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._recording.close()

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`trainer`: learns from masked frames that come over topics, and answers with commands.
+
+All learning is in `samg_ros.rl.training.learner.Learner`, which the direct trainer uses too. This
+node pairs messages, turns them into observations and sends the action. A frame that arrives again
+gets the same action again, so lost or repeated messages do not change what is learned.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import Trigger
+
+from samg_ros.errors import ConfigError, SamgError
+from samg_ros.evaluation.metrics import mask_iou
+from samg_ros.masking import Masker, Reference, apply_mask
+from samg_ros.observation import Observer
+from samg_ros.perception.parameters import DESCRIPTION_PARAMETER
+from samg_ros.rl.config import PRESETS
+from samg_ros.rl.data.demonstrations import DemonstratedSteps, Demonstrations
+from samg_ros.rl.data.time_step import TimeStep
+from samg_ros.rl.presets import DEFAULT_EPISODES, make_config
+from samg_ros.rl.training.learner import Learner
+from samg_ros.ros import qos
+from samg_ros.ros.diagnostics import OK, Diagnostics, Drops, Report
+from samg_ros.ros.messages import command, time_step
+from samg_ros.ros.messages.images import image_to_mask, image_to_rgb
+from samg_ros.ros.messages.pairing import StampPairer, stamp_of
+from samg_ros.ros.node import PlainNode, print_error, run_node
+from samg_ros.ros.parameters import declare, declare_torch_threads
+from samg_ros.ros.service_calls import RemoteParameters
+from samg_ros.ros.signals import StopSignal, exit_now
+from samg_ros.step_types import FIRST, LAST, MID
+
+
+class Trainer(PlainNode):
+    """The node. Parameters are described where they are declared."""
+
+    def __init__(self, **options: Any) -> None:
+        """Read the settings and wait for the simulator.
+
+        Raises:
+            SamgError: if a parameter or the reference is not usable.
+        """
+        super().__init__('trainer', **options)
+        self.config = make_config(
+            task=declare(self, 'task', 'walker_walk', "Task; the simulator's must be the same."),
+            preset_name=declare(self, 'preset', 'quick', 'Preset of the training settings.',
+                                choices=PRESETS),
+            setting=declare(self, 'setting', 'train', 'Visual setting to train in.'),
+            seed=declare(self, 'seed', 0, 'Seed of networks, exploration and replay.',
+                         between=(0, 2**31 - 1)),
+            steps=declare(self, 'steps', 0, "Agent steps; 0 takes the preset's.",
+                          between=(0, 10**9)),
+            overrides=declare(self, 'overrides', '', 'Other TrainConfig fields, as JSON.'))
+        self.run_dir = Path(declare(self, 'run_dir', 'runs/run', 'Folder of the run; a run that '
+                                    'is there is resumed.')).expanduser()
+        self._device = declare(self, 'device', 'cpu', 'Torch device of the networks.')
+        declare_torch_threads(self)
+        reference = declare(self, 'reference', '', 'Folder of the reference; goes into the '
+                            'checkpoint.')
+        self._reference = Reference.load(reference) if reference else None
+        self._demonstrations = declare(self, 'demonstrations', '', 'Folder of demonstrations that '
+                                       "a new run's replay begins with; empty for none.")
+        self._episodes = declare(self, 'evaluation_episodes', DEFAULT_EPISODES, 'Episodes per '
+                                 'visual setting in the report.', between=(1, 1000))
+        self._videos = declare(self, 'videos', '', 'Folder of background videos for the report; '
+                               'empty for procedural ones.')
+        simulator = declare(self, 'simulator', 'mujoco_bridge', 'Node that simulates.')
+        perception = declare(self, 'perception', 'perception', 'Node that masks.')
+
+        self.learner: Learner | None = None
+        self.answers = 0
+        self._observer = Observer(self.config.observation)
+        self._in_episode = False
+        self._answered: tuple[int, Float64MultiArray] | None = None
+        self._repeated = 0
+        self._masker_description: dict[str, Any] | None = None
+        self.diagnostics = Diagnostics(self, self.config.task)
+        self.drops = Drops(self, 'time steps')
+        self.diagnostics.add('time steps', self.drops.report)
+        self.diagnostics.add('training', self._report)
+        self._make_topics()
+        self._facts = RemoteParameters(
+            self, simulator, ('action_low', 'action_high', 'task', 'setting', 'seed',
+                              'action_repeat', 'height', 'width', 'mode'), self._on_simulator)
+        self._masker_facts: RemoteParameters | None = None
+        if self.config.observation.source == 'masked':
+            self._masker_facts = RemoteParameters(
+                self, perception, (DESCRIPTION_PARAMETER, 'fill', 'more_references'),
+                self._on_perception)
+
+    @property
+    def progress(self) -> dict[str, Any] | None:
+        """`Learner.progress`, None before the first frame."""
+        return None if self.learner is None else self.learner.progress
+
+    def finish(self) -> Path:
+        """Evaluate the finished run and return the path of its report; may be called after close.
+
+        Raises:
+            SamgError: if the checkpoint, the simulation or the run folder is not usable.
+        """
+        from samg_ros.rl.evaluation.run_report import evaluate_and_report
+
+        return evaluate_and_report(self.run_dir, self._episodes, self._videos or None)
+
+    def close(self) -> None:
+        """Save, unless the run is complete and saved already.
+
+        Raises:
+            CheckpointError: if the files cannot be written.
+        """
+        learner, self.learner = self.learner, None
+        if learner is None:
+            return
+        try:
+            if not learner.done:
+                learner.save()
+        finally:
+            learner.close()
+
+    # Set-up
+
+    def _make_topics(self) -> None:
+        source = self.config.observation.source
+        optional: tuple[str, ...] = ()
+        required: tuple[str, ...] = ('image', 'time_step')
+        if source == 'truth':
+            required += ('truth',)
+        elif source == 'masked':
+            optional = ('mask', 'truth')
+        if self.config.observation.proprioception:
+            required += ('joints',)
+        self._pairer = StampPairer(required, optional)
+
+        def listen(name: str, message_type: Any, topic: str) -> None:
+            qos.subscription(
+                self, self.diagnostics, message_type, topic,
+                lambda message: self._on_message(name, stamp_of(message), message),
+                qos.reliable())
+
+        qos.subscription(self, self.diagnostics, Float64MultiArray, 'time_step',
+                         self._on_time_step, qos.reliable())
+        if 'joints' in required:
+            listen('joints', JointState, 'joint_states')
+        if source != 'raw':
+            listen('truth', Image, 'camera/segmentation')
+        if source == 'masked':
+            listen('mask', Image, 'masked/mask')
+        listen('image', Image, 'masked/image_raw' if source == 'masked' else 'camera/image_raw')
+        self._command = qos.publisher(self, self.diagnostics, Float64MultiArray, 'command',
+                                      qos.reliable())
+        self.create_service(Trigger, '~/save', self._on_save)
+
+    def _on_simulator(self, facts: dict[str, Any]) -> None:
+        config = self.config
+        wanted = {'task': config.task, 'setting': config.setting, 'seed': config.seed,
+                  'height': config.camera_size, 'width': config.camera_size,
+                  'action_repeat': config.action_repeat, 'mode': 'lockstep'}
+        for name, value in wanted.items():
+            if facts[name] != value:
+                self.error = ConfigError(
+                    f"{self._facts.remote} runs with {name} '{facts[name]}', the trainer expects "
+                    f"'{value}'; give both the same")
+                return
+        self._limits = facts['action_low'], facts['action_high']
+        self._begin()
+
+    def _on_perception(self, facts: dict[str, Any]) -> None:
+        if tuple(facts['fill']) != self.config.observation.fill:
+            self.error = ConfigError(
+                f"perception fills with {list(facts['fill'])}, the trainer expects "
+                f'{list(self.config.observation.fill)}; give both the same')
+            return
+        if any(facts['more_references']):
+            self.error = ConfigError(
+                f"perception has more_references {list(facts['more_references'])}, but a "
+                'checkpoint carries one reference of one object; leave them out')
+            return
+        self._masker_description = json.loads(facts[DESCRIPTION_PARAMETER])
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make the learner once everything is known."""
+        if not self._facts.ready or self._masker_facts is not None and not self._masker_facts.ready:
+            return
+        try:
+            self.learner = Learner(
+                self.config, *self._limits, self.run_dir, reference=self._reference,
+                masker_description=self._masker_description, device=self._device,
+                demonstrations=self._demonstrated())
+        except SamgError as error:
+            self.error = error
+            return
+        self.finished = self.learner.done
+        self.get_logger().info(f'training {self.config.task} in {self.run_dir}, from step '
+                               f'{self.learner.progress["step"]} of {self.config.steps}')
+
+    def _demonstrated(self) -> DemonstratedSteps | None:
+        """The demonstrations, masked as perception masks."""
+        if not self._demonstrations:
+            return None
+        masker = None
+        if self._masker_description is not None and self._reference is not None:
+            masker = Masker.from_description(self._masker_description, self._device)
+            masker.fit(self._reference)
+        return DemonstratedSteps(
+            Demonstrations(self._demonstrations), self.config, *self._limits, masker)
+
+    # Frames
+
+    def _on_time_step(self, message: Float64MultiArray) -> None:
+        try:
+            info = time_step.from_message(message)
+        except SamgError as error:
+            self.drops.add('time_step', str(error))
+            return
+        self._on_message('time_step', info.stamp, info)
+
+    def _on_message(self, name: str, stamp: time_step.Stamp, message: Any) -> None:
+        moment = self._pairer.add(name, stamp, message)
+        if moment is None or self.learner is None or self.finished or self.error is not None:
+            return  # a frame that comes before the learner is there comes again
+        info = moment['time_step']
+        if self._answered is not None and self._answered[0] == info.frame_index:
+            self._repeated += 1
+            self._command.publish(self._answered[1])
+            return
+        try:
+            step = self._observe(info, moment)
+            action = self.learner.step(step)
+        except ValueError as error:  # InvalidInputError, EncodingError
+            self.drops.add('frame', str(error))
+            return
+        except SamgError as error:
+            self.error = error
+            return
+        answer = command.to_message(action, info.frame_index)
+        self._answered = info.frame_index, answer
+        self.answers += 1
+        if self.learner.done:
+            self.finished = True
+            return
+        self._command.publish(answer)
+
+    def _observe(self, info: time_step.StepInfo, moment: dict[str, Any]) -> TimeStep:
+        """Turn the messages of one moment into what the learner takes."""
+        spec = self.config.observation
+        frame = image_to_rgb(moment['image'])
+        iou = None
+        if 'truth' in moment:
+            truth: Any = image_to_mask(moment['truth'])
+            if spec.source == 'truth':
+                frame = apply_mask(frame, truth, spec.fill)
+            elif 'mask' in moment:
+                iou = float(mask_iou(image_to_mask(moment['mask']), truth))
+        joints = moment.get('joints')
+        positions = None if joints is None else spec.select_joints(joints.name, joints.position)
+        begins = info.step_type == FIRST or not self._in_episode
+        if begins:  # also when the trainer joins in the middle of an episode
+            observation = self._observer.reset(frame, positions)
+        else:
+            observation = self._observer.push(frame, positions)
+        joined = begins and info.step_type == MID
+        self._in_episode = info.step_type != LAST
+        return TimeStep(observation, 0.0 if joined else info.reward, info.discount,
+                        FIRST if joined else info.step_type, iou)
+
+    # Service and diagnostics
+
+    def _on_save(self, request: Any, response: Any) -> Any:
+        if self.learner is None:
+            response.success, response.message = False, 'there is nothing to save yet'
+            return response
+        try:
+            self.learner.save()
+        except SamgError as error:
+            response.success, response.message = False, str(error)
+            return response
+        response.success, response.message = True, f'saved in {self.run_dir}'
+        return response
+
+    def _report(self) -> Report:
+        progress = self.progress
+        if progress is None:
+            missing = [facts.remote for facts in (self._facts, self._masker_facts)
+                       if facts is not None and not facts.ready]
+            return Report(OK, f'waiting for {" and ".join(missing) or "the learner"}')
+        values = {**progress, 'repeated': self._repeated, 'incomplete': self._pairer.incomplete}
+        return Report(OK, f'step {progress["step"]} of {progress["steps"]}', values)
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Entry point of the executable `trainer`: trains, then evaluates and writes the report."""
+    stop_signal = StopSignal()
+    made: list[Trainer] = []
+
+    def make() -> Trainer:
+        made.append(Trainer())
+        return made[0]
+
+    code = run_node(make, argv, stop_signal)
+    if code == 0 and made and made[0].finished:
+        try:
+            stop_signal.immediate()
+            print(made[0].finish(), flush=True)
+        except SamgError as error:
+            print_error(error)
+            code = 2
+    exit_now(code)

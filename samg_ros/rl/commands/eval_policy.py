@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`samg eval policy`: checkpoints x settings x seeds, a table, and a page with what was seen."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from samg_ros.cores import half_the_cores
+from samg_ros.progress import ProgressLine
+from samg_ros.rl.evaluation.comparison import compare
+from samg_ros.rl.evaluation.policy import load_policy
+from samg_ros.rl.evaluation.trials import (
+    add_trial_arguments,
+    announce,
+    score_policy,
+    trials_of,
+)
+from samg_ros.sim.visual.nuisances import Nuisances, parse_nuisance
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `samg eval policy`."""
+    parser.add_argument('checkpoint', nargs='+', help='checkpoint, run folder, or the task of a '
+                        'policy that comes with the package')
+    add_trial_arguments(parser)
+    parser.add_argument('--nuisance', type=parse_nuisance, action='append', default=[],
+                        metavar='KIND=STRENGTH', help='such as light=0.5; may be repeated')
+    parser.add_argument('--device', default='cpu', help='torch device of policies and maskers')
+    add_output_arguments(parser, 'policies')
+
+
+def add_output_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """Declare where the figures go."""
+    parser.add_argument('--json', type=Path, default=None, metavar='FILE',
+                        help='write the figures there too')
+    parser.add_argument('--out', type=Path, default=None, metavar='DIR',
+                        help=f'write the page {name}.html, {name}.csv and {name}.json there')
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run `samg eval policy`."""
+    torch.set_num_threads(min(torch.get_num_threads(), half_the_cores()))  # rendering: the rest
+    trials = trials_of(args)
+    nuisances = dict(args.nuisance)
+    Nuisances.of(nuisances)
+    policies = {name: load_policy(name, args.device) for name in args.checkpoint}
+    scores = []
+    line = ProgressLine()
+    try:
+        for name, policy in policies.items():
+            scores += score_policy(
+                name, policy, trials, masker=policy.masker(args.device), nuisances=nuisances,
+                progress=announce(line.update, name))
+    finally:
+        line.close()
+    figures = compare(scores)
+    print(figures.text())
+    if args.json is not None:
+        figures.write_json(args.json)
+    if args.out is not None:
+        shown = ', '.join(f'{kind} {strength:g}' for kind, strength in nuisances.items())
+        print(figures.write(args.out, trials.facts() | {'Nuisances': shown or 'none'}))

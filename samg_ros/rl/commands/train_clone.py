@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`samg train clone`: a policy that imitates an expert, and how well it does."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from samg_ros.arguments import parse_settings
+from samg_ros.interruption import EXIT_INTERRUPTED, stop_on_signals
+from samg_ros.progress import ProgressLine, duration
+from samg_ros.rl.config import field_help
+from samg_ros.rl.evaluation.run_report import evaluate_and_report
+from samg_ros.rl.training.dagger import MASKS, Clone, clone_config, train_clone
+from samg_ros.rl.training.direct import make_masker
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `samg train clone`."""
+    help_of = field_help()
+    parser.add_argument('--task', default='arm_reach', help='task with an expert (%(default)s)')
+    parser.add_argument('--masks', default=MASKS[0], choices=MASKS,
+                        help='what masks the frames learned from: the truth with random errors, '
+                        'quick and for any masker, or the masker itself (%(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help=help_of['seed'])
+    parser.add_argument('--steps', type=int, default=None, help='frames to learn from')
+    parser.add_argument('--run-dir', type=Path, default=None,
+                        help='run folder (runs/TASK-clone-SEED); resumed if used')
+    parser.add_argument('--reference', type=Path, default=None,
+                        help='reference folder (one rendered from the simulator)')
+    parser.add_argument('--model', default='mini', help='model of the masker (%(default)s)')
+    parser.add_argument('--weights', metavar='FILE',
+                        help='its weights; NAME=PATH,NAME=PATH for a pair')
+    parser.add_argument('--device', default='cpu', help='torch device of masker and networks')
+    parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
+                        help='another setting, value as JSON; fields of TrainConfig; repeatable')
+    parser.add_argument('--episodes', type=int, default=10,
+                        help='episodes of the evaluation; 0 for none (%(default)s)')
+    parser.add_argument('--videos', type=Path, default=None,
+                        help='background videos of the evaluation (painted ones)')
+    parser.add_argument('--json', type=Path, default=None, help='also write the figures there')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Clone, evaluate and write the report; its path is the last line printed.
+
+    Returns:
+        0, or 130 after Ctrl-C, when what was learned is saved.
+    """
+    overrides = {**parse_settings(args.set), 'seed': args.seed}
+    if args.steps is not None:
+        overrides['steps'] = args.steps
+    config = clone_config(args.task, **overrides)
+    run_dir = args.run_dir or Path('runs') / f'{config.task}-{config.preset}-{config.seed}'
+    masker = make_masker(config, run_dir, args.reference, args.model, args.device,
+                         args.weights)
+    line = ProgressLine()
+
+    def show(clone: Clone, force: bool = False) -> None:
+        left = clone.seconds * (config.steps / clone.steps - 1)
+        line.update(f'frame {clone.steps}/{config.steps}  episode {clone.episodes}  '
+                    f'loss {clone.loss:.4f}  left {duration(max(0.0, left))}', force)
+
+    with stop_on_signals() as should_stop:
+        try:
+            clone = train_clone(config, run_dir, masker, args.masks, args.device, show,
+                                should_stop)
+            show(clone, force=True)
+        finally:
+            line.close()
+    if not clone.done:
+        print(f'Saved in {run_dir} at frame {clone.steps}; the same command goes on.')
+        return EXIT_INTERRUPTED
+    if args.episodes:
+        facts = {'Command': shlex.join(['samg', *sys.argv[1:]])}
+        print(evaluate_and_report(run_dir, args.episodes, args.videos, facts, args.json))
+    return 0

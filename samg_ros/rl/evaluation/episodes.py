@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How good is a policy in front of a background: returns, and the masks of the same episodes.
+
+Everything a policy needs comes from its checkpoint. A random policy, the baseline that the report
+sets it against, acts at the same rate in the same simulation.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from samg_ros.errors import CheckpointError, ConfigError
+from samg_ros.evaluation.episodes import EpisodeResults, View
+from samg_ros.evaluation.metrics import mask_iou
+from samg_ros.observation import Observer
+from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.evaluation.policy import Policy, load_policy
+from samg_ros.rl.training.metrics import read_metrics
+
+if TYPE_CHECKING:
+    from samg_ros.masking import Masker
+    from samg_ros.sim.env import SimStep
+
+EVALUATION_NAME = 'evaluation.json'
+"""Name of the figures in a run folder."""
+
+SETTINGS = ('train', 'video_hard')
+"""Visual settings that a run is evaluated in by default."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with a setting's name, episodes done and episodes in all."""
+
+RANDOM_SHARE = 4
+"""Episodes of the random policy for each one of the trained: it is cheap, and varies more."""
+
+SEED_OFFSET = 100_000
+"""Keeps the episodes of an evaluation apart from those of the training with the same seed."""
+
+
+@dataclass(frozen=True)
+class RunEvaluation:
+    """A run's policy in several settings, and the random policy."""
+
+    config: TrainConfig
+    """Settings of the run."""
+    counters: Mapping[str, Any]
+    """Agent steps, updates, episodes and seconds of its training."""
+    results: Mapping[str, EpisodeResults]
+    """Results by setting."""
+    random: EpisodeResults
+    """The random policy in the first of the settings."""
+    curve: Sequence[Mapping[str, float]]
+    """Lines of metrics.csv."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures in plain JSON types."""
+        return {
+            'task': self.config.task,
+            'preset': self.config.preset,
+            'seed': self.config.seed,
+            'counters': dict(self.counters),
+            'random': self.random.to_dict(),
+            'results': {name: result.to_dict() for name, result in self.results.items()},
+        }
+
+
+def evaluate_policy(
+    policy: Policy | None,
+    task: str,
+    setting: str,
+    episodes: int = 10,
+    seed: int = 0,
+    *,
+    masker: 'Masker | None' = None,
+    videos: Path | str | None = None,
+    colours: Path | str | None = None,
+    nuisances: Mapping[str, float] | None = None,
+    action_repeat: int | None = None,
+    camera_size: int = 84,
+    max_steps: int | None = None,
+    progress: Progress | None = None,
+) -> EpisodeResults:
+    """Run episodes and measure them.
+
+    Args:
+        policy: what acts; None for uniformly random actions, which nothing is masked for.
+        task: task name.
+        setting: visual setting.
+        episodes: number of episodes, at least 1.
+        seed: seed of the simulation and of the random policy; apart from training's.
+        masker: what stands in front of a policy on masked frames; None builds the masker that it
+            was trained behind.
+        videos: folder of background videos; None for the built-in ones.
+        colours: folder of DMC-GB's lists of colours; None for drawn ones.
+        nuisances: strengths of further disturbances by name, see `sim.nuisances`.
+        action_repeat: control steps per action; None takes the policy's, else the task's.
+        camera_size: side of the camera frame in pixels; a policy's own comes first.
+        max_steps: agent steps after which an episode is cut; None runs it whole.
+        progress: called after every episode.
+
+    Raises:
+        CheckpointError: if the policy was trained on another task.
+        ConfigError: if the number of episodes is not usable.
+        SamgError: whatever the simulation or the masker raises.
+    """
+    from samg_ros.sim.env import SimEnv
+
+    if episodes < 1:
+        raise ConfigError(f'episodes must be at least 1, got {episodes}')
+    if policy is not None:
+        if policy.task != task:
+            raise CheckpointError(
+                f"the policy was trained on task '{policy.task}', not '{task}'; evaluate it there"
+            )
+        camera_size = policy.config.camera_size
+        action_repeat = action_repeat or policy.config.action_repeat
+        if policy.spec.source == 'masked' and masker is None:
+            masker = policy.masker()
+    env = SimEnv(
+        task=task,
+        setting=setting,
+        seed=seed + SEED_OFFSET,
+        height=camera_size,
+        width=camera_size,
+        videos=videos,
+        colours=colours,
+        nuisances=nuisances,
+        action_repeat=action_repeat,
+        truth=policy is not None,
+    )
+    low, high = env.action_spec
+    rng = np.random.default_rng(seed + SEED_OFFSET)
+    observer = None if policy is None else Observer(policy.spec)
+    returns: list[float] = []
+    successes: list[bool] = []
+    ious: list[tuple[float, ...]] = []
+    views: list[View] = []
+    frames = 0
+    start = time.monotonic()
+    try:
+        for episode in range(episodes):
+            step = env.reset()
+            total, solved = 0.0, 0
+            matches: list[float] = []
+            while True:
+                frames += 1
+                if policy is not None and observer is not None:
+                    view, iou = _look(policy, step, masker)
+                    if iou is not None:
+                        matches.append(iou)
+                    if episode == 0:
+                        views.append(view)
+                    joints = policy.spec.select_joints(step.joint_names, step.joint_positions)
+                    see = observer.reset if step.first else observer.push
+                    action = policy.act(see(view.masked, joints))
+                else:
+                    action = rng.uniform(low, high)
+                if step.last or (max_steps is not None and step.step_index >= max_steps):
+                    break
+                step = env.step(action)
+                total += step.reward
+                solved += env.action_repeat * bool(step.success)
+            returns.append(total)
+            if step.success is not None:
+                successes.append(solved > env.spec.success_steps)
+            if matches:
+                ious.append(tuple(matches))
+            if progress is not None:
+                progress(setting, episode + 1, episodes)
+    finally:
+        env.close()
+    return EpisodeResults(
+        setting=setting,
+        returns=tuple(returns),
+        mask_ious=tuple(ious),
+        strip=_spread(views, 6),
+        video=_spread(views, 125),
+        frames_per_s=frames / (time.monotonic() - start),
+        seed=seed,
+        successes=tuple(successes),
+    )
+
+
+def evaluate_run(
+    run_dir: Path | str,
+    settings: Sequence[str] = SETTINGS,
+    episodes: int = 10,
+    seed: int = 0,
+    *,
+    videos: Path | str | None = None,
+    colours: Path | str | None = None,
+    max_steps: int | None = None,
+    progress: Progress | None = None,
+) -> RunEvaluation:
+    """Evaluate the policy of a run folder and write the figures to its evaluation.json.
+
+    Args:
+        run_dir: folder with a checkpoint.
+        settings: visual settings, at least one.
+        episodes: episodes in each.
+        seed: seed of the episodes.
+        videos: folder of background videos; None for the built-in ones.
+        colours: folder of DMC-GB's lists of colours; None for drawn ones.
+        max_steps: agent steps after which an episode is cut; None runs it whole.
+        progress: called after every episode; the random policy's setting is 'random'.
+
+    Raises:
+        CheckpointError: if the folder has no usable checkpoint.
+        SamgError: whatever the simulation or the masker raises.
+    """
+    if not settings:
+        raise ConfigError('name at least one visual setting to evaluate in')
+    policy = load_policy(run_dir)
+    masker = policy.masker()
+    results = {
+        setting: evaluate_policy(
+            policy,
+            policy.task,
+            setting,
+            episodes,
+            seed,
+            masker=masker,
+            videos=videos,
+            colours=colours,
+            max_steps=max_steps,
+            progress=progress,
+        )
+        for setting in settings
+    }
+    random = evaluate_policy(
+        None,
+        policy.task,
+        settings[0],
+        RANDOM_SHARE * episodes,
+        seed,
+        videos=videos,
+        colours=colours,
+        action_repeat=policy.config.action_repeat,
+        camera_size=policy.config.camera_size,
+        max_steps=max_steps,
+        progress=None if progress is None else lambda _, i, n: progress('random', i, n),
+    )
+    evaluation = RunEvaluation(
+        policy.config, policy.counters, results, random, read_metrics(run_dir)
+    )
+    path = Path(run_dir) / EVALUATION_NAME
+    path.write_text(json.dumps(evaluation.to_dict(), indent=2) + '\n')
+    return evaluation
+
+
+def _look(policy: Policy, step: 'SimStep', masker: 'Masker | None') -> tuple[View, float | None]:
+    """Mask a frame as the policy's spec says; the IoU where a masker did it."""
+    from samg_ros.masking import apply_mask
+
+    spec = policy.spec
+    assert step.mask is not None
+    if spec.source == 'raw':
+        return View(step.frame, np.ones(step.frame.shape[:2], bool), step.frame), None
+    iou = None
+    if spec.source == 'truth':
+        mask = step.mask
+    else:
+        if masker is None:
+            raise ConfigError('a policy on masked frames needs a masker')
+        mask = masker(step.frame[None])[0]
+        iou = float(mask_iou(mask, step.mask))
+    return View(step.frame, mask, apply_mask(step.frame, mask, spec.fill)), iou
+
+
+def _spread(views: list[View], count: int) -> tuple[View, ...]:
+    """Pick at most `count` views, evenly over the episode."""
+    if len(views) <= count:
+        return tuple(views)
+    picks = np.linspace(0, len(views) - 1, count).round().astype(int)
+    return tuple(views[i] for i in picks)

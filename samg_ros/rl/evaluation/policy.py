@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained policy, from a checkpoint alone.
+
+The policy node, the evaluation and the bag evaluator need the actor and what goes in front of it,
+and nothing of the training: no optimiser, no replay, no second configuration.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from samg_ros.device import usable_device
+from samg_ros.errors import CheckpointError
+from samg_ros.observation import Observation, ObservationSpec
+from samg_ros.rl.agents.encoders import make_encoder
+from samg_ros.rl.agents.networks import Actor
+from samg_ros.rl.data.actions import scale_action
+from samg_ros.rl.evaluation.shipped import find_checkpoint
+from samg_ros.rl.training.checkpoint import Checkpoint, load_checkpoint
+
+if TYPE_CHECKING:
+    from samg_ros.masking import Masker, Reference
+
+
+class Policy:
+    """The deterministic policy of a checkpoint, with the observation spec and masker it wants."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str = 'cpu') -> None:
+        """Build the policy.
+
+        Args:
+            checkpoint: from `load_checkpoint`.
+            device: torch device of the networks.
+
+        Raises:
+            CheckpointError: if the networks do not fit the checkpoint's configuration.
+            ConfigError: if the device cannot be used.
+        """
+        self.config = checkpoint.config
+        self.action_low = checkpoint.action_low
+        self.action_high = checkpoint.action_high
+        self.reference: Reference | None = checkpoint.reference
+        self.masker_description = checkpoint.masker
+        self.counters = checkpoint.counters
+        self._device = usable_device(device)
+        self._encoder = make_encoder(self.config)
+        joints, actions = len(self.spec.proprioception), len(self.action_low)
+        self._actor = Actor(self._encoder.output_dim, joints, actions, self.config)
+        try:
+            self._encoder.load_state_dict(checkpoint.agent['encoder'])
+            self._actor.load_state_dict(checkpoint.agent['actor'])
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointError(
+                f"the checkpoint's networks do not fit its configuration: {error}"
+            ) from error
+        self._encoder.to(self._device).eval()
+        self._actor.to(self._device).eval()
+
+    @property
+    def task(self) -> str:
+        """Task that the policy was trained on."""
+        return self.config.task
+
+    @property
+    def spec(self) -> ObservationSpec:
+        """What the policy sees; give it to an Observer."""
+        return self.config.observation
+
+    def masker(self, device: str = 'cpu') -> 'Masker | None':
+        """Build the masker that the policy was trained behind, fitted to its reference.
+
+        Returns:
+            The masker, or None if the policy sees raw or truth-masked frames.
+
+        Raises:
+            CheckpointError: if the checkpoint lacks the reference or the masker's settings.
+            SamgError: whatever building the masker raises.
+        """
+        if self.spec.source != 'masked':
+            return None
+        if self.reference is None or self.masker_description is None:
+            raise CheckpointError(
+                'the checkpoint carries no reference or masker settings although its policy sees '
+                'masked frames; train it again with a reference'
+            )
+        from samg_ros.masking import Masker
+
+        return Masker.from_description(self.masker_description, device).fit(self.reference)
+
+    @torch.no_grad()
+    def act(self, observation: Observation) -> NDArray[np.float64]:
+        """Return the action without exploration.
+
+        Args:
+            observation: from an Observer with this policy's spec.
+
+        Returns:
+            (A,) float64 within the action limits.
+        """
+        pixels = torch.from_numpy(observation['pixels'])[None].to(self._device)
+        joints = None
+        if self.spec.proprioception:
+            joints = torch.from_numpy(observation['proprioception'])[None].to(self._device)
+        mean = self._actor(self._encoder(pixels), joints)[0].cpu().numpy()
+        return scale_action(mean, self.action_low, self.action_high)
+
+
+def load_policy(checkpoint: Path | str, device: str = 'cpu') -> Policy:
+    """Load a policy.
+
+    Args:
+        checkpoint: a file, the run folder that holds one, or the task of a policy that comes with
+            the package.
+        device: torch device of the networks.
+
+    Raises:
+        CheckpointError: if there is none, or it is cut short, damaged or something else.
+        ConfigError: if the device cannot be used.
+    """
+    return Policy(load_checkpoint(find_checkpoint(checkpoint), device), device)

@@ -1,0 +1,407 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The learning loop turned inside out: it is given time steps and answers with actions.
+
+A training loop that calls the simulator cannot be driven by ROS topics. This one waits to be
+called, so the trainer node and the direct trainer share every line of it, and the same seed
+gives the same weights in both.
+"""
+
+import os
+import time
+from collections import defaultdict, deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from samg_ros.errors import ConfigError, InvalidInputError
+from samg_ros.memory import keep_freed_memory
+from samg_ros.observation import Observation
+from samg_ros.rl.agents import make_agent
+from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.data.actions import scale_action
+from samg_ros.rl.data.replay import Replay
+from samg_ros.rl.data.time_step import TimeStep
+from samg_ros.rl.training.checkpoint import (
+    CHECKPOINT_NAME,
+    Checkpoint,
+    diverged,
+    load_checkpoint,
+    save_checkpoint,
+)
+from samg_ros.rl.training.metrics import MetricsLog
+from samg_ros.rl.training.resume_check import check_same_run
+from samg_ros.step_types import FIRST, LAST, MID
+
+if TYPE_CHECKING:
+    from samg_ros.masking import Reference
+    from samg_ros.rl.data.demonstrations import DemonstratedSteps
+
+
+
+def _take_other_cores() -> None:
+    """Leave half of the cores to whoever makes the next frame: on two, threads would fight."""
+    cores = len(os.sched_getaffinity(0))
+    torch.set_num_threads(max(1, cores - cores // 2))
+
+
+class Learner:
+    """Acts, stores, updates, logs and saves; resumes from its run folder by itself.
+
+    The update runs in a thread while the caller gets the next frame. Nothing depends on which
+    of the two is faster: an update is always finished before the next action is chosen.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        action_low: ArrayLike,
+        action_high: ArrayLike,
+        run_dir: Path | str,
+        reference: 'Reference | None' = None,
+        masker_description: dict[str, Any] | None = None,
+        device: str = 'cpu',
+        demonstrations: 'DemonstratedSteps | None' = None,
+    ) -> None:
+        """Start a run, or resume the one in the folder.
+
+        Args:
+            config: settings of the run.
+            action_low: (A,) lower limits of the commands.
+            action_high: (A,) upper limits of the commands.
+            run_dir: run folder, made if missing.
+            reference: what the masker was fitted to; goes into the checkpoint.
+            masker_description: `Masker.describe()`; goes into the checkpoint.
+            device: torch device of the networks.
+            demonstrations: what a new run's replay begins with; a resumed one has them already.
+
+        Raises:
+            CheckpointError: if the folder holds another run, or its files cannot be used.
+            ConfigError: if the action limits, the agent's settings or the device are not usable.
+            WeightsError: if the agent needs pre-trained weights that cannot be had.
+            DemonstrationError: if the demonstrations cannot be read.
+        """
+        self.config = config
+        self.run_dir = Path(run_dir)
+        self.low = np.array(action_low, dtype=np.float64).reshape(-1)
+        self.high = np.array(action_high, dtype=np.float64).reshape(-1)
+        if self.low.shape != self.high.shape or not np.all(self.low < self.high):
+            raise ConfigError('action limits must be finite, low below high, and equally many')
+        self.reference = reference
+        self.masker_description = masker_description
+        self.done = False
+        self.steps = 0
+        self.updates = 0
+        self.episodes = 0
+        self._seconds = 0.0
+        self._action: NDArray[np.float32] | None = None
+        self.episodes_begun = 0
+        """Episodes that were entered, the present one and those that were left early among them."""
+        self._return = 0.0
+        self._episode_steps = 0
+        self._ious: list[float] = []
+        self._losses: dict[str, list[Tensor]] = defaultdict(list)
+        self._returns: deque[float] = deque(maxlen=10)
+        self._last_iou: float | None = None
+        self._interrupted: dict[str, Any] = {}
+
+        self.demonstrated = 0 if demonstrations is None else len(demonstrations)
+        """Time steps at the beginning of the replay that were demonstrated."""
+
+        checkpoint = None
+        if (self.run_dir / CHECKPOINT_NAME).exists():
+            checkpoint = load_checkpoint(self.run_dir, device)
+            check_same_run(
+                self.run_dir, checkpoint, config, self.low, self.high, reference,
+                masker_description, self.demonstrated,
+            )
+            self.demonstrated = checkpoint.counters.get('demonstrated', 0)
+        state = None if checkpoint is None else checkpoint.agent
+        self.agent = make_agent(config, len(self.low), device, state)
+        self.replay = Replay(
+            self.run_dir / 'replay',
+            config.observation,
+            len(self.low),
+            # Episodes add a first step each; the share of them is small and may fall out.
+            capacity=min(
+                config.replay_capacity, config.steps + config.steps // 50 + 1 + self.demonstrated
+            ),
+            slack=2 * config.checkpoint_every,
+            seed=config.seed,
+            count=None if checkpoint is None else checkpoint.replay['count'],
+        )
+        with ExitStack() as undo:
+            undo.callback(self.replay.close)
+            if checkpoint is not None:
+                self._resume(checkpoint)
+            elif demonstrations is not None:
+                self._learn_from(demonstrations)
+            self._metrics = MetricsLog(self.run_dir, self.episodes)
+            undo.pop_all()
+        keep_freed_memory()
+        self._worker = ThreadPoolExecutor(1, 'samg-update', initializer=_take_other_cores)
+        self._pending: Future[None] | None = None
+        self._clock: float | None = None
+        self._recent: deque[tuple[float, int]] = deque(maxlen=100)
+
+    def step(self, time_step: TimeStep) -> NDArray[np.float64]:
+        """Take in a time step and choose the next action.
+
+        Args:
+            time_step: what the environment said; after a LAST one the caller resets the
+                environment and goes on with its FIRST one.
+
+        Returns:
+            (A,) float64 within the action limits; after a LAST step, or when the run is done,
+            the middle of the limits, which nothing is learned from.
+
+        Raises:
+            InvalidInputError: if reward, discount, joints or step type are not usable; nothing
+                is stored.
+            CheckpointError: if a checkpoint that was due cannot be written, or training diverged.
+        """
+        if not (np.isfinite(time_step.reward) and np.isfinite(time_step.discount)):
+            raise InvalidInputError(
+                f'reward {time_step.reward} and discount {time_step.discount} must be finite; '
+                'the time step was dropped'
+            )
+        joints = time_step.observation.get('proprioception')
+        if joints is not None and not np.isfinite(joints).all():
+            raise InvalidInputError(
+                f'joint positions must be finite, got {joints.tolist()}; the time step was dropped'
+            )
+        if time_step.step_type not in (FIRST, MID, LAST):
+            raise InvalidInputError(f'step type must be 0, 1 or 2, got {time_step.step_type}')
+        self._wait()
+        if self.done:
+            return self._middle()
+        self._tick()
+        self._store(time_step)
+        if time_step.step_type == LAST:
+            self._end_episode()
+        if self.steps >= self.config.steps:
+            self.done = True
+            self._action = None
+            self.save()
+            return self._middle()
+        if time_step.step_type == LAST:
+            return self._middle()
+
+        if self.steps < self.config.random_steps:
+            action = self.agent.random_action()
+        else:
+            action = self.agent.act(time_step.observation, self.steps)
+            if not np.isfinite(action).all():
+                raise diverged(self.run_dir / CHECKPOINT_NAME)
+        self._action = action
+        self.steps += 1
+        if self.steps >= self.config.update_after and self.steps % self.config.update_every == 0:
+            self._pending = self._worker.submit(self._update, self.steps)
+        if self.steps % self.config.checkpoint_every == 0:
+            self.save()
+        return scale_action(action, self.low, self.high)
+
+    def continue_episode(self) -> NDArray[np.float64]:
+        """Go on in the episode in which the checkpoint was written, if there was one.
+
+        To be called before the first step after resuming, by who can bring that episode back.
+
+        Returns:
+            (n, A) float64, the commands of that episode so far: a simulator that takes them
+            after that episode's reset shows the time step that the learner waits for. With n = 0
+            the learner waits for the first time step of the next episode.
+        """
+        action = self._interrupted.get('action')
+        if action is None:
+            return np.empty((0, len(self.low)))
+        self._action = action.cpu().numpy()
+        self._return = self._interrupted['return']
+        self._episode_steps = self._interrupted['steps']
+        actions = [*self.replay.episode_actions(), self._action]
+        return np.stack([scale_action(each, self.low, self.high) for each in actions])
+
+    def remembers(self, observation: Observation) -> bool:
+        """Whether this is the observation of the newest time step in the replay."""
+        return np.array_equal(observation['pixels'][-3:], self.replay.newest)
+
+    def save(self) -> None:
+        """Write the checkpoint; the replay's files first, so that it never counts too much.
+
+        Raises:
+            CheckpointError: if the files cannot be written, or the networks are no longer finite;
+                the previous checkpoint stays.
+        """
+        self._wait()
+        self.replay.flush()
+        save_checkpoint(
+            self.run_dir / CHECKPOINT_NAME,
+            Checkpoint(
+                config=self.config,
+                action_low=self.low,
+                action_high=self.high,
+                agent=self.agent.state_dict(),
+                reference=self.reference,
+                masker=self.masker_description,
+                replay=self.replay.state_dict(),
+                counters={
+                    'steps': self.steps,
+                    'updates': self.updates,
+                    'episodes': self.episodes,
+                    'seconds': self._seconds,
+                    'demonstrated': self.demonstrated,
+                    'done': self.done,
+                },
+                episode={
+                    'begun': self.episodes_begun,
+                    'action': None if self._action is None else torch.tensor(self._action),
+                    'return': self._return,
+                    'steps': self._episode_steps,
+                    'returns': list(self._returns),
+                },
+            ),
+        )
+
+    def close(self) -> None:
+        """Finish the running update and close the files; saves nothing."""
+        try:
+            self._wait()
+        finally:
+            self._worker.shutdown()
+            self.replay.close()
+            self._metrics.close()
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """Where the run stands, for a progress bar or a diagnostic.
+
+        Returns:
+            'step', 'steps' (agent steps, done and in all), 'frames' (environment frames),
+            'episode', 'updates', 'return' (mean of the last ten episodes, None before the
+            first), 'mask_iou' (of the last episode, or of this one during the first; None if
+            not known), 'steps_per_s', 'frames_per_s', 'seconds' (of training so far),
+            'seconds_left' (None before it can be told) and 'done'.
+        """
+        rate = self._rate()
+        iou = self._last_iou
+        if iou is None and self._ious:
+            iou = float(np.mean(self._ious))
+        return {
+            'step': self.steps,
+            'steps': self.config.steps,
+            'frames': self.steps * self.config.action_repeat,
+            'episode': self.episodes,
+            'updates': self.updates,
+            'return': float(np.mean(self._returns)) if self._returns else None,
+            'mask_iou': iou,
+            'steps_per_s': rate,
+            'frames_per_s': rate * self.config.action_repeat,
+            'seconds': self._seconds,
+            'seconds_left': (self.config.steps - self.steps) / rate if rate else None,
+            'done': self.done,
+        }
+
+    def _learn_from(self, demonstrations: 'DemonstratedSteps') -> None:
+        """Put demonstrations into the replay."""
+        for time_step, action in demonstrations:
+            self.replay.add(
+                time_step.observation['pixels'],
+                time_step.observation.get('proprioception'),
+                action,
+                time_step.reward,
+                time_step.discount,
+            )
+
+    def _store(self, time_step: TimeStep) -> None:
+        if time_step.step_type == FIRST:
+            self._action = None
+        if self._action is None:
+            self.episodes_begun += 1
+            self._return, self._episode_steps = 0.0, 0
+            self._ious.clear()
+        else:
+            self._return += float(time_step.reward)
+            self._episode_steps += 1
+        if time_step.mask_iou is not None:
+            self._ious.append(time_step.mask_iou)
+        self.replay.add(
+            time_step.observation['pixels'],
+            time_step.observation.get('proprioception'),
+            self._action,
+            float(time_step.reward),
+            float(time_step.discount),
+        )
+
+    def _update(self, step: int) -> None:
+        batch = self.replay.sample(
+            self.config.batch_size, self.config.n_step, self.config.discount, self.agent.device
+        )
+        for name, value in self.agent.update(batch, step).items():
+            self._losses[name].append(value)
+        self.updates += 1
+
+    def _wait(self) -> None:
+        """Let the running update finish, and raise here what it raised."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def _end_episode(self) -> None:
+        self._action = None
+        if not self._episode_steps:
+            return
+        self.episodes += 1
+        self._returns.append(self._return)
+        row = {
+            'step': self.steps,
+            'frames': self.steps * self.config.action_repeat,
+            'episode': self.episodes,
+            'seconds': round(self._seconds, 2),
+            'episode_return': self._return,
+            'episode_steps': self._episode_steps,
+            'steps_per_s': round(self._rate(), 2),
+            'updates': self.updates,
+        }
+        if self._ious:
+            self._last_iou = row['mask_iou'] = float(np.mean(self._ious))
+        for name, values in self._losses.items():
+            row[name] = float(torch.stack(values).mean())
+        self._losses.clear()
+        self._metrics.write(row)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if self._clock is not None:
+            self._seconds += now - self._clock
+        self._clock = now
+        self._recent.append((now, self.steps))
+
+    def _rate(self) -> float:
+        """Agent steps per second over the last hundred."""
+        if len(self._recent) < 2:
+            return 0.0
+        (start, first), (end, last) = self._recent[0], self._recent[-1]
+        return (last - first) / (end - start) if end > start else 0.0
+
+    def _middle(self) -> NDArray[np.float64]:
+        return (self.low + self.high) / 2
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        self.replay.load_rng(checkpoint.replay['rng'])
+        counters = checkpoint.counters
+        self.steps = counters['steps']
+        self.updates = counters['updates']
+        self.episodes = counters['episodes']
+        self._seconds = counters['seconds']
+        self._interrupted = checkpoint.episode
+        self.episodes_begun = checkpoint.episodes_begun
+        self._returns.extend(self._interrupted.get('returns', ()))
+        self.done = self.steps >= self.config.steps and counters['done']
+        if self.reference is None:
+            self.reference = checkpoint.reference
+        if self.masker_description is None:
+            self.masker_description = checkpoint.masker

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps graphs on one machine apart.
+
+Two training runs in the default domain would answer each other's frames. A process that holds a
+whole graph needs nobody outside, so it takes a free domain of its own and stays on this machine,
+unless the user has said otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+
+from samg_ros.ros.files import share_file
+
+_PORT_BASE, _PORTS_PER_DOMAIN, _UNICAST_OFFSET = 7400, 250, 10
+"""DDS's rule for the discovery ports of a domain (DDSI-RTPS 2.5, section 9.6.2.3)."""
+_SPARE_OFFSET = 9
+"""A port of the domain that the rule leaves unused: whoever chose the domain holds it."""
+_PROFILES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
+"""Where Fast DDS finds its settings: from 3 on (Kilted), and before."""
+_DOMAINS = range(1, 101)
+"""Domains whose ports stay below Linux's ephemeral ones; 0 is the default and left to others."""
+_claims: dict[int, socket.socket] = {}
+"""What keeps the domains that this process chose its own."""
+
+
+def choose_domain() -> int:
+    """Set ROS_DOMAIN_ID and the discovery range in the environment, where the user did not.
+
+    Must be called before `rclpy.init`.
+
+    Returns:
+        The domain that will be used.
+    """
+    stay_on_this_machine()
+    if 'ROS_DOMAIN_ID' not in os.environ:
+        candidates = list(_DOMAINS)
+        random.SystemRandom().shuffle(candidates)
+        free = next((domain for domain in candidates if _take(domain)), candidates[0])
+        os.environ['ROS_DOMAIN_ID'] = str(free)
+    return int(os.environ['ROS_DOMAIN_ID'] or 0)
+
+
+def stay_on_this_machine() -> int:
+    """Set the discovery range and the interface in the environment, where the user did not.
+
+    The range alone keeps Fast DDS from looking further; its ports would be open to the network.
+    For a graph whose arm or camera is driven by others: they share the user's domain. Must be
+    called before `rclpy.init`.
+
+    Returns:
+        The domain that will be used.
+    """
+    if not {'ROS_LOCALHOST_ONLY', 'ROS_AUTOMATIC_DISCOVERY_RANGE'} & os.environ.keys():
+        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'  # Jazzy and later
+        if not set(_PROFILES) & os.environ.keys():
+            is_old = os.environ.get('ROS_DISTRO') in ('humble', 'jazzy')
+            os.environ[_PROFILES[is_old]] = str(share_file('config/loopback.xml'))
+    return int(os.environ.get('ROS_DOMAIN_ID') or 0)
+
+
+def _take(domain: int) -> bool:
+    """Whether a domain is now this process's: nobody on this machine is in it or has taken it.
+
+    The kernel gives a port to one process only, so of two that choose at once one looks further;
+    and takes it back when the process ends, however it ends.
+    """
+    first = _PORT_BASE + _PORTS_PER_DOMAIN * domain
+    claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as participant:
+        try:
+            claim.bind(('127.0.0.1', first + _SPARE_OFFSET))
+            participant.bind(('', first + _UNICAST_OFFSET))
+        except OSError:
+            claim.close()
+            return False
+    _claims[domain] = claim
+    return True

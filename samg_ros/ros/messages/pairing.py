@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Brings together the messages of one moment, which come on several topics in any order.
+
+In simulation a stamp identifies the moment exactly, as every node copies it from its input: there
+is no tolerance. A robot's joints and its camera have stamps of their own, so the nearest is taken.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import Any
+
+from samg_ros.ros.messages.time_step import Stamp
+
+
+class StampPairer:
+    """Collects messages by stamp until all that are required are there."""
+
+    def __init__(self, required: tuple[str, ...], optional: tuple[str, ...] = (),
+                 depth: int = 8) -> None:
+        """Begin with nothing.
+
+        Args:
+            required: names of the messages that make a moment complete.
+            optional: names of messages that are handed over if they are there by then.
+            depth: incomplete moments kept; the oldest then goes.
+        """
+        self._required = frozenset(required)
+        self._known = self._required | frozenset(optional)
+        self._depth = depth
+        self._moments: OrderedDict[Stamp, dict[str, Any]] = OrderedDict()
+        self.incomplete = 0
+        """Moments that went without all their required messages."""
+
+    def add(self, name: str, stamp: Stamp, message: Any) -> dict[str, Any] | None:
+        """Add a message.
+
+        Args:
+            name: one of the names given at the start.
+            stamp: seconds and nanoseconds.
+            message: kept as it is; one of the same name and stamp is replaced.
+
+        Returns:
+            All messages of this stamp by name once the required ones are there, else None. They
+            are then forgotten; optional ones that come later are dropped with their turn.
+        """
+        if name not in self._known:
+            raise KeyError(name)
+        moment = self._moments.setdefault(stamp, {})
+        moment[name] = message
+        if self._required <= moment.keys():
+            del self._moments[stamp]
+            return moment
+        while len(self._moments) > self._depth:
+            _, gone = self._moments.popitem(last=False)
+            self.incomplete += bool(gone.keys() & self._required)
+        return None
+
+
+class NearestStamp:
+    """Keeps the recent messages of one topic and finds that which is nearest to a stamp."""
+
+    def __init__(self, tolerance_s: float, horizon_s: float) -> None:
+        """Begin with nothing.
+
+        Args:
+            tolerance_s: how far from the stamp a message may be.
+            horizon_s: how long a message is kept, by the stamps of those after it; what asks for
+                an older one comes too late.
+        """
+        self._tolerance_ns, self._horizon_ns = round(tolerance_s * 1e9), round(horizon_s * 1e9)
+        self._recent: deque[tuple[int, Any]] = deque()
+
+    def add(self, stamp: Stamp, message: Any) -> None:
+        """Add a message; if its stamp is before the last one's, the clock was set back."""
+        at = _nanoseconds(stamp)
+        if self._recent and at < self._recent[-1][0]:
+            self._recent.clear()
+        self._recent.append((at, message))
+        while at - self._recent[0][0] > self._horizon_ns:
+            self._recent.popleft()
+
+    def find(self, stamp: Stamp) -> Any | None:
+        """Return the message nearest to a stamp, None if none is within the tolerance."""
+        wanted = _nanoseconds(stamp)
+        nearest, found = self._tolerance_ns + 1, None
+        for at, message in reversed(self._recent):
+            if abs(at - wanted) < nearest:
+                nearest, found = abs(at - wanted), message
+            elif at < wanted:
+                break
+        return found
+
+
+def _nanoseconds(stamp: Stamp) -> int:
+    return stamp[0] * 10**9 + stamp[1]
+
+
+def stamp_of(message: Any) -> Stamp:
+    """Return the header stamp of a message as seconds and nanoseconds."""
+    return message.header.stamp.sec, message.header.stamp.nanosec

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quality of service: the defaults, overrides by parameter, and mismatches reported by name.
+
+Cameras publish reliable, because a reliable publisher serves any subscriber; subscribers ask for
+best effort, because a live image that is late is of no use. Lockstep needs every message, so its
+parameter file asks for reliable on every hop through the standard `qos_overrides` parameters.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+    from rclpy.publisher import Publisher
+    from rclpy.subscription import Subscription
+
+    from samg_ros.ros.diagnostics import Diagnostics
+
+DEPTH = 5
+
+
+def reliable(depth: int = DEPTH) -> QoSProfile:
+    """What cameras, commands and time steps are published with."""
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth,
+                      reliability=ReliabilityPolicy.RELIABLE)
+
+
+def sensor_data(depth: int = DEPTH) -> QoSProfile:
+    """What images are subscribed with."""
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth,
+                      reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+def publisher(node: Node, diagnostics: Diagnostics, message_type: Any, topic: str,
+              profile: QoSProfile) -> Publisher:
+    """Create a publisher with QoS overrides by parameter and mismatches on /diagnostics.
+
+    Args:
+        node: the node that publishes.
+        diagnostics: where a mismatch is reported.
+        message_type: class of the message.
+        topic: topic name.
+        profile: QoS unless `qos_overrides.<topic>.publisher.*` says otherwise.
+    """
+    events = PublisherEventCallbacks(
+        incompatible_qos=_reporter(node, diagnostics, topic, 'a subscriber', 'asks for'))
+    return node.create_publisher(
+        message_type, topic, profile, event_callbacks=events,
+        qos_overriding_options=QoSOverridingOptions.with_default_policies())
+
+
+def subscription(node: Node, diagnostics: Diagnostics, message_type: Any, topic: str,
+                 callback: Callable[..., None], profile: QoSProfile,
+                 with_info: bool = False) -> Subscription:
+    """Create a subscription; as `publisher`, with `qos_overrides.<topic>.subscription.*`.
+
+    Received messages are counted on /diagnostics. With `with_info` the callback also gets the
+    middleware's information about the message: a mapping as `samg_ros.ros.message_info`
+    reads it, empty where rclpy does not pass it on.
+    """
+    events = SubscriptionEventCallbacks(
+        incompatible_qos=_reporter(node, diagnostics, topic, 'a publisher', 'offers'))
+    name = node.resolve_topic_name(topic)
+
+    def count(*given: Any) -> None:
+        diagnostics.received[name] += 1
+        callback(*given)
+
+    return node.create_subscription(
+        message_type, topic, informed(count) if with_info else lambda message: count(message),
+        profile, event_callbacks=events,
+        qos_overriding_options=QoSOverridingOptions.with_default_policies())
+
+
+def informed(callback: Callable[[Any, Any], None]) -> Callable[..., None]:
+    """Make rclpy pass the message info, whichever way its version does.
+
+    It asks the signature. Then SingleThreadedExecutor passes two arguments, Kilted's EventsExecutor
+    one tuple of both, and a version that has no message info yet the message alone.
+    """
+    def call(*given: Any) -> None:
+        if len(given) == 1:
+            given = given[0] if isinstance(given[0], tuple) else (given[0], {})
+        callback(*given)
+
+    call.__signature__ = inspect.signature(  # type: ignore[attr-defined]
+        lambda message, info: None)
+    return call
+
+
+def has_subscribers(topic: Publisher) -> bool:
+    """Whether anybody listens; what nobody hears need not be computed or sent."""
+    return topic.get_subscription_count() > 0
+
+
+def _reporter(node: Node, diagnostics: Diagnostics, topic: str, who: str, does: str,
+              ) -> Callable[[Any], None]:
+    def report(event: Any) -> None:
+        policy = qos_policy_name_from_kind(event.last_policy_kind)
+        name = node.resolve_topic_name(topic)
+        message = (f"{who} of '{name}' {does} another {policy} than {node.get_name()}: nothing "
+                   f'passes between them; change qos_overrides.{name} of one of the two')
+        diagnostics.mismatches[name] = message
+        node.get_logger().error(message)
+    return report

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks another node's service until the answer is one to go on with.
+
+The other node may not be there yet, may not know yet, or may go away with the question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rcl_interfaces.msg import ParameterEvent
+from rcl_interfaces.srv import GetParameters
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.parameter import parameter_value_to_python
+from rclpy.qos import qos_profile_parameter_events
+from std_srvs.srv import SetBool
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+RETRY_S = 0.1
+GIVE_UP_S = 2.0
+"""After so long without an answer the other node went away, and the question is put again."""
+
+
+class RetryingCall:
+    """Asks, and asks again."""
+
+    def __init__(self, node: Node, service_type: Any, service: str, request: Any,
+                 on_answer: Callable[[Any], bool]) -> None:
+        """Begin to ask.
+
+        Args:
+            node: the node that asks.
+            service_type: such as std_srvs' SetBool.
+            service: name of the service.
+            request: what is asked.
+            on_answer: gets the response, and says whether that is all.
+        """
+        self.done = False
+        """Whether the last answer was one to go on with."""
+        self._request, self._on_answer = request, on_answer
+        self._waited_s = 0.0
+        self._future: Any = None
+        self._client: Any = node.create_client(service_type, service)
+        self._timer = node.create_timer(RETRY_S, self._try,
+                                        clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    @property
+    def there(self) -> bool:
+        """Whether somebody can be asked."""
+        return bool(self._client.service_is_ready())
+
+    def again(self) -> None:
+        """Ask once more, whatever was answered or is under way."""
+        self._forget()
+        self.done = False
+        self._timer.reset()
+
+    def _forget(self) -> None:
+        if self._future is not None:
+            self._client.remove_pending_request(self._future)
+            self._future = None
+
+    def _try(self) -> None:
+        self._waited_s += RETRY_S
+        if self._future is not None and self._waited_s > GIVE_UP_S:
+            self._forget()
+        if self.done or self._future is not None or not self.there:
+            return
+        self._waited_s = 0.0
+        self._future = self._client.call_async(self._request)
+        self._future.add_done_callback(self._on_done)
+
+    def _on_done(self, future: Any) -> None:
+        if future is not self._future:
+            return
+        self._future = None
+        if future.cancelled() or future.exception() is not None:
+            return
+        self.done = self._on_answer(future.result())
+        if self.done:
+            self._timer.cancel()
+
+
+class PolicyEnabler:
+    """Asks until the answer is yes."""
+
+    def __init__(self, node: Node, policy: str) -> None:
+        """Begin to ask.
+
+        Args:
+            node: the node that asks.
+            policy: name of the node to enable.
+        """
+        self.answer = ''
+        """What it said last; empty before it said anything."""
+        self._asking = RetryingCall(node, SetBool, f'{policy}/enable', SetBool.Request(data=True),
+                              self._on_answer)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it said yes."""
+        return self._asking.done
+
+    @property
+    def there(self) -> bool:
+        """Whether the policy can be asked."""
+        return self._asking.there
+
+    def _on_answer(self, response: Any) -> bool:
+        self.answer = response.message
+        return bool(response.success)
+
+
+class RemoteParameters:
+    """Asks until all parameters are set, then calls back."""
+
+    def __init__(self, node: Node, remote: str, names: tuple[str, ...],
+                 on_ready: Callable[[dict[str, Any]], None], follow: bool = False) -> None:
+        """Begin to ask.
+
+        Args:
+            node: the node that asks.
+            remote: name of the node that knows.
+            names: the parameters.
+            on_ready: gets name -> value, once.
+            follow: call back again whenever the other node has set one of them, in a new life too.
+        """
+        self._names, self._on_ready = list(names), on_ready
+        self.remote = remote
+        self.ready = False
+        """Whether all are known."""
+        self._service = node.resolve_service_name(f'{remote}/get_parameters')
+        self._asking = RetryingCall(node, GetParameters, f'{remote}/get_parameters',
+                              GetParameters.Request(names=self._names), self._on_answer)
+        if follow:
+            node.create_subscription(ParameterEvent, '/parameter_events', self._on_event,
+                                     qos_profile_parameter_events)
+
+    def _on_event(self, event: ParameterEvent) -> None:
+        set_now = {each.name for each in (*event.new_parameters, *event.changed_parameters)}
+        if f'{event.node}/get_parameters' == self._service and set_now.intersection(self._names):
+            self.ready = False
+            self._asking.again()  # what is under way may have been answered before
+
+    def _on_answer(self, response: Any) -> bool:
+        values = [parameter_value_to_python(value) for value in response.values]
+        if len(values) != len(self._names) or any(value is None for value in values):
+            return False  # not declared yet
+        self.ready = True
+        self._on_ready(dict(zip(self._names, values, strict=True)))
+        return True
