@@ -16,7 +16,8 @@ import numpy as np
 
 from samg_ros.errors import ConfigError
 from samg_ros.observation import ObservationSpec, Observer
-from samg_ros.sim.env import SimEnv, SimStep
+from samg_ros.sim.env import SimEnv
+from samg_ros.sim.sim_step import SimStep
 from samg_ros.sim.tasks import task_names
 from samg_ros.sim.visual.nuisances import Nuisances
 

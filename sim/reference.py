@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 
 from samg_ros.errors import ConfigError, EmptyMaskError, SamgError
-from samg_ros.sim.env import SimEnv, SimStep
+from samg_ros.sim.env import SimEnv
 from samg_ros.sim.render import QUALITIES
+from samg_ros.sim.sim_step import SimStep
 from samg_ros.sim.tasks import get_task
 
 if TYPE_CHECKING:

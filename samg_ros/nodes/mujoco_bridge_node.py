@@ -30,8 +30,8 @@ from samg_ros.ros.messages import command, time_step
 from samg_ros.ros.node import PlainNode, run_node
 from samg_ros.ros.parameters import declare
 from samg_ros.ros.signals import exit_now
-from samg_ros.sim.env import SimStep
 from samg_ros.sim.intrinsics import camera_matrix
+from samg_ros.sim.sim_step import SimStep
 
 MODES = ('lockstep', 'realtime')
 _FIRST_REPEAT_S = 0.2

@@ -34,10 +34,10 @@ def start(module, *arguments):
 
 
 @pytest.mark.parametrize('module, parameter, said', [
-    ('nodes.perception', 'passes:=1', "set its parameter 'reference'"),
-    ('nodes.perception', 'passes:=7', "parameter 'passes' of perception must be int from"),
-    ('sim.bridge_node', 'task:=walker_wlk', 'did you mean walker_walk'),
-    ('nodes.trainer', 'preset:=huge', "'preset' of trainer must be one of quick, paper")])
+    ('nodes.perception_node', 'passes:=1', "set its parameter 'reference'"),
+    ('nodes.perception_node', 'passes:=7', "parameter 'passes' of perception must be int from"),
+    ('nodes.mujoco_bridge_node', 'task:=walker_wlk', 'did you mean walker_walk'),
+    ('nodes.trainer_node', 'preset:=huge', "'preset' of trainer must be one of quick, paper")])
 def test_a_wrong_parameter_ends_the_process_with_one_line_and_code_2(module, parameter, said):
     process = start(module, '-p', parameter)
     _, errors = process.communicate(timeout=120)
@@ -50,7 +50,7 @@ def test_a_wrong_parameter_ends_the_process_with_one_line_and_code_2(module, par
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_node_with_success(graph, number):
     images = graph.listen(Image, 'camera/image_raw')
-    process = start('sim.bridge_node', '-p', 'task:=cartpole_swingup', '-p', 'mode:=realtime')
+    process = start('nodes.mujoco_bridge_node', '-p', 'task:=cartpole_swingup', '-p', 'mode:=realtime')
     graph.until(lambda: images, 120)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)

@@ -6,7 +6,8 @@ import pytest
 from dm_control import suite
 
 from samg_ros.errors import CommandError, ConfigError, UnknownSettingError, UnknownTaskError
-from samg_ros.sim.env import SimEnv, SimStep
+from samg_ros.sim.env import SimEnv
+from samg_ros.sim.sim_step import SimStep
 from samg_ros.sim.visual.settings import SETTINGS
 from samg_ros.step_types import FIRST, LAST, MID
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from samg_ros.errors import ConfigError
-from samg_ros.sim.env import SimEnv, SimStep
+from samg_ros.sim.env import SimEnv
 from samg_ros.sim.render import FIRST_PART, Renderer, scene_labels
+from samg_ros.sim.sim_step import SimStep
 from samg_ros.sim.visual.nuisances import Nuisances
 from samg_ros.sim.visual.solid_texture import points_on_geoms
 

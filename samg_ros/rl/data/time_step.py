@@ -3,7 +3,11 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
+from samg_ros.errors import InvalidInputError
 from samg_ros.observation import Observation
+from samg_ros.step_types import FIRST, LAST, MID
 
 
 class TimeStep(NamedTuple):
@@ -19,3 +23,23 @@ class TimeStep(NamedTuple):
     """FIRST, MID or LAST."""
     mask_iou: float | None = None
     """How well this frame's mask fits the truth, where known; logged, never learned from."""
+
+
+def check_time_step(time_step: TimeStep) -> None:
+    """Check what a learner cannot use.
+
+    Raises:
+        InvalidInputError: if reward, discount, joint positions or step type are not usable.
+    """
+    if not (np.isfinite(time_step.reward) and np.isfinite(time_step.discount)):
+        raise InvalidInputError(
+            f'reward {time_step.reward} and discount {time_step.discount} must be finite; '
+            'the time step was dropped'
+        )
+    joints = time_step.observation.get('proprioception')
+    if joints is not None and not np.isfinite(joints).all():
+        raise InvalidInputError(
+            f'joint positions must be finite, got {joints.tolist()}; the time step was dropped'
+        )
+    if time_step.step_type not in (FIRST, MID, LAST):
+        raise InvalidInputError(f'step type must be 0, 1 or 2, got {time_step.step_type}')

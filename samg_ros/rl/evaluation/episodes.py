@@ -24,7 +24,7 @@ from samg_ros.rl.training.metrics import read_metrics
 
 if TYPE_CHECKING:
     from samg_ros.masking import Masker
-    from samg_ros.sim.env import SimStep
+    from samg_ros.sim.sim_step import SimStep
 
 EVALUATION_NAME = 'evaluation.json'
 """Name of the figures in a run folder."""

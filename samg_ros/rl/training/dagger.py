@@ -42,7 +42,8 @@ from samg_ros.sim.tasks.experts import EXPERT_JOINTS
 
 if TYPE_CHECKING:
     from samg_ros.masking import Masker
-    from samg_ros.sim.env import SimEnv, SimStep
+    from samg_ros.sim.env import SimEnv
+    from samg_ros.sim.sim_step import SimStep
 
 MASKS = ('truth', 'masker')
 """What masks the frames that are learned from: the truth with errors, or the masker itself."""

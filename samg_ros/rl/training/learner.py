@@ -7,8 +7,6 @@ gives the same weights in both.
 """
 
 import os
-import time
-from collections import defaultdict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,16 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
-from samg_ros.errors import ConfigError, InvalidInputError
 from samg_ros.memory import keep_freed_memory
 from samg_ros.observation import Observation
 from samg_ros.rl.agents import make_agent
 from samg_ros.rl.config import TrainConfig
-from samg_ros.rl.data.actions import scale_action
+from samg_ros.rl.data.actions import action_limits, scale_action
 from samg_ros.rl.data.replay import Replay
-from samg_ros.rl.data.time_step import TimeStep
+from samg_ros.rl.data.time_step import TimeStep, check_time_step
 from samg_ros.rl.training.checkpoint import (
     CHECKPOINT_NAME,
     Checkpoint,
@@ -34,9 +30,10 @@ from samg_ros.rl.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from samg_ros.rl.training.episode_statistics import EpisodeStatistics
 from samg_ros.rl.training.metrics import MetricsLog
 from samg_ros.rl.training.resume_check import check_same_run
-from samg_ros.step_types import FIRST, LAST, MID
+from samg_ros.step_types import FIRST, LAST
 
 if TYPE_CHECKING:
     from samg_ros.masking import Reference
@@ -88,26 +85,16 @@ class Learner:
         """
         self.config = config
         self.run_dir = Path(run_dir)
-        self.low = np.array(action_low, dtype=np.float64).reshape(-1)
-        self.high = np.array(action_high, dtype=np.float64).reshape(-1)
-        if self.low.shape != self.high.shape or not np.all(self.low < self.high):
-            raise ConfigError('action limits must be finite, low below high, and equally many')
+        self.low, self.high = action_limits(action_low, action_high)
         self.reference = reference
         self.masker_description = masker_description
         self.done = False
         self.steps = 0
         self.updates = 0
-        self.episodes = 0
-        self._seconds = 0.0
         self._action: NDArray[np.float32] | None = None
         self.episodes_begun = 0
-        """Episodes that were entered, the present one and those that were left early among them."""
-        self._return = 0.0
-        self._episode_steps = 0
-        self._ious: list[float] = []
-        self._losses: dict[str, list[Tensor]] = defaultdict(list)
-        self._returns: deque[float] = deque(maxlen=10)
-        self._last_iou: float | None = None
+        """Episodes that were started, including the current one and those that were left early."""
+        self._statistics = EpisodeStatistics()
         self._interrupted: dict[str, Any] = {}
 
         self.demonstrated = 0 if demonstrations is None else len(demonstrations)
@@ -140,14 +127,13 @@ class Learner:
             if checkpoint is not None:
                 self._resume(checkpoint)
             elif demonstrations is not None:
-                self._learn_from(demonstrations)
-            self._metrics = MetricsLog(self.run_dir, self.episodes)
+                for time_step, action in demonstrations:
+                    self._remember(time_step, action)
+            self._metrics = MetricsLog(self.run_dir, self._statistics.episodes)
             undo.pop_all()
         keep_freed_memory()
         self._worker = ThreadPoolExecutor(1, 'samg-update', initializer=_take_other_cores)
         self._pending: Future[None] | None = None
-        self._clock: float | None = None
-        self._recent: deque[tuple[float, int]] = deque(maxlen=100)
 
     def step(self, time_step: TimeStep) -> NDArray[np.float64]:
         """Take in a time step and choose the next action.
@@ -165,22 +151,11 @@ class Learner:
                 is stored.
             CheckpointError: if a checkpoint that was due cannot be written, or training diverged.
         """
-        if not (np.isfinite(time_step.reward) and np.isfinite(time_step.discount)):
-            raise InvalidInputError(
-                f'reward {time_step.reward} and discount {time_step.discount} must be finite; '
-                'the time step was dropped'
-            )
-        joints = time_step.observation.get('proprioception')
-        if joints is not None and not np.isfinite(joints).all():
-            raise InvalidInputError(
-                f'joint positions must be finite, got {joints.tolist()}; the time step was dropped'
-            )
-        if time_step.step_type not in (FIRST, MID, LAST):
-            raise InvalidInputError(f'step type must be 0, 1 or 2, got {time_step.step_type}')
+        check_time_step(time_step)
         self._wait()
         if self.done:
             return self._middle()
-        self._tick()
+        self._statistics.tick(self.steps)
         self._store(time_step)
         if time_step.step_type == LAST:
             self._end_episode()
@@ -220,8 +195,7 @@ class Learner:
         if action is None:
             return np.empty((0, len(self.low)))
         self._action = action.cpu().numpy()
-        self._return = self._interrupted['return']
-        self._episode_steps = self._interrupted['steps']
+        self._statistics.resume_episode(self._interrupted['return'], self._interrupted['steps'])
         actions = [*self.replay.episode_actions(), self._action]
         return np.stack([scale_action(each, self.low, self.high) for each in actions])
 
@@ -251,17 +225,17 @@ class Learner:
                 counters={
                     'steps': self.steps,
                     'updates': self.updates,
-                    'episodes': self.episodes,
-                    'seconds': self._seconds,
+                    'episodes': self._statistics.episodes,
+                    'seconds': self._statistics.seconds,
                     'demonstrated': self.demonstrated,
                     'done': self.done,
                 },
                 episode={
                     'begun': self.episodes_begun,
                     'action': None if self._action is None else torch.tensor(self._action),
-                    'return': self._return,
-                    'steps': self._episode_steps,
-                    'returns': list(self._returns),
+                    'return': self._statistics.episode_return,
+                    'steps': self._statistics.episode_steps,
+                    'returns': list(self._statistics.returns),
                 },
             ),
         )
@@ -276,6 +250,11 @@ class Learner:
             self._metrics.close()
 
     @property
+    def episodes(self) -> int:
+        """Episodes that were finished."""
+        return self._statistics.episodes
+
+    @property
     def progress(self) -> dict[str, Any]:
         """Where the run stands, for a progress bar or a diagnostic.
 
@@ -286,62 +265,47 @@ class Learner:
             not known), 'steps_per_s', 'frames_per_s', 'seconds' (of training so far),
             'seconds_left' (None before it can be told) and 'done'.
         """
-        rate = self._rate()
-        iou = self._last_iou
-        if iou is None and self._ious:
-            iou = float(np.mean(self._ious))
+        statistics = self._statistics
+        rate = statistics.steps_per_s
+        returns = statistics.returns
         return {
             'step': self.steps,
             'steps': self.config.steps,
             'frames': self.steps * self.config.action_repeat,
-            'episode': self.episodes,
+            'episode': statistics.episodes,
             'updates': self.updates,
-            'return': float(np.mean(self._returns)) if self._returns else None,
-            'mask_iou': iou,
+            'return': float(np.mean(returns)) if returns else None,
+            'mask_iou': statistics.mask_iou,
             'steps_per_s': rate,
             'frames_per_s': rate * self.config.action_repeat,
-            'seconds': self._seconds,
+            'seconds': statistics.seconds,
             'seconds_left': (self.config.steps - self.steps) / rate if rate else None,
             'done': self.done,
         }
-
-    def _learn_from(self, demonstrations: 'DemonstratedSteps') -> None:
-        """Put demonstrations into the replay."""
-        for time_step, action in demonstrations:
-            self.replay.add(
-                time_step.observation['pixels'],
-                time_step.observation.get('proprioception'),
-                action,
-                time_step.reward,
-                time_step.discount,
-            )
 
     def _store(self, time_step: TimeStep) -> None:
         if time_step.step_type == FIRST:
             self._action = None
         if self._action is None:
             self.episodes_begun += 1
-            self._return, self._episode_steps = 0.0, 0
-            self._ious.clear()
+            self._statistics.begin_episode()
         else:
-            self._return += float(time_step.reward)
-            self._episode_steps += 1
+            self._statistics.add_reward(float(time_step.reward))
         if time_step.mask_iou is not None:
-            self._ious.append(time_step.mask_iou)
-        self.replay.add(
-            time_step.observation['pixels'],
-            time_step.observation.get('proprioception'),
-            self._action,
-            float(time_step.reward),
-            float(time_step.discount),
-        )
+            self._statistics.add_iou(time_step.mask_iou)
+        self._remember(time_step, self._action)
+
+    def _remember(self, time_step: TimeStep, action: NDArray[np.float32] | None) -> None:
+        self.replay.add(time_step.observation['pixels'],
+                        time_step.observation.get('proprioception'), action,
+                        float(time_step.reward), float(time_step.discount))
 
     def _update(self, step: int) -> None:
         batch = self.replay.sample(
             self.config.batch_size, self.config.n_step, self.config.discount, self.agent.device
         )
         for name, value in self.agent.update(batch, step).items():
-            self._losses[name].append(value)
+            self._statistics.add_loss(name, value)
         self.updates += 1
 
     def _wait(self) -> None:
@@ -352,40 +316,9 @@ class Learner:
 
     def _end_episode(self) -> None:
         self._action = None
-        if not self._episode_steps:
-            return
-        self.episodes += 1
-        self._returns.append(self._return)
-        row = {
-            'step': self.steps,
-            'frames': self.steps * self.config.action_repeat,
-            'episode': self.episodes,
-            'seconds': round(self._seconds, 2),
-            'episode_return': self._return,
-            'episode_steps': self._episode_steps,
-            'steps_per_s': round(self._rate(), 2),
-            'updates': self.updates,
-        }
-        if self._ious:
-            self._last_iou = row['mask_iou'] = float(np.mean(self._ious))
-        for name, values in self._losses.items():
-            row[name] = float(torch.stack(values).mean())
-        self._losses.clear()
-        self._metrics.write(row)
-
-    def _tick(self) -> None:
-        now = time.monotonic()
-        if self._clock is not None:
-            self._seconds += now - self._clock
-        self._clock = now
-        self._recent.append((now, self.steps))
-
-    def _rate(self) -> float:
-        """Agent steps per second over the last hundred."""
-        if len(self._recent) < 2:
-            return 0.0
-        (start, first), (end, last) = self._recent[0], self._recent[-1]
-        return (last - first) / (end - start) if end > start else 0.0
+        row = self._statistics.end_episode(self.steps, self.config.action_repeat, self.updates)
+        if row is not None:
+            self._metrics.write(row)
 
     def _middle(self) -> NDArray[np.float64]:
         return (self.low + self.high) / 2
@@ -395,11 +328,11 @@ class Learner:
         counters = checkpoint.counters
         self.steps = counters['steps']
         self.updates = counters['updates']
-        self.episodes = counters['episodes']
-        self._seconds = counters['seconds']
+        self._statistics.episodes = counters['episodes']
+        self._statistics.seconds = counters['seconds']
         self._interrupted = checkpoint.episode
         self.episodes_begun = checkpoint.episodes_begun
-        self._returns.extend(self._interrupted.get('returns', ()))
+        self._statistics.returns.extend(self._interrupted.get('returns', ()))
         self.done = self.steps >= self.config.steps and counters['done']
         if self.reference is None:
             self.reference = checkpoint.reference

@@ -19,7 +19,8 @@ from samg_ros.step_types import FIRST, LAST
 
 if TYPE_CHECKING:
     from samg_ros.masking import Masker
-    from samg_ros.sim.env import SimEnv, SimStep
+    from samg_ros.sim.env import SimEnv
+    from samg_ros.sim.sim_step import SimStep
 
 
 class Rollout:
