@@ -155,7 +155,7 @@ def test_a_domain_in_use_is_not_taken(monkeypatch):
 def test_a_domain_that_another_process_chose_is_not_taken_before_it_ends(monkeypatch):
     """Not even between its choice and its first node."""
     monkeypatch.delenv('ROS_DOMAIN_ID', raising=False)
-    code = ('from samg_ros.nodes import domain; domain._DOMAINS = (101,); domain.choose_domain(); '
+    code = ('from samg_ros.ros import domain; domain._DOMAINS = (101,); domain.choose_domain(); '
             'print(flush=True); input()')
     with subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE,
