@@ -274,7 +274,8 @@ class Masker:
         geometry = self._geometry(*reference.mask.shape)
         frame = torch.from_numpy(reference.image).to(self.device)[None]
         encoding = self._model.encode(frame).on_grid(geometry.grid_size)
-        fitted = FittedReference.read(reference, encoding, self.settings.features, geometry)
+        fitted = FittedReference.read(reference, encoding, self.settings.features, geometry,
+                                      self._model.colour_width)
         if not self.settings.fit_weights:
             return fitted
         weights = fit_weights(

@@ -32,18 +32,17 @@ class MaskerSettings:
         fit_weights: fit the combination of the three masks to the reference (PerSAM-F); without,
             each counts a third.
         fit_steps: optimiser steps of that fit.
-        similarity_prompt: what the decoder is told beside points (see `guidance`): 'off' nothing,
-            'region' where it looks like the object's one feature, 'dense' also where it looks like
-            any cell of the object, 'colour' also where it has one of the object's colours; with it,
-            colours that hardly anything else has can outvote the decoder, and an object without its
-            colours is doubted (see `recognition`). A model that was trained for it takes each map
-            by itself, another their mean as the first pass's mask prompt. None: as the model was
-            trained (`mini` 'colour', SAM 'off').
+        similarity_prompt: which maps the decoder gets beside the prompts (see `guidance`): 'off'
+            none, 'region' similarity with the object's one feature, 'dense' also with the most
+            similar cell of the object (and of the reference's background, if the model compares
+            it), 'colour' also how usual the colour is on the object. A model that was trained for
+            them takes each map by itself, another their mean as the first pass's mask prompt.
+            None: as the model was trained (`mini` 'colour', SAM 'off').
         combine_references: how the similarity maps of several references of one object become
             one, pixel by pixel: 'max' (it looks like one of them, as views from several sides) or
             'mean' (like all of them, as pictures in several lights).
-        min_predicted_iou: a mask of which the model thinks less is empty. 0 keeps every one that
-            is not doubted.
+        min_predicted_iou: a mask whose predicted IoU is lower is empty; 0 keeps every mask. None:
+            as calibrated for the model (`mini`: docs/mini.md; SAM 0).
         dtype: what the networks compute in: 'float32', 'bfloat16' or 'float16'. Similarity,
             prompts and masks are float32 in any case.
         cuda_graphs: on a GPU, record the work of a frame size once and replay it, which saves the
@@ -61,7 +60,7 @@ class MaskerSettings:
     fit_steps: int = 1000
     similarity_prompt: str | None = None
     combine_references: str = 'max'
-    min_predicted_iou: float = 0.0
+    min_predicted_iou: float | None = None
     dtype: str = 'float32'
     cuda_graphs: bool = False
     seed: int = 0
@@ -85,9 +84,10 @@ class MaskerSettings:
              f'{", ".join(SIMILARITY_PROMPTS)} or None'),
             ('combine_references', _one_of(self.combine_references, COMBINATIONS),
              ' or '.join(COMBINATIONS)),
-            ('min_predicted_iou', isinstance(self.min_predicted_iou, Real)
+            ('min_predicted_iou', self.min_predicted_iou is None
+             or isinstance(self.min_predicted_iou, Real)
              and not isinstance(self.min_predicted_iou, bool)
-             and 0 <= self.min_predicted_iou <= 1, 'a value in 0..1'),
+             and 0 <= self.min_predicted_iou <= 1, 'a value in 0..1, or None'),
             ('dtype', _one_of(self.dtype, DTYPES), ', '.join(DTYPES)),
             ('seed', is_whole(self.seed, 0, 2**63 - 1), 'a whole number, 0 or more'),
         ]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samg_ros.masking.frames.decoder_passes import Prompts, first_pass, pick_prompts
-from samg_ros.masking.frames.guidance import guide, guided
+from samg_ros.masking.frames.guidance import Guidance, make_guidance, prompt_maps
 from samg_ros.masking.frames.similarity import similarity_maps, to_frame
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, VisionModel
@@ -141,7 +141,7 @@ def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tens
 
     AdamW at 1e-3 with cosine decay on dice + focal loss; each step jitters the clicked points'
     features by unit noise x 0.01. The logits depend on the prompts alone, so each distinct prompt
-    set is decoded once. The decoder is told the maps as they are, without `recognition`.
+    set is decoded once.
 
     Args:
         model: whose decoder is combined.
@@ -161,9 +161,10 @@ def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tens
     geometry, mask = _shrunk(geometry, mask)
     with torch.no_grad():
         maps = similarity_maps(encoding, features, geometry)
-        told = guide(guidance, maps[:, 0], encoding, Samples.stack([samples]), features, geometry)
-        prompts, of_step = _jittered_prompts(pick_prompts(guided(maps, told)), encoding, features,
-                                             geometry, first_point, steps, seed)
+        told = make_guidance(guidance, model, maps[:, 0], encoding, Samples.stack([samples]),
+                             features, geometry)
+        prompts, of_step = _jittered_prompts(pick_prompts(prompt_maps(maps, told)), encoding,
+                                             features, geometry, first_point, steps, seed)
         parts = []
         portion = max(1, DECODED_VALUES // sum(tensor.numel() for tensor in encoding.embedding))
         for points, labels in zip(prompts.points.split(portion),
@@ -171,8 +172,16 @@ def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tens
             count = len(points)
             found, _ = first_pass(model, encoding.repeated(count), geometry,
                                   Prompts(points, labels),
-                                  None if told is None else told.expand(count, -1, -1, -1))
+                                  _repeated(told, count))
             parts.append(geometry.padded_to_frame(found).flatten(2))
         logits = torch.cat(parts)
     w1, w2 = descend(logits.float().cpu().numpy(), mask.flatten().cpu().numpy(), of_step.numpy())
     return torch.tensor([1 - w1 - w2, w1, w2], device=logits.device)
+
+
+def _repeated(guidance: Guidance | None, count: int) -> Guidance | None:
+    """Return the guidance of one picture for `count` prompt sets."""
+    if guidance is None:
+        return None
+    return Guidance(guidance.maps.expand(count, -1, -1, -1),
+                    guidance.likeness.expand(count, -1, -1, -1))
