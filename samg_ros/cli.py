@@ -72,7 +72,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ('train', 'clone'): Command('samg_ros.rl.commands.train_clone',
                                 'train a policy to imitate an expert that knows the state'),
     ('train', 'mini'): Command('samg_ros.pretraining.train', 'train the embedded mask model'),
-    ('eval', 'masks'): Command('samg_ros.evaluation.masks_command',
+    ('eval', 'masks'): Command('samg_ros.evaluation.mask_quality.command',
                                "compare masks with the simulator's segmentation"),
     ('eval', 'policy'): Command('samg_ros.rl.commands.eval_policy',
                                 'try policies in visual settings: returns, masks, a page'),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from samg_ros.masking.engines.cuda_graphs import GraphedCall
 from samg_ros.masking.engines.precision import in_precision
 from samg_ros.masking.frames.pipeline import find, find_nothing, similarity_prompt
 from samg_ros.masking.frames.prediction import Frames, Prediction
+from samg_ros.masking.frames.second_look import cropped_reference, look_again
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models import Weights, describe_weights, load_model
 from samg_ros.masking.models.base import Encoding, VisionModel
@@ -286,7 +288,9 @@ class Masker:
 
     def _look_for(self, objects: dict[str, list[FittedReference]]) -> None:
         targets = Targets.gather(list(objects.values()))
-        self._objects, self._targets = objects, targets
+        close = [Targets.gather([[self._close_up(one) for one in references]])
+                 for references in objects.values()] if self._looks_twice else []
+        self._objects, self._targets, self._close_targets = objects, targets, close
         self._call = self._recorded()
 
     def _recorded(self) -> Callable[[Tensor], Prediction]:
@@ -323,9 +327,31 @@ class Masker:
         references = [*self._objects[name][:index], fitted, *self._objects[name][index + 1:]]
         self._look_for({**self._objects, name: references})
 
+    @property
+    def _looks_twice(self) -> bool:
+        twice = self.settings.second_look
+        return self._model.second_look if twice is None else twice
+
+    @torch.no_grad()
+    def _close_up(self, fitted: FittedReference) -> FittedReference:
+        """Return the reference as a second look sees it: cropped around its object."""
+        reference = cropped_reference(fitted.reference, self._model.image_size)
+        geometry = self._geometry(*reference.mask.shape)
+        frame = torch.from_numpy(reference.image).to(self.device)[None]
+        encoding = self._model.encode(frame).on_grid(geometry.grid_size)
+        close = FittedReference.read(reference, encoding, self.settings.features, geometry,
+                                     self._model.colour_width)
+        return replace(close, weights=fitted.weights, elsewhere=fitted.elsewhere)
+
     def _find(self, frames: Tensor) -> Prediction:
-        return find(self._model, frames, self._geometry(*frames.shape[1:3]), self._targets,
-                    self.settings)
+        found = find(self._model, frames, self._geometry(*frames.shape[1:3]), self._targets,
+                     self.settings)
+        if not self._looks_twice:
+            return found
+        size = self._model.image_size
+        return look_again(found, frames, size, [
+            partial(find, self._model, geometry=self._geometry(size, size), targets=targets,
+                    settings=self.settings) for targets in self._close_targets])
 
 
 def _check_weights(weights: Weights) -> None:

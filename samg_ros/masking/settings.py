@@ -43,6 +43,9 @@ class MaskerSettings:
             'mean' (like all of them, as pictures in several lights).
         min_predicted_iou: a mask whose predicted IoU is lower is empty; 0 keeps every mask. None:
             as calibrated for the model (`mini`: docs/mini.md; SAM 0).
+        second_look: crop around what was found, by about half its size on each side, and mask the
+            crop at the network's full resolution (see `frames.second_look`). None: as suits the
+            model (`mini` yes, the large pairs no).
         dtype: what the networks compute in: 'float32', 'bfloat16' or 'float16'. Similarity,
             prompts and masks are float32 in any case.
         cuda_graphs: on a GPU, record the work of a frame size once and replay it, which saves the
@@ -61,6 +64,7 @@ class MaskerSettings:
     similarity_prompt: str | None = None
     combine_references: str = 'max'
     min_predicted_iou: float | None = None
+    second_look: bool | None = None
     dtype: str = 'float32'
     cuda_graphs: bool = False
     seed: int = 0
@@ -88,6 +92,8 @@ class MaskerSettings:
              or isinstance(self.min_predicted_iou, Real)
              and not isinstance(self.min_predicted_iou, bool)
              and 0 <= self.min_predicted_iou <= 1, 'a value in 0..1, or None'),
+            ('second_look', self.second_look is None or isinstance(self.second_look, bool),
+             'true, false or None'),
             ('dtype', _one_of(self.dtype, DTYPES), ', '.join(DTYPES)),
             ('seed', is_whole(self.seed, 0, 2**63 - 1), 'a whole number, 0 or more'),
         ]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from samg_ros.arguments import names
 from samg_ros.errors import ConfigError
-from samg_ros.evaluation.masks import MaskScores
+from samg_ros.evaluation.mask_quality.scores import MaskScores
 from samg_ros.masking import Masker, MaskerSettings
 from samg_ros.masking.settings import FEATURES
 from samg_ros.rl.commands.sweep import finished_scores

@@ -15,7 +15,7 @@ import numpy as np
 
 from samg_ros.arguments import whole_numbers
 from samg_ros.errors import ConfigError
-from samg_ros.evaluation.masks import MaskScores
+from samg_ros.evaluation.mask_quality.scores import MaskScores
 from samg_ros.masking import Masker, MaskerSettings, Reference
 from samg_ros.rl.commands.sweep import finished_scores
 from samg_ros.rl.evaluation.scores import Score

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from samg_ros.arguments import names, parse_settings, whole_numbers
 from samg_ros.evaluation.figures_report import Figures, Section, Shown
-from samg_ros.evaluation.masks import MaskScores, evaluate_masks
+from samg_ros.evaluation.mask_quality.rollouts import Frames, Rollouts, collect_frames
+from samg_ros.evaluation.mask_quality.scores import MaskScores, evaluate_masks
 from samg_ros.evaluation.plots import iou_by_setting
-from samg_ros.evaluation.rollouts import Frames, Rollouts, collect_frames
 from samg_ros.evaluation.tables import Table, figure
 from samg_ros.progress import ProgressLine
 from samg_ros.rl.commands.eval_policy import add_output_arguments

@@ -50,6 +50,7 @@ class HalfPrecision(VisionModel):
         self.similarity_gain = model.similarity_gain
         self.compares_background, self.colour_width = model.compares_background, model.colour_width
         self.min_predicted_iou = model.min_predicted_iou
+        self.second_look = model.second_look
 
     def encode(self, frames: Tensor) -> Encoding:
         """See VisionModel; the feature maps are float32."""

@@ -111,6 +111,7 @@ class VisionModel(nn.Module, ABC):
             background, see `guidance`.
         colour_width: standard deviation of the Gaussian that stands for a colour of the object, in
             chromaticity.
+        second_look: whether a second look at a crop pays, see `frames.second_look`.
         min_predicted_iou: a mask with a lower predicted IoU is empty; calibrated on data of the
             model's training, 0 where it was not.
     """
@@ -126,6 +127,7 @@ class VisionModel(nn.Module, ABC):
     compares_background: bool = False
     colour_width: float = 0.005
     min_predicted_iou: float = 0.0
+    second_look: bool = False
 
     @abstractmethod
     def encode(self, frames: Tensor) -> Encoding:

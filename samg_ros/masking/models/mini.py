@@ -130,6 +130,7 @@ class Mini(VisionModel):
     guided = True
     compares_background = True
     colour_width = 0.02
+    second_look = True
     similarity_gain = 1.0
 
     def __init__(self, width8: int = 64, width4: int = 32, width2: int = 16,

@@ -243,6 +243,7 @@ class MiniSim(VisionModel):
     mask_size = IMAGE_SIZE
     grid_size = IMAGE_SIZE // 2
     passes = 1
+    second_look = True
     similarity_prompt = 'colour'
     guided = True
 

@@ -7,14 +7,25 @@ import argparse
 import json
 import shlex
 import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from samg_ros.arguments import names
 from samg_ros.errors import ConfigError
-from samg_ros.evaluation.mask_report import write_mask_report
-from samg_ros.evaluation.masks import evaluate_masks, table
-from samg_ros.evaluation.rollouts import Rollouts, collect_frames
+from samg_ros.evaluation.mask_quality.degradations import degraded, parse_degradations, recolour
+from samg_ros.evaluation.mask_quality.report import write_mask_report
+from samg_ros.evaluation.mask_quality.rollouts import Rollouts, collect_frames
+from samg_ros.evaluation.mask_quality.scores import (
+    MaskScores,
+    evaluate_masks,
+    evaluate_sequence,
+    table,
+)
+from samg_ros.evaluation.mask_quality.sequences import PROTOCOLS, load_sequence
 from samg_ros.sim.reference import best_view, choose_points, parse_points, render_reference
 from samg_ros.sim.render import QUALITIES
 from samg_ros.sim.tasks import get_task
@@ -22,7 +33,7 @@ from samg_ros.sim.visual.nuisances import Nuisances, parse_nuisance
 from samg_ros.sim.visual.settings import get_setting
 
 if TYPE_CHECKING:
-    from samg_ros.masking import Reference
+    from samg_ros.masking import Masker, Reference
 
 
 def find_reference(path: str | Path | None, task: str) -> Path | None:
@@ -52,6 +63,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='folder of videos for the video settings (painted ones)')
     parser.add_argument('--nuisance', type=parse_nuisance, action='append', default=[],
                         metavar='KIND=STRENGTH', help='such as light=0.5; may be repeated')
+    parser.add_argument('--sequence', type=Path, action='append', default=[], metavar='DIR',
+                        help='a recorded sequence, frames/ and masks/, in place of tasks; may be '
+                        'repeated')
+    parser.add_argument('--degrade', type=parse_degradations, default=[],
+                        metavar='KIND:STRENGTH,...', help='also score frames with what a camera '
+                        'does to them: jpeg:80,white_balance:0.06,gamma:1.4,noise:8,blur:1.5; '
+                        'a + joins two')
+    parser.add_argument('--recolour', type=float, default=0.0, metavar='SHARE',
+                        help="also score frames whose object's colours are multiplied, per "
+                        'channel, by 1 - SHARE to 1 + SHARE')
     parser.add_argument('--hide-object', action='store_true',
                         help='take the object out of the frames: every mask should be empty')
     parser.add_argument('--reference', default=None, metavar='PATH',
@@ -87,15 +108,8 @@ def run(args: argparse.Namespace) -> None:
     Nuisances.of(nuisances)
     masker = Masker.load(args.model, MaskerSettings(passes=args.passes), args.device,
                          args.weights)
-    results = []
-    for task in tasks:
-        reference, clicked = _reference(args, task)
-        masker.fit(reference)
-        for setting in settings:
-            frames = collect_frames(Rollouts(
-                task, setting, args.frames, args.every, args.seed, args.size, args.quality,
-                args.videos, nuisances or None, args.hide_object))
-            results.append(evaluate_masks(masker, frames, clicked, progress=True))
+    results = [*_on_sequences(args, masker)] if args.sequence else [
+        score for task in tasks for score in _on_task(args, masker, task, settings, nuisances)]
     print(table(results))
     figures = json.dumps([result.summary() for result in results], indent=2) + '\n'
     for path in filter(None, (args.json, args.out and args.out / 'masks.json')):
@@ -106,6 +120,44 @@ def run(args: argparse.Namespace) -> None:
             'Command': shlex.join(['samg', *sys.argv[1:]]), 'Model': args.model,
             'Weights': args.weights or "the package's own",
             'Reference': args.reference or 'rendered in train'}))
+
+
+def _on_task(args: argparse.Namespace, masker: Masker, task: str, settings: list[str],
+             nuisances: dict[str, float]) -> Iterator[MaskScores]:
+    """Score a task in its settings: as it is, recoloured, and degraded."""
+    reference, clicked = _reference(args, task)
+    masker.fit(reference)
+    for setting in settings:
+        frames = collect_frames(Rollouts(
+            task, setting, args.frames, args.every, args.seed, args.size, args.quality,
+            args.videos, nuisances or None, args.hide_object))
+        variants = {'': frames.images}
+        if args.recolour:
+            variants[f' recolour:{args.recolour:g}'] = recolour(
+                frames.images, frames.truths, frames.episodes, args.recolour, args.seed)
+        for each in args.degrade:
+            variants[f' {each}'] = np.stack(degraded(frames.images, each, args.seed))
+        for label, images in variants.items():
+            rollouts = replace(frames.rollouts, setting=setting + label)
+            yield evaluate_masks(masker, replace(frames, images=images, rollouts=rollouts),
+                                 clicked, progress=True)
+
+
+def _on_sequences(args: argparse.Namespace, masker: Masker) -> Iterator[MaskScores]:
+    """Score recorded sequences by both protocols: as they are, recoloured, and degraded."""
+    for folder in args.sequence:
+        sequence = load_sequence(folder)
+        variants: dict[str, Sequence[np.ndarray]] = {'': sequence.frames}
+        if args.recolour:
+            variants[f' recolour:{args.recolour:g}'] = [
+                recolour(frame[None], mask[None], np.array([index]), args.recolour, args.seed)[0]
+                for index, (frame, mask) in enumerate(
+                    zip(sequence.frames, sequence.masks, strict=True))]
+        variants |= {f' {each}': degraded(sequence.frames, each, args.seed)
+                     for each in args.degrade}
+        for protocol in PROTOCOLS:
+            for label, images in variants.items():
+                yield evaluate_sequence(masker, sequence, protocol, images, protocol + label)
 
 
 def _reference(args: argparse.Namespace, task: str) -> tuple[Reference, list[int]]:

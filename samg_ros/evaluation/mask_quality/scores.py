@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from samg_ros.evaluation.mask_quality.rollouts import Frames, Rollouts
+from samg_ros.evaluation.mask_quality.sequences import MaskedSequence
 from samg_ros.evaluation.metrics import boundary_f, mask_iou
-from samg_ros.evaluation.rollouts import Frames, Rollouts
 
 if TYPE_CHECKING:
     from samg_ros.masking import Masker
@@ -49,6 +50,8 @@ class MaskScores:
     """(N,) float64."""
     false_area: np.ndarray
     """(N,) float64, share of the frame that is in the mask and not on the object."""
+    empty: np.ndarray
+    """(N,) bool, whether the mask is empty though the object is in the frame."""
     prompts_on_object: float
     """Share of positive point prompts that lie on the object."""
     clicks_on_body: float | None
@@ -74,6 +77,7 @@ class MaskScores:
             'iou_median': round(float(np.median(self.iou)), 4),
             'iou_p5': round(float(np.percentile(self.iou, 5)), 4),
             'share_under_half': round(float((self.iou < LOW_IOU).mean()), 4),
+            'share_empty': round(float(self.empty.mean()), 4),
             'boundary_f_mean': round(float(self.boundary_f.mean()), 4),
             'prompts_on_object': round(self.prompts_on_object, 4),
             'clicks_on_body': None if self.clicks_on_body is None
@@ -130,12 +134,53 @@ def evaluate_masks(masker: Masker, frames: Frames, clicked: Sequence[int] = (),
 
     return MaskScores(
         frames.rollouts, iou, boundary_f(masks, truths),
-        (masks & ~truths).mean(axis=(1, 2)), float(np.concatenate(on_object).mean()),
+        (masks & ~truths).mean(axis=(1, 2)),
+        ~masks.any(axis=(1, 2)) & truths.any(axis=(1, 2)), float(np.concatenate(on_object).mean()),
         float(np.concatenate(on_body).mean()) if clicked else None,
         _steadiness(masks, truths, frames.episodes),
         float(np.median(batch_ms[1:] or batch_ms)),
         moments(np.argsort(iou, kind='stable')[:WORST]),
         moments(np.linspace(0, len(iou) - 1, min(WORST, len(iou))).astype(int)))
+
+
+def evaluate_sequence(masker: Masker, sequence: MaskedSequence, protocol: str,
+                      images: Sequence[np.ndarray], label: str) -> MaskScores:
+    """Score a masker on a recorded sequence; it is fitted to each reference that is needed.
+
+    Args:
+        masker: gets new references.
+        sequence: whose frames are references, with their true masks.
+        protocol: one of `sequences.PROTOCOLS`.
+        images: the frames to mask, as many as the sequence has; degraded ones, say.
+        label: of the setting, in table and report.
+
+    Raises:
+        SamgError: whatever the masker raises.
+    """
+    from samg_ros.masking import Reference
+
+    scored, hits, times, fitted = [], [], [], -1
+    for reference, index in sequence.pairs(protocol):
+        if reference != fitted:
+            masker.fit(Reference(sequence.frames[reference], sequence.masks[reference]))
+            fitted = reference
+        truth = sequence.masks[index]
+        start = time.perf_counter()
+        prediction = masker.predict(images[index][None])
+        mask = prediction.masks.cpu().numpy()[0]
+        times.append((time.perf_counter() - start) * 1000)
+        x, y = prediction.prompts[0].points[0, 0].tolist()
+        hits.append(truth[y, x])
+        scored.append(ScoredFrame(index, float(mask_iou(mask, truth)), images[index], mask, truth))
+    iou = np.array([each.iou for each in scored])
+    order = np.argsort(iou, kind='stable')
+    return MaskScores(
+        Rollouts(sequence.name, label, len(scored)), iou,
+        np.array([float(boundary_f(each.mask[None], each.truth[None])[0]) for each in scored]),
+        np.array([float((each.mask & ~each.truth).mean()) for each in scored]),
+        np.array([not each.mask.any() for each in scored]), float(np.mean(hits)), None, None,
+        float(np.median(times)), tuple(scored[i] for i in order[:WORST]),
+        tuple(scored[:: max(1, len(scored) // WORST)][:WORST]))
 
 
 def _steadiness(masks: np.ndarray, truths: np.ndarray, episodes: np.ndarray) -> float | None:
@@ -148,16 +193,19 @@ def _steadiness(masks: np.ndarray, truths: np.ndarray, episodes: np.ndarray) -> 
 
 def table(results: Sequence[MaskScores]) -> str:
     """Return the results as lines of text, one a task and setting."""
-    head = (f'{"task":18} {"setting":11} {"IoU":>6} {"median":>7} {"5th %":>6} {"<0.5":>6} '
+    wide = max(len(result.rollouts.setting) for result in results)
+    head = (f'{"task":18} {"setting":{wide}} {"IoU":>6} {"median":>7} {"5th %":>6} {"<0.5":>6} '
+            f'{"empty":>6} '
             f'{"bound F":>8} {"prompts":>8} {"clicks":>7} {"invents":>8} {"steady":>7} {"ms":>6}')
     lines = [head]
     for result in results:
         row = result.summary()
         clicks = '-' if row['clicks_on_body'] is None else f'{row["clicks_on_body"]:.1%}'
         steady = '-' if row['steadiness'] is None else f'{row["steadiness"]:+.3f}'
-        lines.append(f'{row["task"]:18} {row["setting"]:11} {row["iou_mean"]:6.3f} '
+        lines.append(f'{row["task"]:18} {row["setting"]:{wide}} {row["iou_mean"]:6.3f} '
                      f'{row["iou_median"]:7.3f} {row["iou_p5"]:6.3f} '
-                     f'{row["share_under_half"]:6.1%} {row["boundary_f_mean"]:8.3f} '
+                     f'{row["share_under_half"]:6.1%} {row["share_empty"]:6.1%} '
+                     f'{row["boundary_f_mean"]:8.3f} '
                      f'{row["prompts_on_object"]:8.1%} {clicks:>7} '
                      f'{row["share_of_inventions"]:8.1%} {steady:>7} {row["frame_ms"]:6.2f}')
     return '\n'.join(lines)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from samg_ros.evaluation.masks import MaskScores, ScoredFrame
+from samg_ros.evaluation.mask_quality.scores import MaskScores, ScoredFrame
 from samg_ros.evaluation.page import write_page
 from samg_ros.evaluation.pictures import still
 from samg_ros.evaluation.plots import iou_by_setting

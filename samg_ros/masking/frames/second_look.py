@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A second look: crop around what was found, and mask the crop at the network's full resolution.
+
+The reference is cropped by the same rule, so that object and reference have the same size whatever
+the distance to the camera. Small and thin objects gain most. Everything stays on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from samg_ros.masking.frames.decoder_passes import mask_box
+from samg_ros.masking.frames.prediction import Prediction
+from samg_ros.masking.references.reference import Reference
+
+MARGIN = 1.6
+"""Side of the crop over the longer side of the box: the decoder has to see what is around, and the
+first mask may lack a limb. With half of it on each side, 0.3 of the object may be missing."""
+SMALLEST = 0.2
+"""Least side of a crop, as a share of the frame's longer side: further enlarged there is nothing
+more to see at the resolutions of cameras and simulators."""
+_DETAIL = 4
+"""Frames are first scaled down to so many times the network's input, or left: cropping then skips
+no pixel, for the smallest crop is about as large as the input."""
+OUTSIDE = -20.0
+"""Logit of pixels outside the crop; the network's own are within +-20."""
+
+
+def crop_windows(masks: Tensor) -> Tensor:
+    """Return the squares to look at again.
+
+    Args:
+        masks: (N, H, W) bool; of an empty one the whole frame is taken.
+
+    Returns:
+        (N, 3) float: centre x, centre y and side in pixels. Squares may reach over the frame.
+    """
+    height, width = masks.shape[1:]
+    x0, y0, x1, y1 = mask_box(masks).float().unbind(dim=1)
+    side = MARGIN * torch.maximum(x1 - x0 + 1, y1 - y0 + 1)
+    longer = float(max(height, width))
+    side = side.clamp(SMALLEST * longer, longer)
+    centres = []
+    for low, high, extent in ((x0, x1, width), (y0, y1, height)):
+        centre = (low + high + 1) / 2
+        room = (extent - side).clamp(min=0) / 2  # so far the centre may be from the frame's
+        centres.append(torch.minimum(torch.maximum(centre, extent / 2 - room), extent / 2 + room))
+    return torch.stack([*centres, side], dim=1)
+
+
+def crop(frames: Tensor, windows: Tensor, size: int) -> Tensor:
+    """Cut squares out of frames and scale them.
+
+    Args:
+        frames: (N, H, W, C) uint8 or float.
+        windows: (N, 3), see `crop_windows`.
+        size: side of the result in pixels.
+
+    Returns:
+        (N, size, size, C) of the frames' dtype; beyond the frame its border goes on.
+    """
+    height, width = frames.shape[1:3]
+    pictures = frames.permute(0, 3, 1, 2).float()
+    if max(height, width) > _DETAIL * size:
+        scale = _DETAIL * size / max(height, width)
+        pictures = F.interpolate(pictures, (round(height * scale), round(width * scale)),
+                                 mode='bilinear', antialias=True, align_corners=False)
+    steps = (torch.arange(size, device=frames.device) + 0.5) / size - 0.5
+    x = (windows[:, :1] + steps * windows[:, 2:]) / width * 2 - 1
+    y = (windows[:, 1:2] + steps * windows[:, 2:]) / height * 2 - 1
+    grid = torch.stack([x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)],
+                       dim=-1)
+    found = F.grid_sample(pictures, grid, padding_mode='border', align_corners=False)
+    found = found.permute(0, 2, 3, 1)
+    return found.round().to(torch.uint8) if frames.dtype == torch.uint8 else found
+
+
+def paste(logits: Tensor, windows: Tensor, height: int, width: int) -> Tensor:
+    """Put logits of crops back into their frames.
+
+    Args:
+        logits: (N, size, size) float.
+        windows: (N, 3), see `crop_windows`.
+        height: of the frames in pixels.
+        width: of the frames in pixels.
+
+    Returns:
+        (N, height, width) float, OUTSIDE beyond the crop.
+    """
+    device = logits.device
+    x = ((torch.arange(width, device=device) + 0.5 - windows[:, :1]) / windows[:, 2:]) * 2
+    y = ((torch.arange(height, device=device) + 0.5 - windows[:, 1:2]) / windows[:, 2:]) * 2
+    grid = torch.stack([x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)],
+                       dim=-1)
+    found = F.grid_sample(logits[:, None], grid, padding_mode='border', align_corners=False)[:, 0]
+    inside = (grid.abs() <= 1).all(dim=-1)
+    return torch.where(inside, found, found.new_tensor(OUTSIDE))
+
+
+def look_again(found: Prediction, frames: Tensor, size: int,
+               finders: Sequence[Callable[[Tensor], Prediction]]) -> Prediction:
+    """Return the prediction with the masks of a second look, where the first found something.
+
+    Args:
+        found: by the first look, of O objects.
+        frames: (N, H, W, 3) uint8 RGB.
+        size: side of a crop in pixels.
+        finders: of each object, what finds it in (N, size, size, 3) crops.
+    """
+    height, width = frames.shape[1:3]
+    logits, scores, masks = [], [], []
+    for index, finder in enumerate(finders):
+        first = found.object_masks[:, index]
+        windows = crop_windows(first)
+        close = finder(crop(frames, windows, size))
+        there = first.flatten(1).any(dim=1)
+        kept = there & close.object_masks[:, 0].flatten(1).any(dim=1)
+        pasted = paste(close.logits[:, 0], windows, height, width)
+        logits.append(torch.where(there[:, None, None], pasted, found.logits[:, index]))
+        scores.append(torch.where(there, close.predicted_iou[:, 0], found.predicted_iou[:, index]))
+        masks.append((pasted > 0) & kept[:, None, None])
+    return replace(found, object_masks=torch.stack(masks, dim=1),
+                   logits=torch.stack(logits, dim=1), predicted_iou=torch.stack(scores, dim=1))
+
+
+def cropped_reference(reference: Reference, size: int) -> Reference:
+    """Return a reference cropped around its object as `look_again` crops frames."""
+    mask = torch.from_numpy(reference.mask)
+    windows = crop_windows(mask[None])
+
+    def cut(part: Tensor) -> Tensor:
+        share = crop(part[None, :, :, None].float(), windows, size)[0, :, :, 0]
+        return share >= torch.clamp(share.max() / 2, max=0.5)  # as thin as it is, some is left
+
+    x, y, side = windows[0].tolist()
+    points = (reference.points + 0.5 - (x, y)) / side * size + size / 2 - 0.5
+    return replace(
+        reference, image=crop(torch.from_numpy(reference.image)[None], windows, size)[0].numpy(),
+        mask=cut(mask).numpy(), points=points.clip(0, size - 1),
+        parts=tuple(cut(torch.from_numpy(part)).numpy() for part in reference.parts))
