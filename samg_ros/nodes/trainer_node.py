@@ -8,19 +8,23 @@ gets the same action again, so lost or repeated messages do not change what is l
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from samg_ros.errors import ConfigError, SamgError
+from samg_ros.errors import ConfigError, EncodingError, InvalidInputError, SamgError
 from samg_ros.evaluation.metrics import mask_iou
 from samg_ros.masking import Masker, Reference, apply_mask
 from samg_ros.observation import Observer
-from samg_ros.perception.parameters import DESCRIPTION_PARAMETER
+from samg_ros.perception.description import (
+    DESCRIPTION_PARAMETER,
+    read_description,
+    read_fill,
+)
 from samg_ros.rl.config import PRESETS
 from samg_ros.rl.data.demonstrations import DemonstratedSteps, Demonstrations
 from samg_ros.rl.data.time_step import TimeStep
@@ -169,21 +173,34 @@ class Trainer(PlainNode):
                     f"{self._facts.remote} runs with {name} '{facts[name]}', the trainer expects "
                     f"'{value}'; give both the same")
                 return
+        low, high = (np.asarray(facts[name]) for name in ('action_low', 'action_high'))
+        if low.dtype.kind != 'f' or low.shape != high.shape or low.size == 0 \
+                or not np.isfinite([low, high]).all() or not (low < high).all():
+            self.error = ConfigError(f"{self._facts.remote}'s action_low and action_high must be "
+                                     'finite numbers, one of each per action, the lower below the '
+                                     'higher')
+            return
         self._limits = facts['action_low'], facts['action_high']
         self._begin()
 
     def _on_perception(self, facts: dict[str, Any]) -> None:
-        if tuple(facts['fill']) != self.config.observation.fill:
+        try:
+            fill = read_fill(facts['fill'])
+            description = read_description(facts[DESCRIPTION_PARAMETER])
+        except InvalidInputError as error:
+            self.error = error
+            return
+        if fill != self.config.observation.fill:
             self.error = ConfigError(
-                f"perception fills with {list(facts['fill'])}, the trainer expects "
+                f'perception fills with {list(fill)}, the trainer expects '
                 f'{list(self.config.observation.fill)}; give both the same')
             return
-        if any(facts['more_references']):
+        if facts['more_references'] and any(facts['more_references']):
             self.error = ConfigError(
                 f"perception has more_references {list(facts['more_references'])}, but a "
                 'checkpoint carries one reference of one object; leave them out')
             return
-        self._masker_description = json.loads(facts[DESCRIPTION_PARAMETER])
+        self._masker_description = description
         self._begin()
 
     def _begin(self) -> None:
@@ -235,7 +252,7 @@ class Trainer(PlainNode):
         try:
             step = self._observe(info, moment)
             action = self.learner.step(step)
-        except ValueError as error:  # InvalidInputError, EncodingError
+        except (InvalidInputError, EncodingError) as error:
             self.drops.add('frame', str(error))
             return
         except SamgError as error:

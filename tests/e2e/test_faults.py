@@ -79,7 +79,7 @@ def test_a_camera_that_is_discovered_5_s_late(arm):
     answer = arm.enable()
     assert not answer.success and 'no good frame has come yet' in answer.message
     arm.plug()
-    arm.until(lambda: arm.graph.values('policy: policy')['moments'] != '0')
+    arm.until(lambda: arm.graph.values('policy: policy')['inputs'] != '0')
     assert not arm.commands
     assert arm.enable().success
     arm.until_it_moves()

@@ -116,7 +116,7 @@ class Arm:
     def start(self, node):
         """Run until the policy acts."""
         self.run()
-        self.graph.until(lambda: node._inputs.moments)
+        self.graph.until(lambda: node._inputs.count)
         assert self.enable().success
         self.graph.until(lambda: len(self.commands) > 3)
 
@@ -199,8 +199,8 @@ def test_a_crop_makes_a_wider_camera_fit(graph, arm, checkpoint):
     arm.shape = (SIDE, 2 * SIDE, 3)
     node = add(graph, checkpoint, crop=[12, 0, SIDE, SIDE])
     arm.run()
-    graph.until(lambda: node._inputs.moments)
-    assert node._observer.spec.crop == (12, 0, SIDE, SIDE)
+    graph.until(lambda: node._inputs.count)
+    assert node._worker._observer.spec.crop == (12, 0, SIDE, SIDE)
 
 
 def test_frames_that_change_size_stop_the_arm_until_it_is_enabled_again(graph, arm, checkpoint):
@@ -260,9 +260,9 @@ def test_a_frame_is_acted_on_only_while_it_is_fresh(graph, arm, checkpoint):
     node = add(graph, checkpoint)
     arm.start(node)
     arm.behind = 5  # 0.1 s
-    count = node._inputs.moments
-    graph.until(lambda: node._inputs.moments > count + 10)
-    assert not node._stops
+    count = node._inputs.count
+    graph.until(lambda: node._inputs.count > count + 10)
+    assert not node._driver.stops
     arm.behind = 50  # 1 s, and the joint state of that moment did come
     graph.until(arm.is_still)
     said = 'no joint state was near a frame'
@@ -283,9 +283,9 @@ def test_a_frame_that_waited_for_its_joint_state_is_not_acted_on_once_it_is_stal
     assert node.state == 'safe'
     arm.sends_joints, arm.sends_frames = True, False
     arm.ticks -= 1
-    count = node._inputs.moments
+    count = node._inputs.count
     arm.tick()  # of the same moment, long after
-    graph.until(lambda: node._inputs.moments > count)
+    graph.until(lambda: node._inputs.count > count)
     graph.spin_for(0.1)
     assert node.state == 'safe' and arm.is_still() and node.drops.counts['stale'] == 1
 
@@ -294,9 +294,9 @@ def test_the_arm_is_safe_in_time_although_the_executor_is_busy(graph, arm, check
     node = add(graph, checkpoint)
     arm.start(node)
     sent = []
-    send = node._send
-    node._send = lambda values, *more: (sent.append((time.monotonic(), values)),
-                                        send(values, *more))
+    send = node._driver._send
+    node._driver._send = lambda values, *more: (sent.append((time.monotonic(), values)),
+                                                send(values, *more))
     began = time.monotonic()
     time.sleep(2 * TIMEOUT_S)  # as another node of the process may
     assert sent[0][0] - began < TIMEOUT_S + limit_s(GRACE_S) and not sent[0][1].any()
@@ -366,7 +366,7 @@ def test_the_safe_action_goes_out_last_when_it_is_disabled_deactivated_and_close
         assert len(arm.commands) == count
         if not node.active:
             node.trigger_activate()
-            graph.until(lambda: node._inputs.moments)
+            graph.until(lambda: node._inputs.count)
             graph.spin_for(0.1)
             assert len(arm.commands) == count  # disabled again
         assert arm.enable().success
@@ -376,6 +376,7 @@ def test_the_safe_action_goes_out_last_when_it_is_disabled_deactivated_and_close
     assert arm.is_still()
 
 
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning')
 def test_the_safe_action_goes_out_last_after_an_exception(graph, arm, checkpoint, monkeypatch):
     node = add(graph, checkpoint)
     arm.start(node)
@@ -384,7 +385,7 @@ def test_the_safe_action_goes_out_last_after_an_exception(graph, arm, checkpoint
         raise torch.cuda.OutOfMemoryError('no memory')
 
     monkeypatch.setattr(node._policy, 'act', fail)
-    with pytest.raises(RuntimeError, match='no memory'):
+    with pytest.raises(SamgError, match="the policy's network failed .OutOfMemoryError: no memor"):
         graph.until(lambda: False)
     monkeypatch.undo()
     arm.timer.cancel()
@@ -401,7 +402,7 @@ def test_the_safe_action_goes_out_last_when_the_watchdog_ends_and_then_the_frame
     arm.timer.cancel()
     graph.spin_for(0.1)  # what is under way
     assert not arm.is_still()
-    node._watchdog._check = None  # what it calls fails, and its thread ends
+    node._watchdog._check = None  # calling it fails, and its thread ends
     with pytest.raises(SamgError, match='the watchdog has ended'):
         graph.until(lambda: False, 5)
     graph.remove(node)
@@ -414,7 +415,7 @@ def test_without_being_enabled_nothing_is_ever_sent(graph, arm, checkpoint):
     node = add(graph, checkpoint)
     assert not arm.enable().success  # there is no frame yet
     arm.run()
-    graph.until(lambda: node._inputs.moments > 5)
+    graph.until(lambda: node._inputs.count > 5)
     graph.remove(node)
     graph.spin_for(0.1)
     assert not arm.commands
@@ -448,7 +449,7 @@ def test_twenty_lives_leave_nothing_behind(graph, arm, checkpoint):
     arm.run()
     threads, subscriptions = threading.active_count(), len(list(node.subscriptions))
     for _ in range(20):
-        graph.until(lambda: node._inputs.moments)
+        graph.until(lambda: node._inputs.count)
         assert arm.enable().success
         arm.commands.clear()
         graph.until(lambda: arm.commands)
@@ -456,7 +457,7 @@ def test_twenty_lives_leave_nothing_behind(graph, arm, checkpoint):
                            node.trigger_activate):
             transition()
         graph.until(lambda: arm.is_still())
-    assert threading.active_count() == threads and not node._answered
+    assert threading.active_count() == threads and not node._driver._answer
     assert len(list(node.subscriptions)) == subscriptions and node.state == 'disabled'
 
 
@@ -468,7 +469,7 @@ def test_in_lockstep_every_frame_is_answered_as_the_policy_does_offline(graph, t
     node = add(graph, run, joints=[''], lockstep=True, action_interface='effort',
                command_interface='effort', safe_action='zero')
     graph.add(MujocoBridge, {'task': 'cartpole_swingup', 'height': SIDE, 'width': SIDE})
-    graph.until(lambda: node._inputs.moments)
+    graph.until(lambda: node._inputs.count)
     assert graph.call(SetBool, 'policy/enable', SetBool.Request(data=True)).success
     graph.until(lambda: len(commands) > 8)
     graph.remove(node)
@@ -489,7 +490,7 @@ def test_the_safe_action_goes_out_last_when_the_process_is_told_to_end(graph, ar
                                                                       number):
     process = graph.spawn('policy', {'checkpoint': str(checkpoint), 'joints': list(JOINTS)})
     arm.run()
-    graph.until(lambda: graph.values('policy: policy').get('moments', '0') != '0')
+    graph.until(lambda: graph.values('policy: policy').get('inputs', '0') != '0')
     assert arm.enable().success
     graph.until(lambda: len(arm.commands) > 3)
     process.send_signal(number)
