@@ -73,7 +73,9 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None,
         stop_signal.defer()
         spin(executor, lambda: stop_signal.requested or node.finished or node.error is not None)
         if node.error is not None:
-            raise node.error
+            # Raised, its traceback would keep the node, and the others would see it for 20 s more.
+            print_error(node.error)
+            code = 2
     except SamgError as error:
         print_error(error)
         code = 2

@@ -5,52 +5,23 @@ import signal
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import rclpy
 import torch
-from builtin_interfaces.msg import Time
 from busy_machine import limit_s
-from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import Float64MultiArray, Header
+from fake_arm import CONFIG, GRACE_S, JOINTS, LIMITS, SIDE, TIMEOUT_S, Arm, add, save_untrained
+from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from samg_ros.errors import SamgError
 from samg_ros.nodes.mujoco_bridge_node import MujocoBridge
-from samg_ros.nodes.policy_node import PolicyNode
 from samg_ros.observation import ObservationSpec, Observer
-from samg_ros.rl.agents.drqv2 import DrQv2Agent
-from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.evaluation.policy import load_policy
-from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
-from samg_ros.ros.messages.images import array_to_image
 from samg_ros.ros.parameters import overrides
 from samg_ros.sim.env import SimEnv
-
-ROOT = Path(__file__).parents[2]
-JOINTS = ('shoulder', 'elbow')
-SIDE = 24
-TIMEOUT_S = 0.5
-GRACE_S = 0.1
-CONFIG = TrainConfig(
-    task='arm_reach', camera_size=SIDE, convolutions=((4, 3, 2),), feature_dim=8, hidden_dim=16,
-    observation=ObservationSpec(size=16, proprioception=JOINTS))
-LIMITS = """
-joint_limits:
-  shoulder: {min_position: -0.2, max_position: 0.2, max_velocity: 0.3}
-  elbow: {min_position: -0.2, max_position: 0.2, max_velocity: 0.2}
-"""
-
-
-def save_untrained(path, config=CONFIG, actions=2, greatest=0.5):
-    """Write the checkpoint of an untrained policy, as training would."""
-    save_checkpoint(path, Checkpoint(config, np.full(actions, -greatest),
-                                     np.full(actions, greatest),
-                                     DrQv2Agent(config, actions).state_dict()))
-    return path
 
 
 @pytest.fixture(scope='module')
@@ -66,76 +37,9 @@ def limits(tmp_path):
     return str(path)
 
 
-def header(tick):
-    """At 50 Hz, from 100 s on."""
-    return Header(stamp=Time(sec=100 + tick // 50, nanosec=tick % 50 * 20_000_000))
-
-
-class Arm:
-    """A camera, joint states, and a controller that remembers what it was sent."""
-
-    def __init__(self, graph, message_type=Float64MultiArray):
-        self.graph = graph
-        self.images = graph.probe.create_publisher(Image, 'masked/image_raw', 5)
-        self.joints = graph.probe.create_publisher(JointState, 'joint_states', 5)
-        self.commands = []
-        graph.probe.create_subscription(
-            message_type, 'command',
-            lambda message: self.commands.append((time.monotonic(), message)), 50)
-        self.rng = np.random.default_rng(0)
-        self.shape = (SIDE, SIDE, 3)
-        self.names, self.positions = list(JOINTS), [0.1, -0.1]
-        self.sends_frames = self.sends_joints = True
-        self.empty = False
-        self.behind = 0  # frames' stamps, in ticks
-        self.frame_at = 0.0
-        self.ticks = 0
-        self.timer = None
-
-    def tick(self):
-        self.ticks += 1
-        if self.sends_joints:
-            self.joints.publish(JointState(header=header(self.ticks), name=self.names,
-                                           position=self.positions))
-        frame = self.rng.integers(1, 256, self.shape, dtype=np.uint8)
-        if self.empty:
-            frame[:] = 0
-        if self.sends_frames:
-            self.frame_at = time.monotonic()
-            self.images.publish(array_to_image(frame, header(self.ticks - self.behind)))
-        return frame
-
-    def run(self):
-        """From now on frames and joint states come at 50 Hz."""
-        self.timer = self.graph.probe.create_timer(0.02, self.tick)
-        return self
-
-    def enable(self, on=True):
-        return self.graph.call(SetBool, 'policy/enable', SetBool.Request(data=on))
-
-    def start(self, node):
-        """Run until the policy acts."""
-        self.run()
-        self.graph.until(lambda: node._inputs.count)
-        assert self.enable().success
-        self.graph.until(lambda: len(self.commands) > 3)
-
-    @property
-    def last(self):
-        return list(self.commands[-1][1].data)
-
-    def is_still(self):
-        return self.commands and not any(self.last)
-
-
 @pytest.fixture
 def arm(graph):
     return Arm(graph)
-
-
-def add(graph, run, **parameters):
-    return graph.add(PolicyNode, {'checkpoint': str(run), 'joints': list(JOINTS),
-                                  'timeout_s': TIMEOUT_S, **parameters})
 
 
 def test_actions_are_those_of_the_policy_offline_to_the_bit(graph, arm, checkpoint):
