@@ -37,6 +37,7 @@ from samg_ros.ros.messages.images import image_to_mask, image_to_rgb
 from samg_ros.ros.messages.pairing import StampPairer, stamp_of
 from samg_ros.ros.node import PlainNode, print_error, run_node
 from samg_ros.ros.parameters import declare, declare_torch_threads
+from samg_ros.ros.publishers import UniqueName, other_publishers
 from samg_ros.ros.service_calls import RemoteParameters
 from samg_ros.ros.signals import StopSignal, exit_now
 from samg_ros.step_types import FIRST, LAST, MID
@@ -90,6 +91,7 @@ class Trainer(PlainNode):
         self.diagnostics.add('time steps', self.drops.report)
         self.diagnostics.add('training', self._report)
         self._make_topics()
+        UniqueName(self, self._on_conflict)
         self._facts = RemoteParameters(
             self, simulator, ('action_low', 'action_high', 'task', 'setting', 'seed',
                               'action_repeat', 'height', 'width', 'mode'), self._on_simulator)
@@ -162,6 +164,9 @@ class Trainer(PlainNode):
                                       qos.reliable())
         self.create_service(Trigger, '~/save', self._on_save)
 
+    def _on_conflict(self, error: ConfigError) -> None:
+        self.error = error
+
     def _on_simulator(self, facts: dict[str, Any]) -> None:
         config = self.config
         wanted = {'task': config.task, 'setting': config.setting, 'seed': config.seed,
@@ -206,6 +211,10 @@ class Trainer(PlainNode):
     def _begin(self) -> None:
         """Make the learner once everything is known."""
         if not self._facts.ready or self._masker_facts is not None and not self._masker_facts.ready:
+            return
+        if others := other_publishers(self, 'command'):
+            self.error = ConfigError(f'{", ".join(others)} publishes commands too, so what is '
+                                     'learned would be wrong; end it')
             return
         try:
             self.learner = Learner(
