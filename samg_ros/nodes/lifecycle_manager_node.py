@@ -26,7 +26,7 @@ from samg_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
 from samg_ros.ros.heartbeat import HeartbeatWatch
 from samg_ros.ros.node import PlainNode, run_node
 from samg_ros.ros.parameters import declare
-from samg_ros.ros.publishers import UniqueName
+from samg_ros.ros.publishers import name_conflict, name_is_taken
 from samg_ros.ros.signals import exit_now
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ ABSENT, INACTIVE, ACTIVE, FINALIZED = 'absent', 'inactive', 'active', 'finalized
 GOALS = {CONFIGURE: INACTIVE, ACTIVATE: ACTIVE, SHUTDOWN: FINALIZED}
 """Transition -> state after it."""
 _TICK_S = 0.02
+_SETTLE_S = 0.5
+"""Seconds before the first transition, in which another manager is discovered."""
 _ASK_S = 1.0
 """Seconds without an answer to a transition after which a node is asked for its state: the answer
 of a node that has not discovered the manager yet is lost, and its event too."""
@@ -91,7 +93,6 @@ class LifecycleManager(PlainNode):
         self._down_timeout_s = declare(
             self, 'bring_down_timeout_s', 2.0, 'Seconds that a node may take to shut down before '
             'the next one is shut down.', between=(0.1, 60.0))
-        UniqueName(self, self._on_name_conflict)
         self._nodes = [Managed(name, self) for name in names]
         for managed in self._nodes:
             self.create_subscription(
@@ -101,6 +102,7 @@ class LifecycleManager(PlainNode):
                             for managed in self._nodes)
         self._future: Any = None
         self._since = self._asked_at = time.monotonic()
+        self._begin_at = self._since + _SETTLE_S
         self._why = ''
         self._told_to_end = False
         self.diagnostics = Diagnostics(self)
@@ -124,9 +126,6 @@ class LifecycleManager(PlainNode):
         if managed.state == FINALIZED:
             self._bring_down(f'{managed.name} was shut down')
 
-    def _on_name_conflict(self, error: ConfigError) -> None:
-        self.error = error  # the other manager goes on with the nodes
-
     def _bring_down(self, why: str) -> None:
         if self._why:
             return
@@ -147,6 +146,12 @@ class LifecycleManager(PlainNode):
                 self.error = SamgError(f'{self._why}; all was brought down')
             return
         managed, transition = self._steps[0]
+        if not self._why and name_is_taken(self):
+            self._steps.clear()  # the other manager goes on with the nodes
+            self.error = name_conflict(self)
+            return
+        if time.monotonic() < self._begin_at:
+            return
         if self._future is None and managed.alive and managed.client.service_is_ready():
             self._future = managed.client.call_async(
                 ChangeState.Request(transition=Transition(label=transition)))

@@ -32,6 +32,13 @@ def name_is_taken(node: Node) -> bool:
     return node.get_node_names_and_namespaces().count(mine) > 1
 
 
+def name_conflict(node: Node) -> ConfigError:
+    """Return the error of a node whose name is taken."""
+    name = full_name(node.get_name(), node.get_namespace())
+    return ConfigError(f"another node '{name}' is running: end it, or give this one another name "
+                       'or namespace (--ros-args -r __node:=NAME, -r __ns:=/NAMESPACE)')
+
+
 def other_publishers(node: Node, topic: str) -> list[str]:
     """Return the full names of other nodes that publish on a topic.
 
@@ -75,10 +82,7 @@ class UniqueName:
 
     def _check(self) -> None:
         if name_is_taken(self._node):
-            name = full_name(self._node.get_name(), self._node.get_namespace())
             self._node.destroy_timer(self._timer)
-            self._on_conflict(ConfigError(
-                f"another node '{name}' is running: end it, or give this one another name or "
-                'namespace (--ros-args -r __node:=NAME, -r __ns:=/NAMESPACE)'))
+            self._on_conflict(name_conflict(self._node))
         elif time.monotonic() > self._until:
             self._node.destroy_timer(self._timer)
