@@ -260,11 +260,12 @@ class Trainer(PlainNode):
             return
         try:
             step = self._observe(info, moment)
-            action = self.learner.step(step)
         except (InvalidInputError, EncodingError) as error:
             self.drops.add('frame', str(error))
             return
-        except SamgError as error:
+        try:
+            action = self.learner.step(step)
+        except SamgError as error:  # any other is a fault of the program, and ends it as one
             self.error = error
             return
         answer = command.to_message(action, info.frame_index)
