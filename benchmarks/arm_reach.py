@@ -23,6 +23,8 @@ from samg_ros.sim.tasks import COMMAND_TOPICS
 
 LIMITS = Path(__file__).parents[1] / 'config/jaco_limits.yaml'
 COMMANDS = '/' + COMMAND_TOPICS['position']
+MAX_LEAD = 0.3
+"""Of config/arm.yaml, rad: so far may the last command of an episode go back to the joints."""
 PAUSE_S = 0.25
 """Less than what lies between two episodes, in which the simulation puts the arm elsewhere."""
 
@@ -55,7 +57,7 @@ def main() -> None:
         subprocess.run(command, check=True, stdout=sys.stderr)
         found = json.loads(figures.read_text())
         times, commands = read_commands(open_bag(recording), COMMANDS, len(limits))
-        excesses = count_excesses(times, commands, limits, 'position', PAUSE_S)
+        excesses = count_excesses(times, commands, limits, 'position', PAUSE_S, MAX_LEAD)
         print(f'| {setting} | {found["success_rate"]:.0%} of {args.episodes} | '
               f'{found["mean_return"]:.1f} | {found["frames_per_s"]:.1f} | {len(commands)} | '
               f'{dict(excesses) or 0} |', flush=True)

@@ -30,7 +30,8 @@ def make_nodes(given: dict[str, Any]) -> list[LaunchDescriptionEntity]:
     from samg_ros.graphs.arm import CAMERAS, PARAMETER_FILE, make_plan
     from samg_ros.ros.files import parameter_file
 
-    plan = make_plan(**{argument.name: given[argument.name] for argument in ARM})
+    plan = make_plan(given['params_file'], **{argument.name: given[argument.name]
+                                              for argument in ARM})
     parameters = parameter_file(given['params_file'], PARAMETER_FILE)
     driver = given['camera']
     if driver != NO_CAMERA and (plan.sim or given['image']):

@@ -28,7 +28,8 @@ def start(given: dict[str, Any]) -> list[LaunchDescriptionEntity]:
     from samg_ros.nodes.bag_evaluator_node import READY
     from samg_ros.ros.files import parameter_file
 
-    plan = make_plan(**{argument.name: given[argument.name] for argument in BAG_EVAL})
+    plan = make_plan(params_file=given['params_file'],
+                     **{argument.name: given[argument.name] for argument in BAG_EVAL})
     parameters = parameter_file(given['params_file'], PARAMETER_FILE)
     nodes = [node(spec, parameters) for spec in plan.nodes]
     player = ExecuteProcess(cmd=plan.command, output='screen', on_exit=end_if_failed)

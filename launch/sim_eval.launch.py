@@ -23,6 +23,7 @@ def start(given: dict[str, Any]) -> list[LaunchDescriptionEntity]:
     from samg_ros.graphs.sim_eval import PARAMETER_FILE, make_nodes
     from samg_ros.ros.files import parameter_file
 
-    nodes = make_nodes(**{argument.name: given[argument.name] for argument in SIM_EVAL})
+    nodes = make_nodes(params_file=given['params_file'],
+                       **{argument.name: given[argument.name] for argument in SIM_EVAL})
     parameters = parameter_file(given['params_file'], PARAMETER_FILE)
     return [*(node(spec, parameters) for spec in nodes), rviz('config/samg.rviz')]

@@ -11,7 +11,7 @@ An arm's description usually comes with a `joint_limits.yaml` already:
         max_velocity: 0.6          # rad/s, or m/s
         max_acceleration: 2.0      # rad/s^2, or m/s^2
 
-A value that is not given does not limit, nor does one whose `has_..._limits` is false.
+A value that is not given is no limit, nor is one whose `has_..._limits` is false.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from samg_ros.errors import ConfigError
 _GROUPS = {'has_position_limits': ('min_position', 'max_position'),
            'has_velocity_limits': ('max_velocity',),
            'has_acceleration_limits': ('max_acceleration',)}
-"""Which fields a flag switches off; one that is true asks for them."""
+"""The fields of each flag: false switches them off, true requires them."""
 _FIELDS = tuple(name for names in _GROUPS.values() for name in names)
 _FOREIGN = ('has_jerk_limits', 'has_effort_limits', 'has_soft_limits')
 """Flags of the format whose limits are not enforced here; they must be false."""

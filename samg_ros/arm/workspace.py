@@ -8,8 +8,8 @@
       y: [0.1, 0.7]
       z: [0.05, 0.8]
 
-Only that one point is looked at: links, fingers and what they hold reach beyond it, so leave room.
-The kinematics are MuJoCo's, which reads both kinds of model.
+Only that one point is checked: links, fingers and what they hold reach beyond it, so leave room.
+MuJoCo computes the kinematics; it reads both kinds of model.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FIELDS = ('model', 'body', *_AXES)
 
 
 class Workspace:
-    """Says where the hand is for joint positions, and how far outside the box."""
+    """Computes from joint positions where the hand is, and how far outside the box."""
 
     def __init__(self, path: Path | str, joints: Sequence[str]) -> None:
         """Read the box and load the model.
@@ -42,7 +42,7 @@ class Workspace:
         Raises:
             ConfigError: if file or model cannot be read, or lack what they need.
         """
-        import mujoco  # only who asks for a box needs it
+        import mujoco  # needed for a workspace only
 
         path = Path(path).expanduser()
         values = _read(path)
@@ -77,7 +77,10 @@ class Workspace:
         return float(np.linalg.norm(hand - np.clip(hand, self._low, self._high)))
 
     def allows(self, to: npt.ArrayLike, start: npt.ArrayLike) -> bool:
-        """Whether the hand may go from one set of joint positions to another: in, or inwards."""
+        """Whether the hand may go from one set of joint positions to another.
+
+        It may if it is inside the box then, or less far outside than at the start.
+        """
         distance = self.distance(to)
         return distance == 0.0 or distance < self.distance(start)
 

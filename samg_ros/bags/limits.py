@@ -60,7 +60,7 @@ def read_commands(bag: Bag, topic: str, joints: int,
 
 def count_excesses(times: npt.NDArray[np.float64], commands: npt.NDArray[np.float64],
                    limits: Sequence[JointLimits], interface: str, pause_s: float = math.inf,
-                   ) -> Counter[str]:
+                   max_lead: float = 0.0) -> Counter[str]:
     """Count the commands that are beyond a limit.
 
     Positions have to be in range, change by no more than `max_velocity` allows in ONE_COMMAND_S,
@@ -75,6 +75,8 @@ def count_excesses(times: npt.NDArray[np.float64], commands: npt.NDArray[np.floa
         interface: one of INTERFACES.
         pause_s: after no command for so long, the next need not follow from the one before:
             others may have moved the arm.
+        max_lead: how far the last position before such a pause, or of all, may be from the one
+            before beyond what `max_velocity` allows: it holds the arm where its joints are.
 
     Returns:
         'joint: limit' -> number of commands; empty where all kept all limits.
@@ -92,6 +94,7 @@ def count_excesses(times: npt.NDArray[np.float64], commands: npt.NDArray[np.floa
     speed, found = column('max_velocity'), {}
     follows = np.diff(times)[:, None] <= pause_s
     change = np.abs(np.diff(commands, axis=0))
+    stop = max_lead * np.append(np.diff(times) > pause_s, True)[:, None]
     if interface == 'velocity':
         found['max_velocity'] = np.abs(commands) > speed
         found['max_acceleration'] = follows & (commands[1:] != 0) & (
@@ -99,15 +102,16 @@ def count_excesses(times: npt.NDArray[np.float64], commands: npt.NDArray[np.floa
     else:
         found['min_position'] = commands < column('min_position') - 2 * _ROUNDING
         found['max_position'] = commands > column('max_position')
-        found['max_velocity'] = follows & (change > speed * ONE_COMMAND_S)
-        found['max_velocity over a second'] = _too_fast(times, commands, speed, pause_s)
+        found['max_velocity'] = follows & (change > speed * ONE_COMMAND_S + stop[1:])
+        found['max_velocity over a second'] = _too_fast(times, commands, speed, pause_s, stop)
     return Counter({f'{limit.joint}: {name}': int(beyond[:, joint].sum())
                     for name, beyond in found.items() for joint, limit in enumerate(limits)
                     if beyond[:, joint].any()})
 
 
 def _too_fast(times: npt.NDArray[np.float64], positions: npt.NDArray[np.float64],
-              speed: npt.NDArray[np.float64], pause_s: float) -> npt.NDArray[np.bool_]:
+              speed: npt.NDArray[np.float64], pause_s: float, stop: npt.NDArray[np.float64],
+              ) -> npt.NDArray[np.bool_]:
     """(M, A) which stretches of some _WINDOW_S without a pause were covered too fast."""
     ends = np.searchsorted(times, times + _WINDOW_S)
     starts = np.flatnonzero(ends < len(times))
@@ -116,5 +120,5 @@ def _too_fast(times: npt.NDArray[np.float64], positions: npt.NDArray[np.float64]
     whole = pauses[ends] == pauses[starts]
     taken = (times[ends] - times[starts] + _JITTER_S)[:, None]
     result: npt.NDArray[np.bool_] = whole[:, None] & (
-        np.abs(positions[ends] - positions[starts]) > speed * taken)
+        np.abs(positions[ends] - positions[starts]) > speed * taken + stop[ends])
     return result

@@ -141,6 +141,8 @@ ARM = (
              'camera/image_raw.'),
     Argument('command', '', "The controller's command topic; empty for "
              'forward_position_controller/commands.'),
+    Argument('guard', True, 'Pass commands through command_guard where the controller takes '
+             'velocities or efforts, so that the arm stops when the policy is killed.'),
     Argument('limits', '', "YAML file of the arm's joint limits; empty with sim only, for those of "
              'the simulated arm.'),
     Argument('model', '', "Masking model; empty takes the policy's, or the parameter file's."),

@@ -2,7 +2,8 @@
 """The graph in front of an arm: one set of choices, turned into nodes and their parameters.
 
 A checkpoint knows its reference, its masker and its camera's size, so what perception and the
-simulated camera have to agree on with the policy is read from there and written down nowhere else.
+simulated camera have to agree on with the policy is read from there. A parameter file of the user
+wins over the checkpoint; `policy` then warns of each setting that differs from training.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from samg_ros.graphs.checkpoint_parameters import of_bridge, of_perception
 from samg_ros.graphs.spec import CAMERA_REMAPPINGS, NodeSpec, Remappings, given_only
 from samg_ros.rl.evaluation.shipped import find_checkpoint
 from samg_ros.rl.training.checkpoint import Checkpoint, load_checkpoint
-from samg_ros.ros.files import absolute, share_file
+from samg_ros.ros.files import absolute, parameter_file, share_file
+from samg_ros.ros.given_parameters import given_parameters, unless_given
 from samg_ros.sim.tasks import COMMAND_TOPICS, get_task
 from samg_ros.sim.visual.settings import get_setting
 
@@ -27,6 +29,8 @@ PARAMETER_FILE = 'config/arm.yaml'
 SIMULATED_LIMITS = 'config/jaco_limits.yaml'
 _IMAGE, _INFO = (topic for _, topic in CAMERA_REMAPPINGS)
 _SIM_ONLY = ('task', 'setting', 'videos', 'seed', 'episodes', 'json')
+GUARDED_INTERFACES = ('velocity', 'effort')
+"""Of controllers that keep their last command for ever and go on moving."""
 MANAGER, EPISODES = 'lifecycle_manager', 'arm_episodes'
 """Names of the nodes that say when all is over."""
 
@@ -53,6 +57,8 @@ class ArmPlan:
     policy: Path | None
     """Where it was loaded from."""
     limits: Path | None
+    params_file: str = ''
+    """Parameter file of the user; empty for the package's."""
 
     @property
     def sim(self) -> bool:
@@ -77,10 +83,23 @@ class ArmPlan:
                    *([self._policy] if self.policy else [])]
         names = [spec.name for spec in managed]
         return (*([self._bridge] if self.sim else []),
+                *([self._guard] if self.guarded else []),
                 *(replace(spec, parameters={**spec.parameters, 'autostart': False}, managed=True)
                   for spec in managed),
                 NodeSpec(MANAGER, {'nodes': names}),
                 *([self._episodes] if self.episodes else []))
+
+    @property
+    def command_interface(self) -> str:
+        """What the controller takes, by the parameter file."""
+        file = parameter_file(self.params_file, PARAMETER_FILE)
+        return str(given_parameters(file, 'policy').get('command_interface', 'velocity'))
+
+    @property
+    def guarded(self) -> bool:
+        """Whether commands pass `command_guard`: a controller that keeps moving is stopped."""
+        return bool(self.policy and self.given['guard']
+                    and self.command_interface in GUARDED_INTERFACES)
 
     @property
     def episodes(self) -> int:
@@ -101,12 +120,20 @@ class ArmPlan:
 
     @property
     def _command(self) -> Remappings:
+        """Of who commands the controller, the guard or the policy."""
         return (('command', self.given['command'] or COMMAND_TOPICS['position']),)
+
+    @property
+    def _guard(self) -> NodeSpec:
+        assert self.checkpoint is not None
+        return NodeSpec('command_guard', {'command_interface': self.command_interface,
+                                          'size': len(self.checkpoint.action_low)}, self._command)
 
     @property
     def _bridge(self) -> NodeSpec:
         given = self.given
-        trained = {} if self.checkpoint is None else of_bridge(self.checkpoint)
+        trained = {} if self.checkpoint is None else unless_given(
+            of_bridge(self.checkpoint), self.params_file, 'mujoco_bridge')
         return NodeSpec('mujoco_bridge', {
             **given_only({'task': self.task}), **trained, 'setting': given['setting'],
             'seed': given['seed'], 'videos': absolute(given['videos'])})
@@ -114,19 +141,23 @@ class ArmPlan:
     @property
     def _perception(self) -> NodeSpec:
         given = self.given
-        trained = {} if self.checkpoint is None else of_perception(self.checkpoint)
+        trained = {} if self.checkpoint is None else unless_given(
+            of_perception(self.checkpoint), self.params_file, 'perception')
         chosen = given_only({name: given[name] for name in ('model', 'weights', 'device')})
         if given['model']:
-            trained['weights'] = ''  # those of another model
+            trained['weights'] = ''  # those of the policy and of the file are of another model
+        elif 'model' not in trained:
+            trained.pop('weights', None)  # the file names another model
         reference = absolute(given['reference']) or str(self.policy)
         return NodeSpec('perception', {**trained, **chosen, 'reference': reference}, self._camera)
 
     @property
     def _policy(self) -> NodeSpec:
         frames = () if self.masks else (('masked/image_raw', self._camera[0][1]),)
+        command = (('command', 'command_raw'),) if self.guarded else self._command
         return NodeSpec('policy', {
             **given_only({'device': self.given['device']}), 'checkpoint': str(self.policy),
-            'limits': str(self.limits)}, (*self._command, *frames))
+            'limits': str(self.limits)}, (*command, *frames))
 
     @property
     def _episodes(self) -> NodeSpec:
@@ -138,10 +169,11 @@ class ArmPlan:
             'json': absolute(self.given['json'])})
 
 
-def make_plan(**given: Any) -> ArmPlan:
+def make_plan(params_file: str = '', **given: Any) -> ArmPlan:
     """Check the choices of a graph and complete them.
 
     Args:
+        params_file: parameter file of the user; empty for the package's.
         **given: the arguments ARM by their names; those left out take their defaults.
 
     Raises:
@@ -166,7 +198,7 @@ def make_plan(**given: Any) -> ArmPlan:
     policy = find_checkpoint(Path(given['policy']).expanduser()).resolve() if given['policy'] \
         else None
     plan = ArmPlan(given, None if policy is None else load_checkpoint(policy), policy,
-                   _limits(given))
+                   _limits(given), params_file)
     if plan.masks and not given['reference']:
         if plan.checkpoint is None:
             raise ConfigError('neither a policy nor a reference is given, so nothing says what to '

@@ -17,11 +17,12 @@ from samg_ros.bags.bag import open_bag
 from samg_ros.bags.topics import COMPRESSED, Topics, find_topics
 from samg_ros.errors import BagError, ConfigError
 from samg_ros.graphs import checkpoint_parameters
-from samg_ros.graphs.spec import NodeSpec
+from samg_ros.graphs.spec import NodeSpec, given_only
 from samg_ros.perception import parameters as perception_parameters
 from samg_ros.rl.evaluation.shipped import find_checkpoint
 from samg_ros.rl.training.checkpoint import Checkpoint, load_checkpoint
 from samg_ros.ros.files import absolute
+from samg_ros.ros.given_parameters import given_parameters, unless_given
 
 PARAMETER_FILE = 'config/bag_eval.yaml'
 _LISTENERS = 2
@@ -55,7 +56,7 @@ class BagPlan:
 def make_plan(bag: str, policy: str = '', reference: str = '', model: str = '', weights: str = '',
               device: str = 'cpu', image: str = '', truth: str = '', joint_states: str = '',
               command: str = '', rate: str = '1.0', out: str = 'bag_eval', json: str = '',
-              ) -> BagPlan:
+              params_file: str = '') -> BagPlan:
     """Check the choices of an evaluation and complete them.
 
     Args:
@@ -72,6 +73,7 @@ def make_plan(bag: str, policy: str = '', reference: str = '', model: str = '', 
         rate: speed of playing.
         out: folder for what comes out.
         json: further file for the figures; empty for none.
+        params_file: parameter file of the user, which wins over the checkpoint; empty for none.
 
     Raises:
         SamgError: if one of them is not usable.
@@ -96,8 +98,14 @@ def make_plan(bag: str, policy: str = '', reference: str = '', model: str = '', 
     nodes = []
     fill = [0, 0, 0]
     if source == 'masked':
-        parameters = _masker(checkpoint, model, weights)
-        fill = parameters.get('fill', fill)
+        parameters = unless_given(_masker(checkpoint), params_file, 'perception')
+        if model:
+            parameters['weights'] = ''  # those of the policy and of the file are of another model
+        elif 'model' not in parameters:
+            parameters.pop('weights', None)  # the file names another model
+        parameters |= given_only({'model': model, 'weights': weights})
+        given = given_parameters(params_file, 'perception') if params_file else {}
+        fill = given.get('fill', parameters.get('fill', fill))
         nodes.append(NodeSpec('perception', {
             **parameters, 'device': device,
             'reference': absolute(reference) or str(checkpoint_path),
@@ -119,11 +127,8 @@ def make_plan(bag: str, policy: str = '', reference: str = '', model: str = '', 
                    _rate(rate))
 
 
-def _masker(checkpoint: Checkpoint | None, model: str, weights: str) -> dict[str, Any]:
-    found = {} if checkpoint is None else checkpoint_parameters.of_perception(checkpoint)
-    if model:
-        found |= {'model': model, 'weights': weights}
-    return found | ({'weights': weights} if weights else {})
+def _masker(checkpoint: Checkpoint | None) -> dict[str, Any]:
+    return {} if checkpoint is None else checkpoint_parameters.of_perception(checkpoint)
 
 
 def _named(topics: Topics) -> dict[str, str]:

@@ -16,6 +16,7 @@ from samg_ros.rl.evaluation.episodes import SEED_OFFSET
 from samg_ros.rl.evaluation.shipped import find_checkpoint
 from samg_ros.rl.training.checkpoint import load_checkpoint
 from samg_ros.ros.files import absolute
+from samg_ros.ros.given_parameters import unless_given
 from samg_ros.sim.visual.settings import get_setting
 
 PARAMETER_FILE = 'config/sim_train.yaml'
@@ -24,7 +25,7 @@ PARAMETER_FILE = 'config/sim_train.yaml'
 
 def make_nodes(policy: str, setting: str = 'train', videos: str = '', reference: str = '',
                episodes: int = 10, seed: int = 0, device: str = 'cpu', json: str = '',
-               ) -> tuple[NodeSpec, ...]:
+               params_file: str = '') -> tuple[NodeSpec, ...]:
     """Check the choices of an evaluation and return its nodes.
 
     Args:
@@ -36,6 +37,7 @@ def make_nodes(policy: str, setting: str = 'train', videos: str = '', reference:
         seed: of the simulation.
         device: torch device of masker and policy.
         json: file for the figures; empty for none.
+        params_file: parameter file of the user, which wins over the checkpoint; empty for none.
 
     Raises:
         SamgError: if one of them is not usable.
@@ -58,10 +60,13 @@ def make_nodes(policy: str, setting: str = 'train', videos: str = '', reference:
         raise ConfigError(f"the policy in '{path}' carries no reference; give one that shows what "
                           'matters')
     perception = NodeSpec('perception', {
-        **checkpoint_parameters.of_perception(checkpoint), 'device': device,
+        **unless_given(checkpoint_parameters.of_perception(checkpoint), params_file, 'perception'),
+        'device': device,
         'reference': absolute(reference) or str(path)}, CAMERA_REMAPPINGS)
     bridge = {'task': checkpoint.config.task, 'setting': setting, 'videos': absolute(videos),
-              'seed': seed + SEED_OFFSET, **checkpoint_parameters.of_bridge(checkpoint)}
+              'seed': seed + SEED_OFFSET,
+              **unless_given(checkpoint_parameters.of_bridge(checkpoint), params_file,
+                             'mujoco_bridge')}
     return (*([perception] if source == 'masked' else []),
             NodeSpec('policy', {'checkpoint': str(path), 'lockstep': True, 'device': device}),
             NodeSpec('evaluator', {'episodes': episodes, 'setting': setting, 'seed': seed,

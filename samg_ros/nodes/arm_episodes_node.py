@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`arm_episodes`: tries a policy on the simulated arm, episode by episode, through the whole graph.
+"""`arm_episodes`: runs a policy on the simulated arm for some episodes and counts the successes.
 
-It does what a person would do by hand: reset the simulation, enable the policy, wait for the end of
-the episode, disable the policy. The arm moves on the wall clock meanwhile, and camera, masker,
-watchdog and limits are those of the real graph.
+For each episode it calls the services that a person would: reset the simulation, enable the policy,
+wait for the end of the episode, disable the policy. The arm moves in real time meanwhile, with the
+camera, masker, watchdog and limits of the real graph.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from rclpy.clock_type import ClockType
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
-from samg_ros.errors import ReportError, SamgError
+from samg_ros.errors import InvalidInputError, ReportError, SamgError
 from samg_ros.evaluation.episodes import EpisodeResults
 from samg_ros.ros import qos
-from samg_ros.ros.diagnostics import OK, Diagnostics, Rate, Report
+from samg_ros.ros.diagnostics import OK, Diagnostics, Drops, Rate, Report
 from samg_ros.ros.messages import time_step
 from samg_ros.ros.node import PlainNode, run_node
 from samg_ros.ros.parameters import declare
@@ -31,7 +31,7 @@ from samg_ros.step_types import FIRST, LAST
 
 _TICK_S = 0.02
 _SETTLE_S = 0.3
-"""After a reset: frames and joint states of the episode before are still under way."""
+"""Wait after a reset, in which late frames and joint states of the previous episode arrive."""
 _RETRY_S = 0.2
 
 
@@ -40,18 +40,20 @@ class ArmEpisodes(PlainNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__('arm_episodes', **options)
-        self._count = declare(self, 'episodes', 20, 'How many.', between=(1, 100_000))
+        self._count = declare(self, 'episodes', 20, 'Number of episodes.', between=(1, 100_000))
         self._success_steps = declare(
-            self, 'success_steps', 0, 'An episode solves the task if the goal holds for more '
-            'control steps than these.', between=(0, 100_000))
+            self, 'success_steps', 0, 'An episode is a success if the goal is reached in more '
+            'control steps than this.', between=(0, 100_000))
         self._repeat = declare(self, 'action_repeat', 1, 'Control steps per time step.',
                                between=(1, 100))
         self._json = declare(self, 'json', '', 'File for the figures; empty for none.')
         self._setting = declare(self, 'setting', 'train', 'Visual setting, for the file.')
         self._seed = declare(self, 'seed', 0, 'Seed of the simulation, for the file.')
-        self._patience_s = declare(self, 'patience_s', 120.0, 'Seconds in which nothing goes on '
-                                   'after which it is given up.', between=(0.1, 3600.0))
+        self._timeout_s = declare(self, 'patience_s', 120.0, 'Seconds without progress after '
+                                  'which the node ends with an error.', between=(0.1, 3600.0))
         self.diagnostics = Diagnostics(self)
+        self.drops = Drops(self, 'time steps')
+        self.diagnostics.add('time steps', self.drops.report)
         self.diagnostics.add('episodes', self._report)
         self._reset: Any = self.create_client(Trigger, 'mujoco_bridge/reset')
         self._enable: Any = self.create_client(SetBool, 'policy/enable')
@@ -64,7 +66,7 @@ class ArmEpisodes(PlainNode):
         self._asked_at = 0.0
         self._future: Any = None
         self._running = False
-        self._go_on(self._restart, 'the simulation was not reset')
+        self._next(self._restart, 'the simulation was not reset')
         self.create_timer(_TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     @property
@@ -73,32 +75,32 @@ class ArmEpisodes(PlainNode):
         return EpisodeResults(self._setting, tuple(self._returns), seed=self._seed,
                               successes=tuple(self._successes), frames_per_s=self._rate.hz)
 
-    # One after the other
+    # The steps of an episode
 
-    def _go_on(self, do: Callable[[], None], otherwise: str) -> None:
-        """Do this from now on, again and again.
+    def _next(self, step: Callable[[], None], if_late: str) -> None:
+        """Begin the next step of an episode.
 
         Args:
-            do: a step of an episode; it goes on to the next when it is done.
-            otherwise: what went wrong if that never happens.
+            step: called repeatedly; calls `_next` when it is done.
+            if_late: what went wrong if it is not done in time.
         """
-        self._do, self._otherwise = do, otherwise
-        self._moved = time.monotonic()
+        self._step, self._if_late = step, if_late
+        self._progress_at = time.monotonic()
 
     def _tick(self) -> None:
         if self.finished:
             return
-        self._do()
-        if time.monotonic() - self._moved > self._patience_s:
-            self.error = SamgError(f'{self._otherwise} for {self._patience_s:g} s')
+        self._step()
+        if time.monotonic() - self._progress_at > self._timeout_s:
+            self.error = SamgError(f'{self._if_late} for {self._timeout_s:g} s')
 
     def _restart(self) -> None:
         if self._answer(self._reset, Trigger.Request()) is not None:
-            self._go_on(self._settle, '')
+            self._next(self._settle, '')
 
     def _settle(self) -> None:
-        if time.monotonic() - self._moved > _SETTLE_S:
-            self._go_on(self._start, 'the policy was not there')
+        if time.monotonic() - self._progress_at > _SETTLE_S:
+            self._next(self._start, 'the policy was not there')
 
     def _start(self) -> None:
         if time.monotonic() - self._asked_at < _RETRY_S:
@@ -107,15 +109,15 @@ class ArmEpisodes(PlainNode):
         if answer is None:
             return
         if not answer.success:
-            self._otherwise = answer.message
+            self._if_late = answer.message
             return
         self._total, self._held, self._steps = 0.0, 0, 0
         self._running = True
-        self._go_on(self._watch, 'no time step came')
+        self._next(self._watch, 'no time step came')
 
     def _watch(self) -> None:
         if not self._running:
-            self._go_on(self._stop, 'the policy was not disabled')
+            self._next(self._stop, 'the policy was not disabled')
 
     def _stop(self) -> None:
         if self._answer(self._enable, SetBool.Request(data=False)) is None:
@@ -125,7 +127,7 @@ class ArmEpisodes(PlainNode):
         print(f'episode {len(self._returns)} of {self._count}: return {self._total:.1f}, '
               f'{"solved" if self._successes[-1] else "not solved"}', flush=True)
         if len(self._returns) < self._count:
-            self._go_on(self._restart, 'the simulation was not reset')
+            self._next(self._restart, 'the simulation was not reset')
         else:
             self._finish()
 
@@ -145,19 +147,23 @@ class ArmEpisodes(PlainNode):
     def _on_time_step(self, message: Float64MultiArray) -> None:
         if not self._running:
             return
-        step = time_step.from_message(message)
+        try:
+            step = time_step.from_message(message)
+        except InvalidInputError as error:
+            self.drops.add('time_step', str(error))
+            return
         if step.step_type == FIRST:  # the last step before it was lost
             self._running = False
             return
         self._steps += 1
-        self._moved = time.monotonic()
+        self._progress_at = time.monotonic()
         self._rate.tick()
         self._total += step.reward
         self._held += self._repeat * step.success
         self._running = step.step_type != LAST
 
     def _answer(self, client: Any, request: Any) -> Any:
-        """Ask once; return the answer when it is there, None until then."""
+        """Call a service once; return its answer when it has come, None until then."""
         if self._future is None:
             if client.service_is_ready():
                 self._future = client.call_async(request)

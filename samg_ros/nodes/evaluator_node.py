@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`evaluator`: enables a policy in front of a simulator that waits, and adds up its returns."""
+"""`evaluator`: enables a policy in a lockstep simulation and reports the return of each episode."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from samg_ros.ros.signals import exit_now
 from samg_ros.step_types import FIRST, LAST
 
 _DEPTH = 1000
-"""Time steps that may wait; the simulator waits for the policy, not for this node."""
+"""Queue of time steps; the simulator waits for the policy, not for this node."""
 _CHECK_S = 0.5
 
 
@@ -33,34 +33,36 @@ class Evaluator(PlainNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__('evaluator', **options)
-        self._episodes = declare(self, 'episodes', 10, 'Episodes to run.', between=(1, 10**6))
-        self._setting = declare(self, 'setting', 'train', "Visual setting; the simulator's.")
-        self._seed = declare(self, 'seed', 0, 'Of the evaluation, for its figures.',
+        self._episodes = declare(self, 'episodes', 10, 'Number of episodes.', between=(1, 10**6))
+        self._setting = declare(self, 'setting', 'train', 'Visual setting of the simulator, for '
+                                'the file.')
+        self._seed = declare(self, 'seed', 0, 'Seed of the evaluation, for the file.',
                              between=(0, 2**31 - 1))
-        self._patience_s = declare(self, 'patience_s', 120.0, 'Seconds without a new frame after '
-                                   'which the evaluation is given up.', between=(1.0, 3600.0))
+        self._timeout_s = declare(self, 'patience_s', 120.0, 'Seconds without a new frame after '
+                                  'which the evaluation ends with an error.',
+                                  between=(1.0, 3600.0))
         self._json = declare(self, 'json', '', 'File for the figures; empty for none.')
         policy = declare(self, 'policy', 'policy', 'Node to enable.')
         self.returns: list[float] = []
-        """Of the episodes so far."""
+        """Returns of the episodes that have ended."""
         self._total: float | None = None
-        self._frame = -1
+        self._frame_index = -1  # of the newest frame
         self._frames = 0
-        self._began = self._moved = time.monotonic()
+        self._began_at = self._progress_at = time.monotonic()
         self.diagnostics = Diagnostics(self, self._setting)
         self.drops = Drops(self, 'time_steps')
         self.diagnostics.add('time_steps', self.drops.report)
         self.diagnostics.add('evaluation', self._report)
         qos.subscription(self, self.diagnostics, Float64MultiArray, 'time_step',
                          self._on_time_step, qos.reliable(_DEPTH))
-        self._enabling = PolicyEnabler(self, policy)
+        self._enabler = PolicyEnabler(self, policy)
         self.create_timer(_CHECK_S, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     @property
     def results(self) -> EpisodeResults:
-        """The episodes so far, at least one."""
+        """Figures of the episodes that have ended, at least one."""
         return EpisodeResults(self._setting, tuple(self.returns), seed=self._seed,
-                              frames_per_s=self._frames / (time.monotonic() - self._began))
+                              frames_per_s=self._frames / (time.monotonic() - self._began_at))
 
     def _on_time_step(self, message: Float64MultiArray) -> None:
         try:
@@ -68,16 +70,16 @@ class Evaluator(PlainNode):
         except InvalidInputError as error:
             self.drops.add('time_step', str(error))
             return
-        if info.frame_index == self._frame or self.finished:
-            return  # shown again
-        if self._frame not in (-1, info.frame_index - 1):
+        if info.frame_index == self._frame_index or self.finished:
+            return  # the simulator repeats a frame
+        if self._frame_index not in (-1, info.frame_index - 1):
             self.error = SamgError(
-                f'frame {info.frame_index} came after frame {self._frame}: the simulator began '
-                'anew or time steps were lost, so the returns would be wrong; evaluate again')
+                f'frame {info.frame_index} came after frame {self._frame_index}: the simulator was '
+                'restarted or time steps were lost, so the returns would be wrong; evaluate again')
             return
-        self._frame = info.frame_index
+        self._frame_index = info.frame_index
         self._frames += 1
-        self._moved = time.monotonic()
+        self._progress_at = time.monotonic()
         if info.step_type == FIRST:
             self._total = 0.0
         elif self._total is not None:
@@ -103,10 +105,10 @@ class Evaluator(PlainNode):
         self.finished = True
 
     def _check(self) -> None:
-        if time.monotonic() - self._moved > self._patience_s and not self.finished:
-            said = self._enabling.answer
-            self.error = SamgError(f'no new frame came for {self._patience_s:g} s; the policy '
-                                   f'{f"says: {said}" if said else "is not there"}')
+        if time.monotonic() - self._progress_at > self._timeout_s and not self.finished:
+            answer = self._enabler.answer
+            self.error = SamgError(f'no new frame came for {self._timeout_s:g} s; the policy '
+                                   f'{f"answered: {answer}" if answer else "is not there"}')
 
     def _report(self) -> Report:
         return Report(OK, f'episode {len(self.returns) + 1} of {self._episodes}',

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """`lifecycle_manager`: brings lifecycle nodes up in order, and all down if one fails.
 
-Half a graph is worse than none: a policy whose perception has died holds an arm for ever and says
-so to nobody. Up it goes in the order of the parameter `nodes`, causes before effects, so that down,
-in the opposite order, what moves the arm comes first and its safe action goes out while the rest is
-still there. Then this node ends with an error, and a launch file ends whatever is left.
+A policy whose perception has died holds an arm for ever and reports it to no person. So the nodes
+are brought up in the order of the parameter `nodes`, causes before effects. When one fails, or the
+manager is told to end, they are shut down in the opposite order: what moves the arm comes first,
+and its safe action is sent while the rest is still there. After a failure this node ends with an
+error, and a launch file ends what is left.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from samg_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
 from samg_ros.ros.heartbeat import HeartbeatWatch
 from samg_ros.ros.node import PlainNode, run_node
 from samg_ros.ros.parameters import declare
+from samg_ros.ros.publishers import name_conflict, name_is_taken
 from samg_ros.ros.signals import exit_now
 
 if TYPE_CHECKING:
@@ -34,15 +36,17 @@ CONFIGURE, ACTIVATE, SHUTDOWN = 'configure', 'activate', 'shutdown'
 """Labels of transitions; a node resolves `shutdown` by the state that it is in."""
 ABSENT, INACTIVE, ACTIVE, FINALIZED = 'absent', 'inactive', 'active', 'finalized'
 GOALS = {CONFIGURE: INACTIVE, ACTIVATE: ACTIVE, SHUTDOWN: FINALIZED}
-"""Transition -> the state that a node is in after it."""
+"""Transition -> state after it."""
 _TICK_S = 0.02
+_SETTLE_S = 0.5
+"""Seconds before the first transition, in which another manager is discovered."""
 _ASK_S = 1.0
-"""Seconds without an answer to a transition after which a node is asked for its state. A node that
-has only just discovered the manager may send its answer, and its event, to nobody."""
+"""Seconds without an answer to a transition after which a node is asked for its state: the answer
+of a node that has not discovered the manager yet is lost, and its event too."""
 
 
 class Managed:
-    """One of the nodes, as far as it is known from outside."""
+    """One of the nodes, as seen from outside."""
 
     def __init__(self, name: str, node: Node) -> None:
         self.name = name
@@ -53,15 +57,15 @@ class Managed:
         self._asking: Any = node.create_client(GetState, f'{name}/get_state')
 
     def ask(self) -> None:
-        """Have `state` brought up to date."""
+        """Ask the node for its state; `state` follows when it answers."""
         self._asking.call_async(GetState.Request()).add_done_callback(self._on_answer)
 
     def _on_answer(self, future: Any) -> None:
         if self.alive:
             self.state = future.result().current_state.label
 
-    def dies(self) -> bool:
-        """Whether it was alive when last asked, and is not now."""
+    def has_died(self) -> bool:
+        """Whether it was alive at the last call, and is not now."""
         was, self.alive = self.alive, self._heartbeat.alive
         if not self.alive:
             self.state = ABSENT
@@ -88,7 +92,7 @@ class LifecycleManager(PlainNode):
             'then to configure, loading its model, and to activate.', between=(0.1, 3600.0))
         self._down_timeout_s = declare(
             self, 'bring_down_timeout_s', 2.0, 'Seconds that a node may take to shut down before '
-            'the next one is told.', between=(0.1, 60.0))
+            'the next one is shut down.', between=(0.1, 60.0))
         self._nodes = [Managed(name, self) for name in names]
         for managed in self._nodes:
             self.create_subscription(
@@ -97,8 +101,10 @@ class LifecycleManager(PlainNode):
         self._steps = deque((managed, transition) for transition in (CONFIGURE, ACTIVATE)
                             for managed in self._nodes)
         self._future: Any = None
-        self._since = self._asked = time.monotonic()
+        self._since = self._asked_at = time.monotonic()
+        self._begin_at = self._since + _SETTLE_S
         self._why = ''
+        self._told_to_end = False
         self.diagnostics = Diagnostics(self)
         self.diagnostics.add('graph', self._report)
         self.create_timer(_TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -107,6 +113,13 @@ class LifecycleManager(PlainNode):
     def up(self) -> bool:
         """Whether all nodes have been brought up and none has failed."""
         return not self._steps and not self._why
+
+    def may_end(self) -> bool:
+        """Bring all down first, when the process is told to end; True once that is done."""
+        if not self._told_to_end:
+            self._told_to_end = True
+            self._bring_down('the manager was told to end')
+        return not self._steps
 
     def _on_transition(self, managed: Managed, event: TransitionEvent) -> None:
         managed.state = event.goal_state.label
@@ -117,27 +130,34 @@ class LifecycleManager(PlainNode):
         if self._why:
             return
         self._why = why
-        self.get_logger().error(f'{why}: bringing all down')
+        log = self.get_logger()
+        (log.info if self._told_to_end else log.error)(f'{why}: bringing all down')
         self._steps = deque((managed, SHUTDOWN) for managed in reversed(self._nodes)
                             if managed.alive and managed.state != FINALIZED)
         self._begin_step()
 
     def _tick(self) -> None:
-        """See who is there, and go on with the step under way or with the next."""
+        """Look which nodes are there, and continue the current step or begin the next."""
         for managed in self._nodes:
-            if managed.dies():
+            if managed.has_died():
                 self._bring_down(f'{managed.name} has died')
         if not self._steps:
-            if self._why and self.error is None:
+            if self._why and self.error is None and not self._told_to_end:
                 self.error = SamgError(f'{self._why}; all was brought down')
             return
         managed, transition = self._steps[0]
+        if not self._why and name_is_taken(self):
+            self._steps.clear()  # the other manager goes on with the nodes
+            self.error = name_conflict(self)
+            return
+        if time.monotonic() < self._begin_at:
+            return
         if self._future is None and managed.alive and managed.client.service_is_ready():
             self._future = managed.client.call_async(
                 ChangeState.Request(transition=Transition(label=transition)))
-            self._since = self._asked = time.monotonic()
-        if self._future is not None and time.monotonic() - self._asked > _ASK_S:
-            self._asked = time.monotonic()
+            self._since = self._asked_at = time.monotonic()
+        if self._future is not None and time.monotonic() - self._asked_at > _ASK_S:
+            self._asked_at = time.monotonic()
             managed.ask()
         failed = self._failure(managed, transition)
         if failed and not self._why:
@@ -157,14 +177,14 @@ class LifecycleManager(PlainNode):
         self._since = time.monotonic()
 
     def _is_done(self, managed: Managed, transition: str) -> bool:
-        """Whether the step under way is done; what is dead need not be shut down."""
+        """Whether the current step is done; a dead node need not be shut down."""
         if self._future is not None and (
                 self._future.done() or managed.state == GOALS[transition]):
             return True
         return bool(self._why) and not managed.alive
 
     def _failure(self, managed: Managed, transition: str) -> str | None:
-        """Say why the step under way has failed; None as long as it has not."""
+        """Say why the current step has failed; None as long as it has not."""
         if self._is_done(managed, transition):
             if self._why or not self._future.done() or self._future.result().success:
                 return None

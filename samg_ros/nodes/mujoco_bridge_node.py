@@ -29,6 +29,7 @@ from samg_ros.ros.diagnostics import OK, WARN, Diagnostics, Drops, Rate, Report
 from samg_ros.ros.messages import command, time_step
 from samg_ros.ros.node import PlainNode, run_node
 from samg_ros.ros.parameters import declare
+from samg_ros.ros.publishers import UniqueName
 from samg_ros.ros.signals import exit_now
 from samg_ros.sim.intrinsics import camera_matrix
 from samg_ros.sim.sim_step import SimStep
@@ -72,6 +73,7 @@ class MujocoBridge(PlainNode):
             self.diagnostics.add('videos', self._report_videos)
         self._rate = Rate()
         self._make_topics(names)
+        UniqueName(self, self._on_name_conflict)
 
         self._paused = False
         self._held: command.Command | None = None
@@ -119,6 +121,9 @@ class MujocoBridge(PlainNode):
                          env.spec.command_topic, self._on_command, qos.reliable())
         self.create_service(Trigger, '~/reset', self._on_reset)
         self.create_service(SetBool, '~/set_paused', self._on_set_paused)
+
+    def _on_name_conflict(self, error: SamgError) -> None:
+        self.error = error
 
     # Commands
 

@@ -23,7 +23,8 @@ from samg_ros.masking.models import load_model
 from samg_ros.memory import keep_freed_memory
 from samg_ros.perception.camera import CameraStream, Frame, MaskResult
 from samg_ros.perception.clicks import Clicks
-from samg_ros.perception.parameters import DESCRIPTION_PARAMETER, LIVE, PerceptionParameters
+from samg_ros.perception.description import DESCRIPTION_PARAMETER
+from samg_ros.perception.parameters import LIVE, PerceptionParameters
 from samg_ros.perception.references import load_reference
 from samg_ros.ros.diagnostics import Diagnostics
 from samg_ros.ros.executor import Deferred
@@ -47,6 +48,7 @@ class Perception(ManagedNode):
                         for name in self._asked.cameras]
         self.create_service(Trigger, '~/capture_reference', self._on_capture)
         self.create_service(Trigger, '~/clear_points', self._on_clear)
+        self._description = ''
         self._sought: dict[tuple[str, ...], Clicks] = {}
         """What is sought by its references: the clicks on it, which hold its masker."""
 
@@ -99,13 +101,21 @@ class Perception(ManagedNode):
     def _describe(self) -> None:
         """Let others ask how the masks are made; the trainer puts it into its checkpoint."""
         masker = next(iter(self._sought.values())).masker
+        self._description = json.dumps(masker.describe())
+        # A parameter declared as read-only cannot be declared anew when a setting has changed, so
+        # _on_parameters refuses what others want to set.
         if self.has_parameter(DESCRIPTION_PARAMETER):
             self.undeclare_parameter(DESCRIPTION_PARAMETER)
         self.declare_parameter(
-            DESCRIPTION_PARAMETER, json.dumps(masker.describe()),
-            ParameterDescriptor(description='Masker.describe() as JSON.'), ignore_override=True)
+            DESCRIPTION_PARAMETER, self._description,
+            ParameterDescriptor(description='Masker.describe() as JSON; only this node sets it.'),
+            ignore_override=True)
 
     def _on_parameters(self, parameters: list[Any]) -> SetParametersResult:
+        if any(each.name == DESCRIPTION_PARAMETER and each.value != self._description
+               for each in parameters):
+            return SetParametersResult(successful=False, reason=f'{DESCRIPTION_PARAMETER} says '
+                                       'how perception masks; it cannot be set')
         values = {each.name: each.value for each in parameters if each.name in LIVE}
         if not values:
             return SetParametersResult(successful=True)

@@ -2,82 +2,72 @@
 """`policy`: masked frames and joint states in, commands for an arm out.
 
 It starts disabled. Enabled, it acts on every good frame; where good frames stop, it sends the safe
-action until they are back, since a controller keeps its last command for ever. Whenever it stops
-being enabled, however that comes, the safe action is the last thing that it sends.
+action until they are back. Whenever it stops being enabled, for whatever reason, the safe action is
+the last thing that it sends. The network runs in a thread of its own, so that services, parameters
+and transitions are answered at once however slow it is.
 """
 
 from __future__ import annotations
 
-import json
-import threading
 import time
 from dataclasses import replace
 from typing import Any, NoReturn
 
-import numpy as np
-from rclpy.duration import Duration
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from samg_ros.arm.commands import ArmCommands, Vector
-from samg_ros.errors import CheckpointError, ConfigError
+from samg_ros.errors import CheckpointError, ConfigError, InvalidInputError
 from samg_ros.observation import Observer
-from samg_ros.perception.parameters import DESCRIPTION_PARAMETER
-from samg_ros.policy.inputs import (
-    FRAME,
-    JOINTS,
-    MASK,
-    PAIR,
-    InputSettings,
-    PolicyInputs,
-    SynchronizedInput,
-)
+from samg_ros.perception.description import DESCRIPTION_PARAMETER, read_description, read_fill
+from samg_ros.policy.arm_driver import ACTING, ACTION, DISABLED, SAFE, ArmDriver, Sources
+from samg_ros.policy.inference import InferenceWorker, Request
+from samg_ros.policy.inputs import InputSettings, PolicyInputs, SynchronizedInput
+from samg_ros.policy.joint_states import JointStates
 from samg_ros.policy.parameters import ARRAY, PolicyParameters
-from samg_ros.policy.watchdog import ACKNOWLEDGED_S, ENDED, Deadlines, Watchdog
+from samg_ros.policy.robot_clock import RobotClock
+from samg_ros.policy.watchdog import ENDED, Deadlines, Watchdog
 from samg_ros.rl.evaluation.compatibility import masker_mismatch
 from samg_ros.rl.evaluation.policy import Policy, load_policy
 from samg_ros.ros import qos
-from samg_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Drops, Rate, Report
-from samg_ros.ros.messages import command
-from samg_ros.ros.messages.command import to_trajectory
+from samg_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Drops, Report
 from samg_ros.ros.node import ManagedNode, run_node
 from samg_ros.ros.parameters import declare_torch_threads
+from samg_ros.ros.publishers import UniqueName, name_is_taken, other_publishers
 from samg_ros.ros.service_calls import RemoteParameters
 from samg_ros.ros.signals import exit_now
 
-DISABLED, ACTING, SAFE = 'disabled', 'acting', 'safe'
-ACTION = 'action'
-_MISSED = {FRAME: 'no new frame came', JOINTS: 'no joint state came', MASK: 'the mask was empty',
-           PAIR: 'no joint state was near a frame', ACTION: 'no finite action was ready in time'}
+_CONFLICTS_S = 0.2
+"""Period in which other publishers of the command and other nodes of this name are looked for."""
 
 
 class PolicyNode(ManagedNode):
-    """The node. Parameters are described where they are declared."""
+    """The node. Its parameters are described in PolicyParameters."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__('policy', **options)
-        asked = self._asked = PolicyParameters.declare(self)
+        self._parameters_given = PolicyParameters.declare(self)
         declare_torch_threads(self)
-        self.diagnostics = Diagnostics(self, asked.checkpoint)
+        self.diagnostics = Diagnostics(self, self._parameters_given.checkpoint)
         self.drops = Drops(self, 'inputs')
         self.diagnostics.add('inputs', self.drops.report)
         self.diagnostics.add('policy', self._report)
-        self.state = DISABLED
-        self._lock = threading.RLock()  # the watchdog's thread sends commands too
         self._policy: Policy | None = None
         self._masker_note = ''
         self._masker_mismatch: str | None = None
-        self._why = ''
-        self._stops = 0
-        self._work = Rate()
-        self._begins = True
-        self._answered: tuple[int, Any] | None = None
-        self._time_ns: int | None = None
+        self._masker_facts: dict[str, Any] | None = None
         self.create_service(SetBool, '~/enable', self._on_enable)
-        self._running_masker: dict[str, Any] | None = None
-        RemoteParameters(self, asked.perception, (DESCRIPTION_PARAMETER, 'fill'),
+        RemoteParameters(self, self._parameters_given.perception, (DESCRIPTION_PARAMETER, 'fill'),
                          self._on_perception, follow=True)
+        UniqueName(self, self._on_name_conflict)
+
+    @property
+    def state(self) -> str:
+        """DISABLED, ACTING or SAFE."""
+        return DISABLED if self._policy is None else self._driver.state
 
     # Lifecycle
 
@@ -87,236 +77,218 @@ class PolicyNode(ManagedNode):
         Raises:
             SamgError: if checkpoint, device, limits or settings are not usable together.
         """
-        asked = self._asked
-        if not asked.checkpoint:
-            raise ConfigError("policy needs a checkpoint: set its parameter 'checkpoint' to a run "
-                              'folder (samg train policy makes one)')
-        policy = load_policy(asked.checkpoint, asked.device)
-        if asked.task and asked.task != policy.task:
-            raise CheckpointError(f"the checkpoint is of task '{policy.task}', the parameter "
-                                  f"'task' asks for '{asked.task}'; change one of them")
-        spec = replace(policy.spec, crop=asked.crop) if asked.crop else policy.spec
-        arm = asked.arm_settings(len(policy.action_low))
-        self._wanted = InputSettings(
-            policy.config, spec, arm.joints if arm.needs_positions else (),
-            asked.pairing_tolerance_s, asked.timeout_s, asked.min_mask_area, asked.lockstep)
-        self._commands = ArmCommands(arm)
-        self._observer = Observer(spec)
+        given = self._parameters_given
+        policy = self._load(given)
+        spec = replace(policy.spec, crop=given.crop) if given.crop else policy.spec
+        clock = RobotClock.of_node(self)
+        arm = given.arm_settings(len(policy.action_low), clock.simulated)
+        self._input_settings = InputSettings(
+            policy.config, spec, arm.joints if arm.needs_positions else (), given.timeout_s,
+            given.pairing_tolerance_s, given.min_mask_area, given.lockstep)
+        self._commands, self._robot_clock = ArmCommands(arm), clock
+        self._joint_states = JointStates(
+            self._input_settings.needed_joints, given.pairing_tolerance_s, given.timeout_s)
+        self._deadlines = Deadlines(given.timeout_s, (*self._input_settings.deadlines, ACTION))
+        message_type = Float64MultiArray if given.output == ARRAY else JointTrajectory
+        self._publisher = qos.publisher(self, self.diagnostics, message_type, 'command',
+                                        qos.reliable())
+        sources = Sources(given, self._commands, self._joint_states, self._deadlines, clock)
+        self._driver = ArmDriver(self, self.drops, sources, self._publisher)
         self._policy = policy
         self._compare_maskers()
-        kind = Float64MultiArray if self._asked.output == ARRAY else JointTrajectory
-        self._command = qos.publisher(self, self.diagnostics, kind, 'command', qos.reliable())
-        if arm.endless:
-            self.get_logger().warning(f'the limits leave the range of {", ".join(arm.endless)} '
-                                      'open: give min_position and max_position, or their '
-                                      'positions are not limited')
-        if spec.source == 'truth':
-            self.get_logger().warning("the policy was trained on the simulator's true masks; "
-                                      "behind a masker it sees what it never saw")
+        self._warn_of_limits(policy)
 
     def activate(self) -> None:
         """Begin to listen, disabled."""
-        names = self._wanted.deadlines
-        self._deadlines = Deadlines(self._asked.timeout_s, (*names, ACTION))
-        self._inputs = PolicyInputs(self, self.drops, self._wanted, self._deadlines,
-                                    self._on_moment, self._on_mismatch)
-        self._sent_at = time.monotonic()
-        self._watchdog = None if self._asked.lockstep else Watchdog(self, self._check)
+        assert self._policy is not None
+        self._deadlines.restart()
+        self._worker = InferenceWorker(self, self._policy, Observer(self._input_settings.spec),
+                                       self._on_action)
+        self._first = True
+        self._conflicts_timer = self.create_timer(
+            _CONFLICTS_S, self._stop_on_problems, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._inputs = PolicyInputs(self, self.drops, self._input_settings, self._deadlines,
+                                    self._joint_states, self._on_input, self._on_mismatch)
+        self._watchdog = None if self._parameters_given.lockstep else \
+            Watchdog(self, self._driver.check)
 
     def deactivate(self) -> None:
         """Stop listening; the safe action goes out last."""
+        self.destroy_timer(self._conflicts_timer)
         self._inputs.close()
         if self._watchdog is not None:
             self._watchdog.stop()
-        self._disable('deactivated')
+        self._driver.disable('deactivated')
+        self._worker.stop()
 
     def cleanup(self) -> None:
-        """Let go of the policy and the publisher."""
-        self._policy = self._answered = None
-        self.destroy_publisher(self._command)
+        """Release the policy and the publisher."""
+        self._driver.wait_until_received()
+        self._policy = None
+        self.destroy_publisher(self._publisher)
+
+    def _load(self, given: PolicyParameters) -> Policy:
+        if not given.checkpoint:
+            raise ConfigError("policy needs a checkpoint: set its parameter 'checkpoint' to a run "
+                              'folder (samg train policy makes one)')
+        policy = load_policy(given.checkpoint, given.device)
+        if given.task and given.task != policy.task:
+            raise CheckpointError(f"the checkpoint is of task '{policy.task}', the parameter "
+                                  f"'task' asks for '{given.task}'; change one of them")
+        return policy
+
+    def _warn_of_limits(self, policy: Policy) -> None:
+        """Say which protection is missing, although the settings are usable."""
+        arm, log = self._commands.settings, self.get_logger()
+        if arm.endless:
+            log.warning(f'the limits leave the range of {", ".join(arm.endless)} open: give '
+                        'min_position and max_position, or their positions are not limited')
+        if (share := arm.approach_share()) < 1.0:
+            log.warning(f'only from {share:.0%} of the positions in the workspace the path to '
+                        'safe_pose stays inside; from the others the arm stops where it would '
+                        'leave')
+        if policy.spec.source == 'truth':
+            log.warning("the policy was trained on the simulator's true masks; a masker's masks "
+                        'differ from those')
 
     # Acting
 
-    def _on_moment(self, moment: SynchronizedInput) -> None:
-        began = time.monotonic()
-        if self.state == DISABLED:
+    def _on_input(self, given: SynchronizedInput) -> None:
+        if self.state == DISABLED or self._driver.repeat(given.frame_index):
             return
-        if self._answered is not None and self._answered[0] == moment.frame_index:
-            self._command.publish(self._answered[1])  # the simulator asked again
-            return
-        assert self._policy is not None
-        begins = self._begins or moment.begins or self.state == SAFE
-        see = self._observer.reset if begins else self._observer.push
-        action = self._policy.act(see(moment.frame, moment.proprioception))
-        self._begins = False
-        if not np.isfinite(action).all():
-            self.drops.add('action_not_finite', f'the policy gave {action.tolist()}')
-            return
-        with self._lock:
-            self._act(moment, action, time.monotonic() - began)
+        begins = given.begins or self._first or self.state == SAFE
+        self._first = False
+        self._worker.submit(Request(given, self._driver.session, begins, time.monotonic()))
 
-    def _act(self, moment: SynchronizedInput, action: Vector, duration_s: float) -> None:
-        if self.state == DISABLED:
-            return
-        if self._watchdog is not None:
-            if duration_s > self._asked.timeout_s:
-                self.drops.add('late', f'an action took {duration_s:.2g} s')
-                return
-            if (missed := self._deadlines.missed) not in (None, ACTION):
-                self.drops.add('stale', f'{_MISSED[str(missed)]} while a frame waited')
-                return
-            if not self._watchdog.running:
-                return  # and this node ends
-        if self.state == SAFE:
-            self._commands.resume()
-            self.state = ACTING
-            self.get_logger().info('input is good again: acting')
-        interval_s = time.monotonic() - self._sent_at
-        if moment.time_ns is not None:  # a simulator that waits has a time of its own
-            before = moment.time_ns if self._time_ns is None else self._time_ns
-            interval_s = max(0, moment.time_ns - before) * 1e-9
-            self._time_ns = moment.time_ns
-        self._send(self._commands.act(action, interval_s, self._inputs.positions),
-                   moment.frame_index)
-        self._deadlines.mark_fresh(ACTION)
-        self._work.tick(duration_s)
-
-    def _send(self, values: Vector, frame_index: int | None = None) -> None:
-        message: Any
-        if self._asked.output == ARRAY:
-            message = command.to_message(values, frame_index)
-        else:
-            message = to_trajectory(self._commands.settings.joints, values.tolist(),
-                                    self._asked.trajectory_reach_s)
-        if frame_index is not None:
-            self._answered = frame_index, message
-        self._command.publish(message)
-        self._sent_at = time.monotonic()
-
-    # Safety
-
-    def _check(self) -> None:
-        """Send the safe action while something is missed; runs in the watchdog's thread."""
-        with self._lock:
-            missed = None if self.state == DISABLED else self._deadlines.missed
-            if missed is None:
-                return
-            if self.state != SAFE:
-                self.state = SAFE
-                self._why = f'{_MISSED[missed]} for {self._asked.timeout_s:g} s'
-                self._stops += 1
-                self.get_logger().error(f"{self._why}: safe action '{self._asked.safe_action}'")
-            self._send_safe()
-
-    def _send_safe(self, *, final: bool = False) -> None:
-        positions = None if self._deadlines.is_late(JOINTS) else self._inputs.positions
-        values = self._commands.safe(time.monotonic() - self._sent_at, positions, final=final)
-        if values is not None:
-            self._send(values)
-
-    def _disable(self, why: str) -> None:
-        with self._lock:
-            if self.state == DISABLED:
-                return
-            self.state, self._why = DISABLED, why
-            self._answered = None
-            if self._asked.lockstep:
-                return
-            self._send_safe(final=True)
-            self._command.wait_for_all_acked(Duration(seconds=ACKNOWLEDGED_S))
+    def _on_action(self, request: Request, action: Vector, duration_s: float) -> None:
+        """Send an action; called by the worker's thread."""
+        if self._watchdog is None or self._watchdog.running:
+            self._driver.act(request, action, duration_s)
 
     def _on_mismatch(self, mismatch: str) -> None:
-        """Stop for good: someone changed camera or mask, and has to say that it is well."""
-        if self.state != DISABLED:
-            self.get_logger().error(f'disabled: {mismatch}')
-            self._disable(mismatch)
+        """Stop until enabled again: camera or mask were changed, which a person has to check."""
+        if self._policy is not None:
+            self._driver.stop_for_good(mismatch)
 
     def _on_enable(self, request: Any, response: Any) -> Any:
         if not request.data:
-            self._disable('disabled by service')
+            if self._policy is not None:
+                self._driver.disable('disabled by service')
             response.success, response.message = True, DISABLED
             return response
         reason = self._reason_not_to_enable()
-        if reason is None and self.state == DISABLED:
-            with self._lock:
-                self._commands.begin(self._inputs.positions)
-                self._begins, self._time_ns = True, None
-                self._sent_at = time.monotonic()
-                self._deadlines.mark_fresh(ACTION)
-                self.state, self._why = ACTING, ''
         response.success = reason is None
-        response.message = f'not enabled: {reason}' if reason else 'enabled'
+        if reason is not None:
+            if self._policy is not None:  # what was answered must be so, also while it is enabled
+                self._driver.disable(f'~/enable was refused: {reason}')
+            response.message = f'not enabled: {reason}'
+            return response
+        if self.state == DISABLED:
+            self._first = True
+            self._driver.enable()
+        response.message = 'enabled' if self.state == ACTING else \
+            f'enabled; the safe action is sent until all is good: {self._driver.reason}'
         return response
 
     def _reason_not_to_enable(self) -> str | None:
         if not self.active:
             return 'the node is not active'
-        mismatches = self._mismatchs()
-        if mismatches:
-            return '; '.join(mismatches.values())
-        if not self._inputs.moments:
+        if problems := self._problems():
+            return '; '.join(problems)
+        if not self._inputs.count:
             return 'no good frame has come yet' + (f'; last {last}' if (last := self.drops.last)
                                                    else '')
-        positions = self._inputs.positions
-        if self._wanted.joints and positions is None:
-            return 'the positions of the joints are not known yet'
-        if positions is not None and (outside := self._commands.outside(positions)):
-            return outside
+        if self._parameters_given.lockstep:
+            return self._outside()
         missed = self._deadlines.missed
-        if missed not in (None, ACTION) and not self._asked.lockstep:
-            return f'{_MISSED[str(missed)]} for {self._asked.timeout_s:g} s'
-        return None
+        if missed not in (None, ACTION):
+            return self._inputs.silent or self._driver.missing(str(missed))
+        return self._robot_clock.reason_not_to_enable or self._outside()
+
+    def _outside(self) -> str | None:
+        """Say that the arm is outside limits or workspace, or that nobody knows where it is."""
+        joints = self._input_settings.joints
+        if not joints:
+            return None
+        positions = self._joint_states.positions(joints)
+        if positions is None:
+            return 'the positions of the joints are not known yet'
+        return self._commands.outside(positions)
+
+    def _problems(self) -> list[str]:
+        """Return what is wrong and does not pass by itself, a line each."""
+        found = [*self._inputs.mismatches.values()] if self.active else []
+        if self._masker_mismatch:
+            found.append(self._masker_mismatch)
+        if self.active and (too_fast := self._robot_clock.too_fast):
+            found.append(too_fast)
+        if self.active and (others := other_publishers(self, 'command')):
+            topic = self.resolve_topic_name('command')
+            found.append(f"{', '.join(others)} publishes on '{topic}' too: end it, or the arm "
+                         'gets the commands of both')
+        if name_is_taken(self):
+            found.append(f"another node '{self.get_fully_qualified_name()}' is running; end one")
+        return found
+
+    def _stop_on_problems(self) -> None:
+        if self.state != DISABLED and (problems := self._problems()):
+            self._driver.stop_for_good('; '.join(problems))
+
+    def _on_name_conflict(self, error: ConfigError) -> None:
+        self.error = error
 
     # Perception and diagnostics
 
     def _on_perception(self, facts: dict[str, Any]) -> None:
-        self._running_masker = facts
+        self._masker_facts = facts
         self._compare_maskers()
 
     def _compare_maskers(self) -> None:
-        policy, facts = self._policy, self._running_masker
+        """Compare how perception masks with how it did in training."""
+        policy, facts = self._policy, self._masker_facts
         if policy is None or facts is None or policy.spec.source == 'raw':
             return
-        self._masker_mismatch, note = masker_mismatch(
-            policy.spec, policy.masker_description, facts['fill'],
-            json.loads(facts[DESCRIPTION_PARAMETER]))
+        note = None
+        try:
+            self._masker_mismatch, note = masker_mismatch(
+                policy.spec, policy.masker_description, read_fill(facts['fill']),
+                read_description(facts[DESCRIPTION_PARAMETER]))
+        except InvalidInputError as error:
+            self._masker_mismatch = str(error)
         self._masker_note = note or 'as in training'
         if note:
             self.get_logger().warning(note)
         if self._masker_mismatch:
             self._on_mismatch(self._masker_mismatch)
 
-    def _mismatchs(self) -> dict[str, str]:
-        found = dict(self._inputs.mismatches) if self.active else {}
-        if self._masker_mismatch:
-            found['perception'] = self._masker_mismatch
-        return found
-
     def _report(self) -> Report:
+        given = self._parameters_given
         values: dict[str, Any] = {
-            'state': self.state, 'checkpoint': self._asked.checkpoint, 'device': self._asked.device,
-            'masker': self._masker_note or 'not known', 'actions': self._work.count,
-            'rate_hz': self._work.hz, 'latency_median_ms': self._work.duration_ms(50),
-            'latency_p95_ms': self._work.duration_ms(95), 'dropped': self.drops.total,
-            'stops': self._stops, 'last_stop': self._why}
+            'state': self.state, 'checkpoint': given.checkpoint, 'device': given.device,
+            'masker': self._masker_note or 'not known', 'dropped': self.drops.total}
+        if self._policy is not None:
+            values |= {'task': self._policy.task, **self._driver.figures()}
         if not self.active:
             return Report(WARN, 'not active', values)
-        values |= {'task': self._policy.task if self._policy else '',
-                   'moments': self._inputs.moments, 'repeated': self._inputs.repeated,
-                   'mask_area': self._inputs.mask_area}
+        values |= {'inputs': self._inputs.count, 'repeated': self._inputs.repeated,
+                   'repeated_joint_states': self._joint_states.repeated,
+                   'overtaken': self._worker.overtaken, 'mask_area': self._inputs.mask_area}
         values |= {f'{name}_age_s': self._deadlines.age_s(name) for name in
-                   (*self._wanted.deadlines, ACTION)}
-        values |= {f'limited_{name}': count
-                   for name, count in sorted(self._commands.interventions.items())}
+                   (*self._input_settings.deadlines, ACTION)}
+        return Report(*self._level_and_words(), values)
+
+    def _level_and_words(self) -> tuple[bytes, str]:
         if self._watchdog is not None and not self._watchdog.running:
-            return Report(ERROR, ENDED, values)
-        mismatches = self._mismatchs()
-        if mismatches:
-            return Report(ERROR, '; '.join(mismatches.values()), values)
+            return ERROR, ENDED
+        if problems := self._problems():
+            return ERROR, '; '.join(problems)
         if self.state == SAFE:
-            return Report(ERROR, f"{self._why}: safe action '{self._asked.safe_action}'", values)
-        return Report(OK, 'acting' if self.state == ACTING else 'disabled; ~/enable starts it',
-                      values)
+            return ERROR, (f"{self._driver.reason}: safe action "
+                           f"'{self._parameters_given.safe_action}'")
+        if self.state == ACTING:
+            return OK, 'acting'
+        silent = None if self._parameters_given.lockstep else self._inputs.silent
+        return (WARN, f'disabled; {silent}') if silent else (OK, 'disabled; ~/enable starts it')
 
 
 def main(argv: list[str] | None = None) -> NoReturn:

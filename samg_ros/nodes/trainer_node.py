@@ -8,19 +8,23 @@ gets the same action again, so lost or repeated messages do not change what is l
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from samg_ros.errors import ConfigError, SamgError
+from samg_ros.errors import ConfigError, EncodingError, InvalidInputError, SamgError
 from samg_ros.evaluation.metrics import mask_iou
 from samg_ros.masking import Masker, Reference, apply_mask
 from samg_ros.observation import Observer
-from samg_ros.perception.parameters import DESCRIPTION_PARAMETER
+from samg_ros.perception.description import (
+    DESCRIPTION_PARAMETER,
+    read_description,
+    read_fill,
+)
 from samg_ros.rl.config import PRESETS
 from samg_ros.rl.data.demonstrations import DemonstratedSteps, Demonstrations
 from samg_ros.rl.data.time_step import TimeStep
@@ -33,6 +37,7 @@ from samg_ros.ros.messages.images import image_to_mask, image_to_rgb
 from samg_ros.ros.messages.pairing import StampPairer, stamp_of
 from samg_ros.ros.node import PlainNode, print_error, run_node
 from samg_ros.ros.parameters import declare, declare_torch_threads
+from samg_ros.ros.publishers import UniqueName, other_publishers
 from samg_ros.ros.service_calls import RemoteParameters
 from samg_ros.ros.signals import StopSignal, exit_now
 from samg_ros.step_types import FIRST, LAST, MID
@@ -86,6 +91,7 @@ class Trainer(PlainNode):
         self.diagnostics.add('time steps', self.drops.report)
         self.diagnostics.add('training', self._report)
         self._make_topics()
+        UniqueName(self, self._on_conflict)
         self._facts = RemoteParameters(
             self, simulator, ('action_low', 'action_high', 'task', 'setting', 'seed',
                               'action_repeat', 'height', 'width', 'mode'), self._on_simulator)
@@ -158,6 +164,9 @@ class Trainer(PlainNode):
                                       qos.reliable())
         self.create_service(Trigger, '~/save', self._on_save)
 
+    def _on_conflict(self, error: ConfigError) -> None:
+        self.error = error
+
     def _on_simulator(self, facts: dict[str, Any]) -> None:
         config = self.config
         wanted = {'task': config.task, 'setting': config.setting, 'seed': config.seed,
@@ -169,26 +178,43 @@ class Trainer(PlainNode):
                     f"{self._facts.remote} runs with {name} '{facts[name]}', the trainer expects "
                     f"'{value}'; give both the same")
                 return
+        low, high = (np.asarray(facts[name]) for name in ('action_low', 'action_high'))
+        if low.dtype.kind != 'f' or low.shape != high.shape or low.size == 0 \
+                or not np.isfinite([low, high]).all() or not (low < high).all():
+            self.error = ConfigError(f"{self._facts.remote}'s action_low and action_high must be "
+                                     'finite numbers, one of each per action, the lower below the '
+                                     'higher')
+            return
         self._limits = facts['action_low'], facts['action_high']
         self._begin()
 
     def _on_perception(self, facts: dict[str, Any]) -> None:
-        if tuple(facts['fill']) != self.config.observation.fill:
+        try:
+            fill = read_fill(facts['fill'])
+            description = read_description(facts[DESCRIPTION_PARAMETER])
+        except InvalidInputError as error:
+            self.error = error
+            return
+        if fill != self.config.observation.fill:
             self.error = ConfigError(
-                f"perception fills with {list(facts['fill'])}, the trainer expects "
+                f'perception fills with {list(fill)}, the trainer expects '
                 f'{list(self.config.observation.fill)}; give both the same')
             return
-        if any(facts['more_references']):
+        if facts['more_references'] and any(facts['more_references']):
             self.error = ConfigError(
                 f"perception has more_references {list(facts['more_references'])}, but a "
                 'checkpoint carries one reference of one object; leave them out')
             return
-        self._masker_description = json.loads(facts[DESCRIPTION_PARAMETER])
+        self._masker_description = description
         self._begin()
 
     def _begin(self) -> None:
         """Make the learner once everything is known."""
         if not self._facts.ready or self._masker_facts is not None and not self._masker_facts.ready:
+            return
+        if others := other_publishers(self, 'command'):
+            self.error = ConfigError(f'{", ".join(others)} publishes commands too, so what is '
+                                     'learned would be wrong; end it')
             return
         try:
             self.learner = Learner(
@@ -234,11 +260,12 @@ class Trainer(PlainNode):
             return
         try:
             step = self._observe(info, moment)
-            action = self.learner.step(step)
-        except ValueError as error:  # InvalidInputError, EncodingError
+        except (InvalidInputError, EncodingError) as error:
             self.drops.add('frame', str(error))
             return
-        except SamgError as error:
+        try:
+            action = self.learner.step(step)
+        except SamgError as error:  # any other is a fault of the program, and ends it as one
             self.error = error
             return
         answer = command.to_message(action, info.frame_index)

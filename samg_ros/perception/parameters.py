@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 RAW, COMPRESSED = 'raw', 'compressed'
-DESCRIPTION_PARAMETER = 'masker_description'
-"""Holds `Masker.describe()` as JSON, for the nodes that use the masks."""
 LIVE = (*ADJUSTABLE, 'fill')
 """Parameters that may change while the node runs."""
 _GUIDANCE = {'model': None} | {name: name for name in SIMILARITY_PROMPTS}

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a policy acts on: the newest masked frame, and the joint state that belongs to it.
+"""The inputs of a policy: the newest masked frame, and the joint positions that belong to it.
 
-Whatever is not fit to act on ends here, counted by cause, so that behind this module there are
-only good moments.
+What cannot be used is dropped here and counted by cause, so that only good inputs are handed on.
 """
 
 from __future__ import annotations
@@ -16,29 +15,30 @@ import numpy.typing as npt
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray
 
-from samg_ros.arm.commands import Vector, joint_positions
 from samg_ros.errors import EncodingError, InvalidInputError
 from samg_ros.observation import ObservationSpec
 from samg_ros.rl.config import TrainConfig
-from samg_ros.rl.evaluation.compatibility import frame_mismatch, joints_mismatch, mask_area
+from samg_ros.rl.evaluation.compatibility import frame_mismatch, mask_area
 from samg_ros.ros import qos
 from samg_ros.ros.messages import time_step
 from samg_ros.ros.messages.images import image_to_rgb
-from samg_ros.ros.messages.pairing import NearestStamp, StampPairer, stamp_of
+from samg_ros.ros.messages.pairing import StampPairer, stamp_of
+from samg_ros.ros.publishers import describe_publishers
 from samg_ros.step_types import FIRST
 
 if TYPE_CHECKING:
+    from samg_ros.policy.joint_states import JointStates
     from samg_ros.policy.watchdog import Deadlines
     from samg_ros.ros.diagnostics import Drops
     from samg_ros.ros.node import ManagedNode
 
 FRAME, JOINTS, MASK, PAIR = 'frame', 'joints', 'mask', 'pair'
-"""What has to be good, as named in Deadlines."""
+"""What is monitored, as named in Deadlines."""
 
 
 @dataclass(frozen=True)
 class SynchronizedInput:
-    """All that belongs to one frame."""
+    """A frame and what was measured at the same time."""
 
     stamp: time_step.Stamp
     frame: npt.NDArray[np.uint8]
@@ -46,27 +46,27 @@ class SynchronizedInput:
     proprioception: npt.NDArray[np.float32] | None
     """(k,) as the observation spec has it."""
     begins: bool
-    """Whether an episode begins, or time was set back."""
+    """Whether an episode begins, or the clock was set back."""
     frame_index: int | None = None
-    """In lockstep, the frame that the command answers."""
+    """Number of the frame that the command answers; in lockstep only."""
     time_ns: int | None = None
-    """In lockstep, the simulation's time."""
+    """The simulation's time, nanoseconds; in lockstep only."""
 
 
 @dataclass(frozen=True)
 class InputSettings:
-    """What is taken for good."""
+    """Which inputs are good."""
 
     config: TrainConfig
     """Of the policy's training."""
     spec: ObservationSpec
     """What the policy sees; its crop is that of the camera in use."""
     joints: tuple[str, ...]
-    """Joints whose positions the arm's commands need; empty for none."""
-    tolerance_s: float
-    """Greatest difference between the stamps of a frame and its joint state."""
+    """Joints whose positions are needed for the commands; empty for none."""
     timeout_s: float
-    """How far a frame may be behind the newest joint state."""
+    """Age above which an input is late."""
+    tolerance_s: float
+    """Greatest difference between the stamps of a frame and of its joint positions."""
     min_mask_area: float
     """Share of the frame below which a mask counts as empty."""
     lockstep: bool
@@ -74,53 +74,73 @@ class InputSettings:
 
     @property
     def needed_joints(self) -> tuple[str, ...]:
-        """All joints that must be in a joint state."""
+        """All joints whose positions are needed, for the policy or for the commands."""
         return tuple(dict.fromkeys((*self.spec.proprioception, *self.joints)))
 
     @property
     def deadlines(self) -> tuple[str, ...]:
-        """What has to be good again and again, causes first."""
-        awaited = {FRAME: True, JOINTS: bool(self.needed_joints), MASK: self.spec.source != 'raw',
-                   PAIR: bool(self.spec.proprioception)}
-        return tuple(name for name, needed in awaited.items() if needed)
+        """What is monitored, causes before effects."""
+        monitored = {FRAME: True, JOINTS: bool(self.needed_joints),
+                     MASK: self.spec.source != 'raw', PAIR: bool(self.spec.proprioception)}
+        return tuple(name for name, needed in monitored.items() if needed)
 
 
 class PolicyInputs:
-    """Subscribes while it lives, and hands over good moments."""
+    """Subscribes while it lives, and hands on inputs that are good."""
 
     def __init__(self, node: ManagedNode, drops: Drops, settings: InputSettings,
-                 deadlines: Deadlines, on_moment: Callable[[SynchronizedInput], None],
+                 deadlines: Deadlines, joint_states: JointStates,
+                 on_input: Callable[[SynchronizedInput], None],
                  on_mismatch: Callable[[str], None]) -> None:
-        """Begin to listen.
+        """Subscribe.
 
         Args:
             node: owns the subscriptions and the diagnostics.
             drops: counts what cannot be used, by cause.
-            settings: what is taken for good.
-            deadlines: is told what came.
-            on_moment: gets every good moment.
+            settings: which inputs are good.
+            deadlines: where good inputs are marked.
+            joint_states: where joint positions are put.
+            on_input: gets every good input; must return soon.
             on_mismatch: gets one line when frames do not fit the policy.
         """
         self._node, self._settings, self._deadlines = node, settings, deadlines
-        self._drops = drops
-        self._on_moment, self._on_mismatch = on_moment, on_mismatch
+        self._drops, self._joint_states = drops, joint_states
+        self._on_input, self._on_mismatch = on_input, on_mismatch
         self.mismatches: dict[str, str] = {}
-        """Topic -> how what arrives there differs from what the policy wants."""
-        self.moments = self.repeated = 0
+        """Topic -> how what arrives there differs from what the policy needs."""
+        self.count = self.repeated = 0
+        """Good inputs, and frames with the stamp of the one before."""
         self.mask_area = 0.0
-        self.positions: Vector | None = None
-        """(A,) newest positions of the arm's joints."""
-        self._stamp: time_step.Stamp = (-1, 0)
-        self._near = NearestStamp(settings.tolerance_s, settings.timeout_s)
+        """Share of the newest frame that is not masked out."""
+        self._stamp: time_step.Stamp = (-1, 0)  # of the newest frame
+        self._used_stamp: time_step.Stamp = (-1, 0)  # of the newest good input
         self._waiting: tuple[time_step.Stamp, npt.NDArray[np.uint8]] | None = None
         required: tuple[str, ...] = ('image', 'time_step')
         self._exact = StampPairer(required + (('joints',) if settings.needed_joints else ()))
-        self._topics = self._subscribe()
+        raw = settings.spec.source == 'raw'
+        self._image_topic = 'camera/image_raw' if raw else 'masked/image_raw'
+        self._subscriptions = self._subscribe()
 
     def close(self) -> None:
         """Stop listening."""
-        while self._topics:
-            self._node.destroy_subscription(self._topics.pop())
+        while self._subscriptions:
+            self._node.destroy_subscription(self._subscriptions.pop())
+
+    @property
+    def silent(self) -> str | None:
+        """Say on which topic nothing new comes, and who publishes there; None if all come."""
+        topics = {FRAME: self._image_topic, JOINTS: 'joint_states'}
+        for name, topic in topics.items():
+            if name not in self._settings.deadlines or not self._deadlines.is_late(name):
+                continue
+            repeats = self.repeated if name == FRAME else self._joint_states.repeated
+            what = {FRAME: 'frame', JOINTS: 'joint state'}[name]
+            late = self._joint_states.late(self._settings.timeout_s)
+            of = f' of {", ".join(late)}' \
+                if name == JOINTS and late != self._joint_states.needed else ''
+            same = f'; {repeats} came with the stamp of the one before' if repeats else ''
+            return f'no new {what}{of} came: {describe_publishers(self._node, topic)}{same}'
+        return None
 
     def _subscribe(self) -> list[Any]:
         lockstep = self._settings.lockstep
@@ -136,35 +156,38 @@ class PolicyInputs:
             made.append(listen(Float64MultiArray, 'time_step', self._on_time_step, 1))
         if self._settings.needed_joints:
             made.append(listen(JointState, 'joint_states', self._on_joints, 10))
-        raw = self._settings.spec.source == 'raw'
-        made.append(listen(Image, 'camera/image_raw' if raw else 'masked/image_raw',
-                           self._on_image, 1))
+        made.append(listen(Image, self._image_topic, self._on_image, 1))
         return made
 
+    # Joint states
+
     def _on_joints(self, message: JointState) -> None:
-        wanted = self._settings.needed_joints
-        if not set(wanted) & set(message.name):
-            return  # another part of the robot
-        if mismatch := joints_mismatch(wanted, message.name, len(message.position)):
-            self.mismatches['joint_states'] = mismatch
-            self._drops.add('joints', mismatch)
+        joint_states, stamp = self._joint_states, stamp_of(message)
+        try:
+            fresh = joint_states.add(message.name, message.position, stamp)
+        except InvalidInputError as error:
+            self._drops.add('joints', str(error))
             return
-        found = joint_positions(message.name, message.position, wanted)
-        if found is None:
-            self._drops.add('joints_not_finite', 'a joint state has positions that are not '
-                                 'finite')
+        if missing := joint_states.missing:
+            self.mismatches['joint_states'] = missing
+            return
+        if not joint_states.complete or not (fresh or self._settings.lockstep):
             return
         self.mismatches.pop('joint_states', None)
-        self._deadlines.mark_fresh(JOINTS)
-        if self._settings.joints:
-            self.positions = joint_positions(message.name, message.position,
-                                             self._settings.joints)
-        seen = self._settings.spec.select_joints(message.name, message.position)
-        self._near.add(stamp_of(message), seen)
+        self._deadlines.mark_fresh(JOINTS, joint_states.oldest_arrival)
         if self._settings.lockstep:
-            self._pair_exactly('joints', stamp_of(message), seen)
+            if joint_states.at(stamp, joint_states.needed) is not None:
+                self._pair_exactly('joints', stamp, self._seen(
+                    joint_states.at(stamp, self._settings.spec.proprioception)))
         elif self._waiting is not None:
             self._pair_nearest(*self._waiting)
+
+    def _seen(self, positions: list[float] | None) -> npt.NDArray[np.float32] | None:
+        """Return joint positions as the policy sees them."""
+        spec = self._settings.spec
+        return None if positions is None else spec.select_joints(spec.proprioception, positions)
+
+    # Frames
 
     def _on_time_step(self, message: Float64MultiArray) -> None:
         try:
@@ -177,56 +200,77 @@ class PolicyInputs:
     def _on_image(self, message: Image) -> None:
         stamp = stamp_of(message)
         if stamp == self._stamp and not self._settings.lockstep:
-            self.repeated += 1  # a frozen picture is not a new one
+            self.repeated += 1  # the same picture again
             return
         try:
             frame = image_to_rgb(message)
         except (EncodingError, InvalidInputError) as error:
             self._drops.add('image', str(error))
             return
+        self._stamp = stamp
+        if not self._fits(frame):
+            return
+        self._deadlines.mark_fresh(FRAME)
+        if not self._shows_something(frame):
+            return
+        if self._settings.lockstep:
+            self._pair_exactly('image', stamp, frame)
+            return
+        if self._waiting is not None:
+            self._drops.add('unpaired', 'no joint positions came within '
+                            f'{self._settings.tolerance_s:g} s of the stamp of a frame')
+        self._pair_nearest(stamp, frame)
+
+    def _fits(self, frame: npt.NDArray[np.uint8]) -> bool:
+        """Whether a frame has the size that the policy needs; reports one that has not."""
         settings = self._settings
         mismatch = frame_mismatch(settings.config, settings.spec.crop, *frame.shape[:2])
-        if mismatch is not None:
-            self.mismatches['image'] = mismatch
-            self._drops.add('mismatch', mismatch)
-            self._on_mismatch(mismatch)
-            return
-        self.mismatches.pop('image', None)
-        self._deadlines.mark_fresh(FRAME)
-        if settings.spec.source != 'raw':
-            self.mask_area = mask_area(frame, settings.spec.fill)
-            if not settings.lockstep:
-                if self.mask_area <= settings.min_mask_area:
-                    self._drops.add('empty_mask', 'the mask is empty: the object is not found')
-                    return
-                self._deadlines.mark_fresh(MASK)
+        if mismatch is None:
+            self.mismatches.pop('image', None)
+            return True
+        self.mismatches['image'] = mismatch
+        self._drops.add('mismatch', mismatch)
+        self._on_mismatch(mismatch)
+        return False
+
+    def _shows_something(self, frame: npt.NDArray[np.uint8]) -> bool:
+        """Whether the mask of a frame is not empty; in lockstep an empty one counts too."""
+        settings = self._settings
+        if settings.spec.source == 'raw':
+            return True
+        self.mask_area = mask_area(frame, settings.spec.fill)
         if settings.lockstep:
-            self._pair_exactly('image', stamp, frame)
-        else:
-            if self._waiting is not None:
-                self._drops.add('unpaired', 'no joint state came within '
-                                     f'{settings.tolerance_s:g} s of the stamp of a frame')
-            self._pair_nearest(stamp, frame)
+            return True
+        if self.mask_area <= settings.min_mask_area:
+            self._drops.add('empty_mask', 'the mask is empty: the object is not found')
+            return False
+        self._deadlines.mark_fresh(MASK)
+        return True
+
+    # What belongs together
 
     def _pair_nearest(self, stamp: time_step.Stamp, frame: npt.NDArray[np.uint8]) -> None:
-        """Hand the frame over with its joint state, or let it wait for that."""
+        """Hand on a frame with its joint positions, or keep it until they come."""
         seen = None
-        if self._settings.spec.proprioception:
-            seen = self._near.find(stamp)
+        joints = self._settings.spec.proprioception
+        if joints:
+            seen = self._seen(self._joint_states.near(stamp, joints))
             if seen is None:
                 self._waiting = stamp, frame
                 return
             self._waiting = None
             self._deadlines.mark_fresh(PAIR)
-        begins, self._stamp = stamp < self._stamp, stamp
-        self.moments += 1
-        self._on_moment(SynchronizedInput(stamp, frame, seen, begins))
+        begins, self._used_stamp = stamp < self._used_stamp, stamp
+        self.count += 1
+        self._on_input(SynchronizedInput(stamp, frame, seen, begins))
 
     def _pair_exactly(self, name: str, stamp: time_step.Stamp, message: Any) -> None:
-        moment = self._exact.add(name, stamp, message)
-        if moment is None:
+        """Hand on the messages of one time step when all have come."""
+        complete = self._exact.add(name, stamp, message)
+        if complete is None:
             return
-        info: time_step.StepInfo = moment['time_step']
-        self.moments += 1
-        self._on_moment(SynchronizedInput(stamp, moment['image'], moment.get('joints'),
-                               info.step_type == FIRST, info.frame_index, info.time_ns))
+        info: time_step.StepInfo = complete['time_step']
+        self.count += 1
+        self._on_input(SynchronizedInput(
+            stamp, complete['image'], complete.get('joints'), info.step_type == FIRST,
+            info.frame_index, info.time_ns))

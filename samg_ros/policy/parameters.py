@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of `policy`, and what they say together about the arm."""
+"""The parameters of `policy`, and the settings of the arm that follow from them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from samg_ros.arm.commands import INTERFACES, SAFE_ACTIONS, ArmSettings
 from samg_ros.arm.joint_limits import load_joint_limits
+from samg_ros.arm.settings import INTERFACES, SAFE_ACTIONS, ArmSettings
 from samg_ros.arm.workspace import Workspace
 from samg_ros.errors import ConfigError
+from samg_ros.policy.robot_clock import FASTEST
 from samg_ros.policy.watchdog import CHECK_S
 from samg_ros.ros.parameters import declare
 
@@ -21,7 +22,7 @@ ARRAY, TRAJECTORY = 'array', 'trajectory'
 
 @dataclass(frozen=True)
 class PolicyParameters:
-    """What the parameters were given as; `declare` says what each one means."""
+    """The values of the parameters; `declare` says what each one means."""
 
     checkpoint: str
     task: str
@@ -50,62 +51,15 @@ class PolicyParameters:
         Raises:
             ConfigError: if one has another type or is out of range.
         """
-        crop = tuple(declare(
-            node, 'crop', [0, 0, 0, 0], 'Part of the frame that the policy sees: x, y, width, '
-            "height in pixels; a width of 0 takes the checkpoint's."))
-        if len(crop) != 4:
-            raise ConfigError(f"parameter 'crop' of {node.get_name()} must be x, y, width, height, "
-                              f'got {list(crop)}')
-        return cls(
-            checkpoint=declare(node, 'checkpoint', '', 'Checkpoint file of a trained policy, or '
-                               'its run folder.'),
-            task=declare(node, 'task', '', 'Task that the checkpoint must be of; empty takes any.'),
-            device=declare(node, 'device', 'cpu', 'Torch device of the networks.'),
-            perception=declare(node, 'perception', 'perception', 'Node that masks; its fill and '
-                               "model are compared with those of the policy's training."),
-            lockstep=declare(
-                node, 'lockstep', False, 'Answer every frame of a simulator that waits, by its '
-                'time steps. Without watchdog and safe action: a world that waits is safe.'),
-            joints=tuple(name for name in declare(
-                node, 'joints', [''], 'Joints in the order of the command; empty takes those of '
-                'the limits.') if name),
-            limits=declare(node, 'limits', '', 'YAML file of joint limits, as ros2_control and '
-                           'MoveIt have it; empty for none.'),
-            workspace=declare(node, 'workspace', '', 'YAML file of a box that the hand must not '
-                              "leave, and of the arm's model; empty for none."),
-            action_interface=declare(node, 'action_interface', 'velocity', "What the policy's "
-                                     'actions are.', choices=INTERFACES),
-            command_interface=declare(
-                node, 'command_interface', 'velocity', 'What the controller takes; velocities are '
-                'integrated for a position controller.', choices=INTERFACES),
-            output=declare(
-                node, 'output', ARRAY, 'array: Float64MultiArray for forward_command_controller. '
-                'trajectory: JointTrajectory for joint_trajectory_controller, positions only.',
-                choices=(ARRAY, TRAJECTORY)),
-            trajectory_reach_s=declare(node, 'trajectory_reach_s', 0.1, 'Seconds in which the '
-                                       'positions of a trajectory are to be reached.',
-                                       between=(0.001, 10.0)),
-            max_lead=declare(node, 'max_lead', 0.3, 'How far integrated positions may get ahead of '
-                             'the joints, and a hold may be from the last command, rad or m.',
-                             between=(0.0, 10.0)),
-            crop=crop if crop[2] else None,
-            timeout_s=declare(node, 'timeout_s', 0.5, 'Seconds without good input or action after '
-                              'which the safe action is sent.', between=(0.02, 60.0)),
-            pairing_tolerance_s=declare(
-                node, 'pairing_tolerance_s', 0.05, 'Greatest difference in seconds between the '
-                'stamps of a frame and of its joint state.', between=(0.0, 1.0)),
-            min_mask_area=declare(node, 'min_mask_area', 0.0, 'A mask with no more than this share '
-                                  'of the frame counts as empty.', between=(0.0, 1.0)),
-            safe_action=declare(node, 'safe_action', 'hold', 'hold: stay where the joints are. '
-                                'zero: send zeros. pose: go to safe_pose.', choices=SAFE_ACTIONS),
-            safe_pose=tuple(declare(node, 'safe_pose', [0.0], 'Joint positions of the safe action '
-                                    'pose, rad or m.')))
+        return cls(**_declare_policy(node), **_declare_commands(node), **_declare_safety(node))
 
-    def arm_settings(self, actions: int) -> ArmSettings:
+    def arm_settings(self, actions: int, simulated_time: bool = False) -> ArmSettings:
         """Return how a policy's actions become commands.
 
         Args:
             actions: numbers in an action.
+            simulated_time: whether the arm moves in simulated time, which may run up to FASTEST
+                times as fast as the watchdog's.
 
         Raises:
             ConfigError: if a file cannot be read, or the parameters contradict each other.
@@ -119,10 +73,72 @@ class PolicyParameters:
             raise ConfigError("a workspace needs the names of the joints: set the parameter "
                               "'joints', or 'limits'")
         return ArmSettings(
-            # In lockstep too, where nothing stands longer than a step: an arm that is tried in
-            # simulation keeps its limits as it will in life.
-            size=actions, max_command_age_s=self.timeout_s + CHECK_S, joints=joints,
+            # In lockstep too, where no command lasts longer than a step: an arm that is tried in
+            # simulation has the limits that it will have on hardware.
+            size=actions, joints=joints,
+            max_command_age_s=(self.timeout_s + CHECK_S) * (FASTEST if simulated_time else 1.0),
             action_interface=self.action_interface, command_interface=self.command_interface,
             limits=limits,
             workspace=Workspace(self.workspace, joints) if self.workspace else None,
             safe_action=self.safe_action, safe_pose=self.safe_pose, max_lead=self.max_lead)
+
+
+def _declare_policy(node: Node) -> dict[str, Any]:
+    crop = tuple(declare(
+        node, 'crop', [0, 0, 0, 0], 'Part of the frame that the policy sees: x, y, width, height '
+        "in pixels; a width of 0 takes the checkpoint's."))
+    if len(crop) != 4:
+        raise ConfigError(f"parameter 'crop' of {node.get_name()} must be x, y, width, height, got "
+                          f'{list(crop)}')
+    return {
+        'crop': crop if crop[2] else None,
+        'checkpoint': declare(node, 'checkpoint', '', 'Checkpoint file of a trained policy, or its '
+                              'run folder.'),
+        'task': declare(node, 'task', '', 'Task that the checkpoint must be of; empty takes any.'),
+        'device': declare(node, 'device', 'cpu', 'Torch device of the networks.'),
+        'perception': declare(node, 'perception', 'perception', 'Node that masks; its fill and '
+                              "model are compared with those of the policy's training."),
+        'lockstep': declare(
+            node, 'lockstep', False, 'Answer every frame of a simulator that waits for each '
+            'command. DISABLES watchdog and safe action: never set it in front of an arm.'),
+        'pairing_tolerance_s': declare(
+            node, 'pairing_tolerance_s', 0.05, 'Greatest difference in seconds between the stamps '
+            'of a frame and of its joint positions.', between=(0.0, 1.0)),
+        'min_mask_area': declare(node, 'min_mask_area', 0.0, 'A mask with no more than this share '
+                                 'of the frame counts as empty.', between=(0.0, 1.0))}
+
+
+def _declare_commands(node: Node) -> dict[str, Any]:
+    return {
+        'joints': tuple(name for name in declare(
+            node, 'joints', [''], 'Joints in the order of the command; empty takes those of the '
+            'limits.') if name),
+        'limits': declare(node, 'limits', '', 'YAML file of joint limits, in the format of '
+                          'ros2_control and MoveIt; empty for none.'),
+        'workspace': declare(node, 'workspace', '', 'YAML file of a box that the hand must not '
+                             "leave, and of the arm's model; empty for none."),
+        'action_interface': declare(node, 'action_interface', 'velocity', "What the policy's "
+                                    'actions are.', choices=INTERFACES),
+        'command_interface': declare(
+            node, 'command_interface', 'velocity', 'What the controller takes; velocities are '
+            'integrated for a position controller.', choices=INTERFACES),
+        'output': declare(
+            node, 'output', ARRAY, 'array: Float64MultiArray for forward_command_controller. '
+            'trajectory: JointTrajectory for joint_trajectory_controller, positions only.',
+            choices=(ARRAY, TRAJECTORY)),
+        'trajectory_reach_s': declare(node, 'trajectory_reach_s', 0.1, 'Seconds in which the '
+                                      'positions of a trajectory are to be reached.',
+                                      between=(0.001, 10.0)),
+        'max_lead': declare(node, 'max_lead', 0.3, 'How far position commands may get ahead of the '
+                            'joints, and a hold may be from the last command, rad or m.',
+                            between=(0.0, 10.0))}
+
+
+def _declare_safety(node: Node) -> dict[str, Any]:
+    return {
+        'timeout_s': declare(node, 'timeout_s', 0.5, 'Seconds without good input or action after '
+                             'which the safe action is sent.', between=(0.02, 60.0)),
+        'safe_action': declare(node, 'safe_action', 'hold', 'hold: stay where the joints are. '
+                               'zero: send zeros. pose: go to safe_pose.', choices=SAFE_ACTIONS),
+        'safe_pose': tuple(declare(node, 'safe_pose', [0.0], 'Joint positions of the safe action '
+                                   'pose, rad or m.'))}

@@ -1,19 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How others see that a node is still there.
+"""How other nodes notice that a node is still there.
 
-No message is ever sent. Each node has a publisher whose liveliness the middleware asserts from a
-thread of its own, below Python: a model that takes seconds for a frame does not look dead, while a
-process that was killed, or stopped by a debugger, does after `LEASE_S`, and one that ended at once.
-(Fast DDS asserts for the first time within `LEASE_S` of the start. Who is killed before is missed
-with all else of its process, after 20 s.)
+Each node has a publisher whose liveliness the middleware asserts from a thread of its own, below
+Python: a model that takes seconds for a frame does not look dead, while a process that was killed,
+or stopped by a debugger, does after `LEASE_S`, and one that ended does at once. (Fast DDS asserts
+for the first time within `LEASE_S` of the start. A process that is killed earlier is noticed only
+when it is dropped as a participant, after 20 s.)
+
+Where the middleware has no liveliness events (rmw_zenoh), the node publishes a message every
+`_BEAT_S` from a thread instead, and is dead after `_SILENT_S` without one.
 """
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from rclpy.duration import Duration
-from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.event_handler import (
+    PublisherEventCallbacks,
+    SubscriptionEventCallbacks,
+    UnsupportedEventTypeError,
+)
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.qos import LivelinessPolicy, QoSProfile
 from std_msgs.msg import Empty
 
@@ -22,7 +32,9 @@ if TYPE_CHECKING:
     from rclpy.publisher import Publisher
 
 LEASE_S = 2.0
-"""Seconds after which a node that was not heard of is dead."""
+"""Seconds without a sign of life after which a node is dead."""
+_BEAT_S, _SILENT_S = 0.5, 5.0
+"""Without liveliness events; longer than `LEASE_S`, because Python may be busy at both ends."""
 _TOPIC = 'heartbeat'
 
 
@@ -33,8 +45,26 @@ def _qos() -> QoSProfile:
 
 
 def heartbeat(node: Node) -> Publisher:
-    """Return the publisher that stands for a node's life; it ends with the node."""
-    return node.create_publisher(Empty, f'~/{_TOPIC}', _qos())
+    """Return the publisher by which others see that a node is there; it ends with the node."""
+    topic = f'~/{_TOPIC}'
+    try:
+        return node.create_publisher(
+            Empty, topic, _qos(),
+            event_callbacks=PublisherEventCallbacks(liveliness=lambda event: None))
+    except UnsupportedEventTypeError:
+        publisher = node.create_publisher(Empty, topic, QoSProfile(depth=1))
+        threading.Thread(target=_beat, args=(publisher,), name='heartbeat', daemon=True).start()
+        return publisher
+
+
+def _beat(publisher: Publisher) -> None:
+    """Publish until the publisher is destroyed."""
+    while True:
+        try:
+            publisher.publish(Empty())
+        except rclpy_implementation.InvalidHandle:
+            return
+        time.sleep(_BEAT_S)
 
 
 class HeartbeatWatch:
@@ -49,18 +79,31 @@ class HeartbeatWatch:
         """
         self._node = node
         self._lost = False
-        self._subscription = node.create_subscription(
-            Empty, f'{name}/{_TOPIC}', lambda message: None, _qos(),
-            event_callbacks=SubscriptionEventCallbacks(liveliness=self._on_change))
+        self._beat_at: float | None = None  # without liveliness events
+        topic = f'{name}/{_TOPIC}'
+        try:
+            self._subscription = node.create_subscription(
+                Empty, topic, lambda message: None, _qos(),
+                event_callbacks=SubscriptionEventCallbacks(liveliness=self._on_change))
+        except UnsupportedEventTypeError:
+            self._subscription = node.create_subscription(Empty, topic, self._on_beat,
+                                                          QoSProfile(depth=1))
 
     @property
     def alive(self) -> bool:
         """Whether the node is there.
 
-        The publishers known tell of one that came or left in good order, within a process as well,
+        The publishers known tell of one that came or ended in good order, within a process as well,
         where Fast DDS has no liveliness; only liveliness tells of one that was killed.
         """
-        return not self._lost and self._node.count_publishers(self._subscription.topic_name) > 0
+        silent = self._beat_at is not None and time.monotonic() - self._beat_at > _SILENT_S
+        there = self._node.count_publishers(self._subscription.topic_name) > 0
+        if not there:
+            self._beat_at = None
+        return there and not self._lost and not silent
 
     def _on_change(self, event: Any) -> None:
         self._lost = event.alive_count == 0
+
+    def _on_beat(self, message: Empty) -> None:
+        self._beat_at = time.monotonic()

@@ -13,16 +13,18 @@ from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from samg_ros.errors import ConfigError, SamgError
+from samg_ros.errors import ConfigError, SamgError, first_line
 from samg_ros.ros.diagnostics import Diagnostics
 from samg_ros.ros.heartbeat import heartbeat
 from samg_ros.ros.parameters import declare
 from samg_ros.ros.signals import StopSignal
 
+RCLError: Any = rclpy_implementation.RCLError
 _POLL_S = 0.05
 """How long a wait for messages lasts before signals are looked at."""
 
@@ -71,9 +73,12 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None,
         executor.add_node(node)
         node.start()
         stop_signal.defer()
-        spin(executor, lambda: stop_signal.requested or node.finished or node.error is not None)
+        spin(executor, lambda: node.finished or node.error is not None
+             or stop_signal.requested and node.may_end())
         if node.error is not None:
-            raise node.error
+            # Raised, its traceback would keep the node, and the others would see it for 20 s more.
+            print_error(node.error)
+            code = 2
     except SamgError as error:
         print_error(error)
         code = 2
@@ -128,6 +133,10 @@ class PlainNode(Node):
     def start(self) -> None:
         """Do what takes long, once, before the executor spins."""
 
+    def may_end(self) -> bool:
+        """Whether the node may be closed; asked again and again once a signal has come."""
+        return True
+
     def close(self) -> None:
         """Give back what the node holds."""
 
@@ -167,6 +176,10 @@ class ManagedNode(LifecycleNode):
             if transition() != TransitionCallbackReturn.SUCCESS:
                 raise self._fault or ConfigError(f'{self.get_name()} could not be started; its log '
                                                  'says why')
+
+    def may_end(self) -> bool:
+        """Whether the node may be closed, as PlainNode has it."""
+        return True
 
     def configure(self) -> None:
         """Load what the node needs."""
@@ -233,6 +246,21 @@ class ManagedNode(LifecycleNode):
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.close()
         return TransitionCallbackReturn.SUCCESS
+
+    def _LifecycleNodeMixin__on_change_state(self, request: Any, response: Any) -> Any:
+        """Answer a request for a transition; also for one that there is not.
+
+        This overrides a private method of rclpy, which on Jazzy lets the error through that it gets
+        for an unknown id, and the node would end.
+        """
+        try:
+            return super()._LifecycleNodeMixin__on_change_state(  # type: ignore[misc]
+                request, response)
+        except RCLError as error:
+            self.get_logger().error(f'transition {request.transition.id} is not possible: '
+                                    f'{first_line(error)}')
+            response.success = False
+            return response
 
     def _leave_active(self) -> None:
         self.active = False

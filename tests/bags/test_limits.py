@@ -47,6 +47,20 @@ def test_a_jump_is_counted_unless_others_moved_the_arm_in_a_pause():
     assert not count_excesses(times, commands, LIMITS, 'position', pause_s=0.4)
 
 
+def test_only_the_last_command_before_a_pause_may_go_back_by_max_lead():
+    commands, times = way(0.1), TIMES.copy()
+    commands[99] -= 0.2
+    commands[100:] -= 0.2
+    times[100:] += 0.5
+    commands[-1] -= 0.2
+    assert count_excesses(times, commands, LIMITS, 'position', 0.4)['shoulder: max_velocity'] == 2
+    assert not count_excesses(times, commands, LIMITS, 'position', 0.4, max_lead=0.2)
+    assert count_excesses(times, commands, LIMITS, 'position', 0.4, max_lead=0.1)
+    commands[50] -= 0.2  # this one is followed by others
+    assert count_excesses(times, commands, LIMITS, 'position', 0.4, max_lead=0.2) == {
+        'shoulder: max_velocity': 2, 'wrist: max_velocity': 1}
+
+
 def test_many_small_steps_that_are_too_fast_together_are_found():
     found = count_excesses(TIMES[:60], way(0.7)[:60], LIMITS, 'position')
     assert list(found) == ['shoulder: max_velocity over a second']

@@ -27,8 +27,8 @@ TIMEOUT_S = 0.5
 """Of the policy's watchdog, as in config/arm.yaml."""
 GRACE_S = 0.1
 """How much longer than that an arm may be sent on."""
-_RATE_HZ, _REPEAT = 12.5, 2
-STEP_S = 1 / _RATE_HZ
+RATE_HZ, _REPEAT = 12.5, 2
+STEP_S = 1 / RATE_HZ
 """Of the camera and of the arm, whose control steps take half as long."""
 STANDS = 0.05
 """Speed of a joint below which it stands, rad/s."""
@@ -39,6 +39,16 @@ LIMITS = load_joint_limits(_LIMITS_FILE)
 
 DISABLED, ACTING = 'disabled; ~/enable starts it', 'acting'
 """What the policy says of itself."""
+SLOW_NETWORK = """
+import os, time
+from samg_ros.rl.evaluation import policy
+act = policy.Policy.act
+def slow(self, observation):
+    time.sleep(float(os.environ['NETWORK_S']))
+    return act(self, observation)
+policy.Policy.act = slow
+"""
+"""Makes the policy's network of a process slower, without the interpreter's lock."""
 
 Change = Callable[[Any], Any]
 """Gets a message, returns what comes out of the cable; None for nothing."""
@@ -77,6 +87,9 @@ class Cable:
         self.joints: Change = unchanged
         self.set_back_s = 0
         """How far the stamps are behind."""
+        self.speed = 1.0
+        """Of the stamps and of /clock, in seconds per second of the wall clock."""
+        self._since: float | None = None
         self._images = node.create_publisher(Image, 'camera/image_raw', qos.reliable())
         self.joint_state = JointState()
         """The newest."""
@@ -89,6 +102,7 @@ class Cable:
         """Let everything pass again."""
         self.image = self.joints = unchanged
         self.set_back_s = 0
+        self.speed, self._since = 1.0, None
 
     def _on_image(self, message: Image) -> None:
         self._pass(message, self.image, self._images)
@@ -99,7 +113,11 @@ class Cable:
 
     def _pass(self, message: Any, change: Change, publisher: Any) -> None:
         stamp = message.header.stamp
-        message.header.stamp = Time(sec=stamp.sec - self.set_back_s, nanosec=stamp.nanosec)
+        wall_s = stamp.sec + stamp.nanosec * 1e-9
+        self._since = self._since or wall_s
+        moved_ns = round((self.speed - 1) * (wall_s - self._since) * 1e9)
+        sec, nanosec = divmod(stamp.nanosec + moved_ns, 10**9)
+        message.header.stamp = Time(sec=stamp.sec + sec - self.set_back_s, nanosec=nanosec)
         self._clock.publish(Clock(clock=message.header.stamp))
         passed = change(message)
         if passed is not None:
@@ -131,6 +149,7 @@ class FaultyArm:
         self.history: list[tuple[float, np.ndarray]] = []
         """All that came."""
         self.cable: Cable | None = None
+        self.rate_hz, self.network_s, self.topic = RATE_HZ, 0.0, 'command'
         self.interface = 'velocity'
         """What the controller takes, velocity or position; for processes that start from now on."""
         graph.probe.create_subscription(Float64MultiArray, 'command', self._on_command,
@@ -144,7 +163,7 @@ class FaultyArm:
         control = 'position' if self.interface == 'position' else 'action'
         return self.graph.spawn(
             'mujoco_bridge', {'mode': 'realtime', 'task': 'arm_reach', 'control': control,
-                              'rate_hz': _RATE_HZ, 'action_repeat': _REPEAT},
+                              'rate_hz': self.rate_hz, 'action_repeat': _REPEAT},
             (('camera/image_raw', 'cable/image_raw'), ('joint_states', 'cable/joint_states'),
              (COMMAND_TOPICS['position'], 'command')))
 
@@ -157,7 +176,9 @@ class FaultyArm:
     def _policy(self) -> subprocess.Popen[str]:
         return self.graph.spawn(
             'policy', {'checkpoint': str(self._run), 'timeout_s': TIMEOUT_S, 'use_sim_time': True,
-                       'command_interface': self.interface, 'limits': str(_LIMITS_FILE)})
+                       'command_interface': self.interface, 'limits': str(_LIMITS_FILE)},
+            (('command', self.topic),),
+            SLOW_NETWORK if self.network_s else '', NETWORK_S=str(self.network_s))
 
     def _on_command(self, message: Float64MultiArray) -> None:
         self.commands.append((time.monotonic(), np.array(message.data)))
@@ -223,6 +244,17 @@ class FaultyArm:
         safe_at = next(at for at, _ in self.commands if not moving or at > moving[-1])
         return Stop(safe_at - failed_at,
                     f'{self.interface} {np.abs(self.commands[-1][1]).max():g}')
+
+    def until_it_holds(self, fault: Callable[[], Any]) -> float:
+        """Let something fail; return when the safe action of a position controller began."""
+        failed_at = time.monotonic()
+        fault()
+        self.until(lambda: "safe action 'hold'" in self.said)
+        # From then on every command is as near to the one before as the watchdog's period is short.
+        times = [at for at, _ in self.history if at > failed_at]
+        gaps = np.diff(times) < STEP_S / 2
+        first = len(gaps) - int(np.argmin(gaps[::-1])) if not gaps.all() else 0
+        return times[first] - failed_at
 
     def seconds_until_it_stands(self) -> float:
         """Return when the last joint moved for the last time, by the arm's own time.

@@ -24,6 +24,8 @@ FAST = """
 /**/policy: {ros__parameters: {command_interface: position, timeout_s: 10.0}}
 """
 """The simulated arm faster than life, and a watchdog with patience for a crowded machine."""
+MAX_LEAD = 0.3
+"""How far the command that ends an episode may go back to where the joints are, rad."""
 PAUSE_S = 0.3
 """Between two episodes, in which the simulation puts the arm elsewhere."""
 
@@ -46,7 +48,7 @@ def test_episodes_are_run_recorded_and_counted(tmp_path, arm_run):
     times, sent = read_commands(open_bag(tmp_path / 'arm.mcap'), TOPIC, 9)
     assert len(sent) > 10
     limits = load_joint_limits(share_file('config/jaco_limits.yaml'))
-    assert not count_excesses(times, sent, limits, 'position', PAUSE_S)
+    assert not count_excesses(times, sent, limits, 'position', PAUSE_S, MAX_LEAD)
 
 
 def test_ctrl_c_ends_it_well(tmp_path, arm_run):
@@ -84,6 +86,43 @@ def test_hardware_has_its_own_topics_and_no_simulator(arm_run):
                                            'camera_info': '/wrist/color/camera_info'}
     assert dict(policy.remappings) == {'command': '/hand/commands'}
     assert perception.parameters['device'] == policy.parameters['device'] == 'cuda'
+
+
+@pytest.mark.parametrize('interface', ['velocity', 'effort'])
+def test_a_controller_that_keeps_moving_is_guarded(tmp_path, arm_run, interface):
+    parameters = tmp_path / 'arm.yaml'
+    parameters.write_text(f'policy: {{ros__parameters: {{command_interface: {interface}}}}}')
+    choices = {'policy': str(arm_run), 'command': '/wheels/commands',
+               'limits': str(share_file('config/jaco_limits.yaml'))}
+    plan = make_plan(str(parameters), **choices)
+    guard, _, policy, manager = plan.nodes
+    assert guard.name == 'command_guard' and not guard.managed
+    assert guard.parameters == {'command_interface': interface, 'size': 9}
+    assert dict(guard.remappings) == {'command': '/wheels/commands'}
+    assert dict(policy.remappings) == {'command': 'command_raw'}
+    assert manager.parameters == {'nodes': ['perception', 'policy']}
+    assert len(make_plan(str(parameters), guard=False, **choices).nodes) == 3
+    assert len(make_plan(**choices).nodes) == 3  # config/arm.yaml has positions
+
+
+def test_the_parameter_file_wins_over_the_checkpoint(tmp_path, arm_run):
+    parameters = tmp_path / 'arm.yaml'
+    parameters.write_text('/**/perception: {ros__parameters: {passes: 3, min_predicted_iou: 0.4}}\n'
+                          '/**/mujoco_bridge: {ros__parameters: {height: 128}}')
+    plan = make_plan(str(parameters), policy=str(arm_run), sim=True)
+    perception = parameters_of(plan, 'perception')
+    assert not {'passes', 'min_predicted_iou'} & perception.keys()
+    assert perception['fit_weights'] is False and perception['model'] == 'mini'
+    assert 'height' not in parameters_of(plan, 'mujoco_bridge')
+    assert parameters_of(plan, 'mujoco_bridge')['width'] == 84
+
+
+def test_a_model_of_the_parameter_file_comes_with_its_own_weights(tmp_path, arm_run):
+    parameters = tmp_path / 'arm.yaml'
+    parameters.write_text('/**: {ros__parameters: {model: sam2}}')
+    perception = parameters_of(make_plan(str(parameters), policy=str(arm_run), sim=True),
+                               'perception')
+    assert not {'model', 'weights'} & perception.keys()
 
 
 def test_without_a_policy_there_is_camera_and_perception_alone(arm_run):

@@ -28,7 +28,7 @@ def arm(graph, arm_run):
                                                           **patient.get(spec.name, {})},
                                   spec.remappings)
              for spec in make_plan(policy=str(arm_run), sim=True).nodes}
-    graph.until(lambda: nodes['lifecycle_manager'].up and nodes['policy']._inputs.moments)
+    graph.until(lambda: nodes['lifecycle_manager'].up and nodes['policy']._inputs.count)
     return nodes
 
 

@@ -6,15 +6,18 @@ sent, after how long, and whether it came back by itself.
 """
 
 import signal
+import time
 
 import cv2
 import numpy as np
 import pytest
 from busy_machine import limit_s
 from faulty_arm import (
+    ACTING,
     DISABLED,
     GRACE_S,
     LIMITS,
+    RATE_HZ,
     STANDS,
     START_S,
     TIMEOUT_S,
@@ -22,7 +25,10 @@ from faulty_arm import (
     lost,
     mislabelled,
     repainted,
+    unchanged,
 )
+from sensor_msgs.msg import JointState
+from std_srvs.srv import SetBool
 
 from samg_ros.bags.limits import count_excesses
 from samg_ros.sim.env import SimEnv
@@ -31,6 +37,8 @@ pytestmark = pytest.mark.slow
 
 STOPS_S = 2.0
 LATE_S = 5.0
+ACTING_S = 5.0
+ANSWER_S = 0.1
 SET_BACK_S = 100
 
 
@@ -74,14 +82,14 @@ def go_on(arm, fault):
 
 
 def test_a_camera_that_is_discovered_5_s_late(arm):
-    arm.until(lambda: arm.said == DISABLED)
+    arm.until(lambda: arm.said.startswith('disabled; no new frame came'))
     arm.graph.spin_for(LATE_S)
     answer = arm.enable()
     assert not answer.success and 'no good frame has come yet' in answer.message
     arm.plug()
-    arm.until(lambda: arm.graph.values('policy: policy')['moments'] != '0')
+    arm.until(lambda: arm.graph.values('policy: policy')['inputs'] != '0')
     assert not arm.commands
-    assert arm.enable().success
+    arm.until(lambda: arm.enable().success)  # the speed of /clock has to be known too
     arm.until_it_moves()
     report(f'discovery late by {LATE_S:g} s', 'nothing', '-', 'no: enabled when it was there')
 
@@ -161,16 +169,76 @@ def test_no_command_of_all_that_was_beyond_a_limit(arm):
     assert not count_excesses(times, commands, LIMITS, 'velocity')
 
 
-def test_a_policy_that_is_killed_while_a_guard_watches(arm):
+def restart_policy(arm, **changes):
+    """Start the policy anew, otherwise than before."""
+    for name, value in changes.items():
+        setattr(arm, name, value)
+    arm.end('policy', signal.SIGTERM)
+    arm.restart('policy')
+
+
+def seconds_to_obey(arm):
+    """Act for a while, then disable; return when the answer came and when the arm was safe."""
     arm.move()
-    guard = arm.graph.spawn('command_guard', {'command_interface': 'velocity',
+    arm.graph.spin_for(ACTING_S)
+    arm.commands.clear()
+    asked_at = time.monotonic()
+    answer = arm.graph.call(SetBool, 'policy/enable', SetBool.Request(data=False))
+    answered_s = time.monotonic() - asked_at
+    assert answer.success
+    arm.graph.spin_for(0.3)
+    moving = [at for at, values in arm.commands if values.any()]
+    return answered_s, max([0.0, *(at - asked_at for at in moving)])
+
+
+@pytest.mark.parametrize('network_s', [0.1, 0.4])
+def test_a_slow_network(arm, network_s):
+    restart_policy(arm, network_s=network_s)
+    answered_s, moved_s = seconds_to_obey(arm)
+    assert answered_s < limit_s(ANSWER_S) and moved_s < limit_s(ANSWER_S)
+    report(f'network takes {network_s:g} s, disabled after {ACTING_S:g} s', 'velocity 0',
+           f'answered in {answered_s:.2f} s', 'no: enable it')
+    restart_policy(arm, network_s=0.0)
+
+
+def test_joint_states_split_over_two_publishers_of_which_one_stops(arm):
+    def split(message):
+        others = JointState(header=message.header, name=message.name[6:],
+                            position=message.position[6:], velocity=message.velocity[6:])
+        if fingers:
+            arm.cable._joints.publish(others)
+        return JointState(header=message.header, name=message.name[:6],
+                          position=message.position[:6], velocity=message.velocity[:6])
+
+    fingers = True
+    arm.plug().joints = split
+    go_on(arm, lambda: None)
+
+    def stop_fingers():
+        nonlocal fingers
+        fingers = False
+
+    row = stop(arm, stop_fingers)
+    assert 'no joint state of' in arm.said or arm.until(lambda: 'no joint state of' in arm.said)
+    fingers = True
+    arm.until_it_moves()
+    arm.cable.mend()
+    report('joint_states of two publishers, one stops', *row, 'yes')
+
+
+def test_a_policy_that_is_killed_while_a_guard_stands_in_between(arm):
+    restart_policy(arm, topic='command_raw')
+    guard = arm.graph.spawn('command_guard', {'command_interface': 'velocity', 'size': len(LIMITS),
                                               'timeout_s': TIMEOUT_S})
+    arm.move()
     arm.until(lambda: arm.graph.said('command_guard: commands') == 'the arm is commanded')
     row = stop(arm, lambda: arm.end('policy'))
     assert int(arm.graph.values('command_guard: commands')['stops'])
     guard.terminate()
     assert guard.wait(START_S) == 0
     report('policy killed, `kill -9`, with command_guard', *row, 'no: enable it')
+    arm.topic = 'command'
+    arm.restart('policy')
 
 
 def test_a_policy_that_is_killed_in_front_of_a_position_controller(arm):
@@ -180,6 +248,7 @@ def test_a_policy_that_is_killed_in_front_of_a_position_controller(arm):
         arm.restart(name)
     arm.move()
     arm.until(lambda: arm.speed > STANDS)
+    arm.history.clear()
     arm.end('policy')
     seconds = arm.seconds_until_it_stands()
     assert seconds < TIMEOUT_S + limit_s(GRACE_S)
@@ -187,3 +256,28 @@ def test_a_policy_that_is_killed_in_front_of_a_position_controller(arm):
     assert not count_excesses(times, commands, LIMITS, 'position')
     report('policy killed, `kill -9`, position controller', 'nothing: it goes to the last '
            'position and stays', f'{seconds:.2f} s', 'no: enable it')
+    arm.restart('policy')
+
+
+def test_a_simulation_at_half_speed(arm):
+    arm.rate_hz = RATE_HZ / 2
+    arm.end('mujoco_bridge')
+    arm.restart('mujoco_bridge')
+    arm.plug().speed = 0.5
+    arm.move()
+    arm.history.clear()
+    arm.graph.spin_for(ACTING_S)
+    times, commands = map(np.array, zip(*arm.history, strict=True))
+    assert not count_excesses(times * 0.5, commands, LIMITS, 'position')
+    stopped = arm.until_it_holds(arm.cut(image=lost))
+    report('camera stops, simulation at half speed', 'position of the joints',
+           f'{stopped:.2f} s', 'yes')
+    arm.cable.image = unchanged
+    arm.until(lambda: arm.said == ACTING)
+
+
+def test_a_simulation_at_double_speed(arm):
+    arm.plug().speed = 2.0
+    arm.until(lambda: 'simulated time runs at' in arm.said)
+    assert 'simulated time runs at' in arm.enable().message
+    report('simulation at double speed', 'position of the joints', '-', 'no: it is refused')

@@ -10,7 +10,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from samg_ros.errors import CheckpointError
+from samg_ros.errors import CheckpointError, ConfigError, InvalidInputError
 from samg_ros.graphs.sim_train import make_plan, prepare_reference
 from samg_ros.graphs.spec import CAMERA_REMAPPINGS
 from samg_ros.masking import Masker, MaskerSettings, Reference, apply_mask
@@ -270,3 +270,34 @@ def test_the_device_is_that_of_masker_and_learner(device):
     for node in ('perception', 'trainer'):
         assert plan.parameters(node).get('device', '') == device  # without: the parameter file's
     assert 'device' not in plan.parameters('mujoco_bridge')
+
+
+@pytest.mark.parametrize('error', [ValueError('expected shape (3, 84)'),
+                                   InvalidInputError('expected 3 values')])
+def test_an_error_of_the_learner_ends_the_training_instead_of_being_repeated_for_ever(
+        graph, plan, weights, error, monkeypatch):
+    _, _, trainer = add_all(graph, plan, weights)
+    graph.until(lambda: trainer.answers > 3)
+
+    def fail(step):
+        raise error
+
+    monkeypatch.setattr(trainer.learner, 'step', fail)
+    with pytest.raises(type(error), match='expected'):
+        graph.until(lambda: False)
+    monkeypatch.undo()
+    assert not trainer.drops.counts
+
+
+@pytest.mark.parametrize('low, high', [([1.0], [-1.0]), ([-1.0], [1.0, 1.0]), ([], []),
+                                       ([float('nan')], [1.0])])
+def test_what_the_simulator_answers_is_checked(graph, plan, weights, low, high):
+    trainer = graph.add(Trainer, plan.parameters('trainer'))
+    config = trainer.config
+    trainer._on_simulator({
+        'task': config.task, 'setting': config.setting, 'seed': config.seed,
+        'height': config.camera_size, 'width': config.camera_size,
+        'action_repeat': config.action_repeat, 'mode': 'lockstep', 'action_low': low,
+        'action_high': high})
+    with pytest.raises(ConfigError, match='action_low and action_high must be finite'):
+        graph.until(lambda: False)

@@ -80,14 +80,18 @@ class Graph:
         close([node])
 
     def spawn(self, name: str, parameters: dict[str, Any] | None = None,
-              remappings: tuple[tuple[str, str], ...] = ()) -> subprocess.Popen[str]:
-        """Start a node as a process that ends with the graph; its stderr is a pipe."""
-        code = f'from samg_ros.nodes.executables import {name}; {name}()'
+              remappings: tuple[tuple[str, str], ...] = (), before: str = '',
+              **environment: str) -> subprocess.Popen[str]:
+        """Start a node as a process that ends with the graph; its stderr is a pipe.
+
+        Lines of Python may be run before it; variables are added to its environment.
+        """
+        code = f'{before}\nfrom samg_ros.nodes.executables import {name}; {name}()'
         arguments = [part for key, value in {'diagnostics_period_s': 0.1,
                                              **(parameters or {})}.items()
                      for part in ('-p', f'{key}:={json.dumps(value)}')]
         arguments += [part for old, new in remappings for part in ('-r', f'{old}:={new}')]
-        environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(
+        environment = {**os.environ, **environment, 'PYTHONPATH': os.pathsep.join(
             [str(ROOT), os.environ.get('PYTHONPATH', '')])}
         self.processes.append(subprocess.Popen(
             [sys.executable, '-c', code, '--ros-args', *arguments], env=environment, text=True,

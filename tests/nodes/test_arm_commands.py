@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samg_ros.arm.commands import LONGEST_INTERVAL_S, ArmCommands, ArmSettings
+from samg_ros.arm.commands import LONGEST_INTERVAL_S, ArmCommands
 from samg_ros.arm.joint_limits import JointLimits, load_joint_limits
+from samg_ros.arm.settings import ArmSettings
 from samg_ros.errors import ConfigError
 from samg_ros.observation import ObservationSpec
 from samg_ros.policy.watchdog import Deadlines
@@ -125,16 +126,26 @@ def test_a_joint_state_that_is_nonsense_moves_nothing():
     arm, nonsense = position_arm(), np.array([1e300, -1e300])
     assert np.allclose(arm.act(np.array([1.0, -0.5]), 0.04, nonsense), [0.04, 0.48])
     assert np.allclose(arm.act(np.array([-1.0, 0.5]), 0.04, nonsense), [0.04, 0.48])
-    assert np.allclose(arm.safe(0.04, nonsense), [0.34, 0.18])  # max_lead at most
+    for _ in range(3):
+        assert np.allclose(arm.safe(0.04, nonsense), [0.34, 0.18])  # max_lead at most
 
 
 def test_an_arm_outside_its_range_is_not_begun_with_and_one_that_sags_is():
     arm = position_arm(limits=limits(min_position=-1, max_position=1))
     assert "joint 'b' is at -1.2, outside its limits -1 to 1" in arm.outside(np.array([0, -1.2]))
-    sagging = np.array([0.0, -1.02])
-    assert arm.outside(sagging) is None
+    assert arm.outside(np.array([0.0, -1.02])) is None
+
+
+def test_a_joint_outside_its_range_is_led_back_no_faster_than_max_velocity():
+    arm = position_arm(limits=limits(min_position=-1, max_position=1, max_velocity=0.3))
+    sagging = np.array([0.0, -1.05])
     arm.begin(sagging)
-    assert np.array_equal(arm.last, [0, -1])
+    sent = [sagging] + [arm.act(np.zeros(2), 0.02, sagging) for _ in range(12)]
+    steps = np.diff(sent, axis=0)
+    assert np.allclose(steps[0], [0.0, 0.006])  # not 0.05 at once
+    assert (np.abs(steps) <= 0.3 * 0.02 + 1e-12).all() and np.allclose(sent[-1], [0.0, -1.0])
+    arm.begin(sagging)
+    assert np.array_equal(arm.safe(0.02, sagging), sagging)  # holding moves nothing
 
 
 def test_random_actions_never_leave_position_and_velocity_limits():
@@ -223,7 +234,18 @@ def test_the_pose_is_approached_step_by_step_but_not_at_the_very_end():
     for _ in range(20):
         command = arm.safe(0.02, here)
     assert np.allclose(command, [0.1, 0.2])
-    assert np.allclose(arm.safe(0.02, here, final=True), [0.08, 0.22])  # back to hold
+    assert np.allclose(arm.safe(0.02, here, final=True), [0.0, 0.5])  # holds where it is
+
+
+@pytest.mark.parametrize('action', ['velocity', 'position'])
+def test_the_last_command_holds_a_blocked_arm_where_it_is(action):
+    arm = position_arm(action, limits=limits(max_velocity=0.5))
+    blocked = np.array([0.0, 0.5])
+    for _ in range(100):
+        ahead = arm.act(np.array([0.5, 0.9]), 0.02, blocked)
+    assert np.abs(ahead - blocked).max() == pytest.approx(0.3)  # max_lead, and no further
+    assert np.array_equal(arm.safe(0.02, blocked, final=True), blocked)
+    assert np.array_equal(arm.safe(0.02, None, final=True), blocked)  # the last one
 
 
 @pytest.mark.parametrize('safe_action', ['hold', 'zero'])

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from busy_machine import limit_s
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.task import Future
@@ -16,7 +17,7 @@ from rclpy.task import Future
 from samg_ros.errors import ConfigError, SamgError
 from samg_ros.nodes.lifecycle_manager_node import LifecycleManager
 from samg_ros.ros.heartbeat import LEASE_S
-from samg_ros.ros.node import ManagedNode
+from samg_ros.ros.node import ManagedNode, RCLError
 
 ROOT = Path(__file__).parents[2]
 BUSY_S = int(LEASE_S) + 1
@@ -164,6 +165,87 @@ def test_a_process_that_dies_takes_the_others_down_one_that_is_busy_does_not(
     finally:
         eye.kill()
         eye.wait()
+
+
+def test_a_manager_that_is_told_to_end_brings_all_down_in_order(graph, pair, notes):
+    manager = graph.spawn('lifecycle_manager', {'nodes': ['eye', 'hand']})
+    graph.until(lambda: graph.said('lifecycle_manager: graph') == 'all active')
+    notes.clear()
+    manager.send_signal(signal.SIGINT)
+    graph.until(lambda: manager.poll() is not None)
+    assert notes == [('hand', 'deactivate'), ('hand', 'cleanup'),
+                     ('eye', 'deactivate'), ('eye', 'cleanup')]
+    assert all(node.finished for node in pair)
+    assert manager.returncode == 0 and 'Traceback' not in manager.communicate()[1]
+
+
+def test_a_manager_that_is_told_to_end_does_not_wait_for_nodes_that_have_gone(graph, pair, notes):
+    manager = graph.spawn('lifecycle_manager', {'nodes': ['eye', 'hand']})
+    graph.until(lambda: graph.said('lifecycle_manager: graph') == 'all active')
+    for node in pair:
+        graph.remove(node)
+    began = time.monotonic()
+    manager.send_signal(signal.SIGINT)
+    graph.until(lambda: manager.poll() is not None)
+    assert time.monotonic() - began < limit_s(5.0)
+
+
+def test_a_second_manager_of_the_same_name_ends_and_the_first_goes_on(graph, pair, monkeypatch):
+    monkeypatch.setattr('samg_ros.ros.publishers.NEWCOMER_S', 0.1)
+    manager = manage(graph)
+    graph.until(lambda: manager.up)
+    graph.spin_for(0.6)
+    second = graph.spawn('lifecycle_manager', {'nodes': ['eye', 'hand']})
+    graph.until(lambda: second.poll() is not None)
+    assert second.returncode == 2
+    assert "another node '/lifecycle_manager' is running" in second.communicate()[1]
+    assert manager.up and not any(node.finished for node in pair)
+
+
+@pytest.fixture
+def without_liveliness_events(monkeypatch):
+    """A middleware that has none, as rmw_zenoh."""
+    from rclpy.event_handler import (
+        PublisherEventCallbacks,
+        SubscriptionEventCallbacks,
+        UnsupportedEventTypeError,
+    )
+
+    for callbacks in (PublisherEventCallbacks, SubscriptionEventCallbacks):
+        def refuse(self, *given, create=callbacks.create_event_handlers, **named):
+            if self.liveliness:
+                raise UnsupportedEventTypeError('not supported')
+            return create(self, *given, **named)
+
+        monkeypatch.setattr(callbacks, 'create_event_handlers', refuse)
+    monkeypatch.setattr('samg_ros.ros.heartbeat._SILENT_S', 1.0)
+
+
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning')
+def test_without_liveliness_events_a_heartbeat_is_published_and_its_end_noticed(
+        graph, without_liveliness_events, pair, notes):
+    manager = manage(graph)
+    graph.until(lambda: manager.up)
+    graph.spin_for(1.5)  # longer than a node may be silent
+    assert manager.up
+    pair[0]._heartbeat.publish = None  # its heart stops; the node is still in the graph
+    assert 'eye has died' in spin_until_error(graph, manager)
+    assert notes[-2:] == [('hand', 'deactivate'), ('hand', 'cleanup')]
+
+
+@pytest.mark.parametrize('raises', [False, True])
+def test_a_transition_that_there_is_not_is_refused_and_the_node_goes_on(graph, pair, monkeypatch,
+                                                                      raises):
+    if raises:  # as rclpy of Jazzy does
+        def fail(self, transition_id):
+            raise RCLError('Transition is not registered')
+
+        monkeypatch.setattr(Noted, '_LifecycleNodeMixin__change_state', fail, raising=False)
+    request = ChangeState.Request(transition=Transition(id=250))
+    assert not graph.call(ChangeState, 'eye/change_state', request).success
+    monkeypatch.undo()
+    request = ChangeState.Request(transition=Transition(label='configure'))
+    assert graph.call(ChangeState, 'eye/change_state', request).success
 
 
 def test_who_was_closed_is_out_of_the_graph_at_once(graph, pair):

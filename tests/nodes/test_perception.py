@@ -236,6 +236,14 @@ def test_some_parameters_change_while_it_runs_and_nonsense_is_refused(graph, ref
     assert '"passes": 3' in description and '"min_predicted_iou": 1.0' in description
 
 
+def test_the_description_of_the_masker_cannot_be_set(graph, reference):
+    camera = Camera(graph, reference)
+    before = camera.node.get_parameter('masker_description').value
+    answer = camera.set(masker_description='{}')
+    assert not answer.successful and 'cannot be set' in answer.reason
+    assert camera.node.get_parameter('masker_description').value == before
+
+
 @pytest.mark.parametrize('wrong, said', [
     ({'fill': [0, 0]}, 'fill'), ({'dtype': 'int8'}, 'dtype'), ({'grid_size': 3}, 'grid_size'),
     ({'features': ['sound']}, 'features'), ({'similarity_prompt': 'often'}, 'similarity_prompt'),

@@ -5,52 +5,23 @@ import signal
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import rclpy
 import torch
-from builtin_interfaces.msg import Time
 from busy_machine import limit_s
-from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import Float64MultiArray, Header
+from fake_arm import CONFIG, GRACE_S, JOINTS, LIMITS, SIDE, TIMEOUT_S, Arm, add, save_untrained
+from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from samg_ros.errors import SamgError
 from samg_ros.nodes.mujoco_bridge_node import MujocoBridge
-from samg_ros.nodes.policy_node import PolicyNode
 from samg_ros.observation import ObservationSpec, Observer
-from samg_ros.rl.agents.drqv2 import DrQv2Agent
-from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.evaluation.policy import load_policy
-from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
-from samg_ros.ros.messages.images import array_to_image
 from samg_ros.ros.parameters import overrides
 from samg_ros.sim.env import SimEnv
-
-ROOT = Path(__file__).parents[2]
-JOINTS = ('shoulder', 'elbow')
-SIDE = 24
-TIMEOUT_S = 0.5
-GRACE_S = 0.1
-CONFIG = TrainConfig(
-    task='arm_reach', camera_size=SIDE, convolutions=((4, 3, 2),), feature_dim=8, hidden_dim=16,
-    observation=ObservationSpec(size=16, proprioception=JOINTS))
-LIMITS = """
-joint_limits:
-  shoulder: {min_position: -0.2, max_position: 0.2, max_velocity: 0.3}
-  elbow: {min_position: -0.2, max_position: 0.2, max_velocity: 0.2}
-"""
-
-
-def save_untrained(path, config=CONFIG, actions=2, greatest=0.5):
-    """Write the checkpoint of an untrained policy, as training would."""
-    save_checkpoint(path, Checkpoint(config, np.full(actions, -greatest),
-                                     np.full(actions, greatest),
-                                     DrQv2Agent(config, actions).state_dict()))
-    return path
 
 
 @pytest.fixture(scope='module')
@@ -66,76 +37,9 @@ def limits(tmp_path):
     return str(path)
 
 
-def header(tick):
-    """At 50 Hz, from 100 s on."""
-    return Header(stamp=Time(sec=100 + tick // 50, nanosec=tick % 50 * 20_000_000))
-
-
-class Arm:
-    """A camera, joint states, and a controller that remembers what it was sent."""
-
-    def __init__(self, graph, message_type=Float64MultiArray):
-        self.graph = graph
-        self.images = graph.probe.create_publisher(Image, 'masked/image_raw', 5)
-        self.joints = graph.probe.create_publisher(JointState, 'joint_states', 5)
-        self.commands = []
-        graph.probe.create_subscription(
-            message_type, 'command',
-            lambda message: self.commands.append((time.monotonic(), message)), 50)
-        self.rng = np.random.default_rng(0)
-        self.shape = (SIDE, SIDE, 3)
-        self.names, self.positions = list(JOINTS), [0.1, -0.1]
-        self.sends_frames = self.sends_joints = True
-        self.empty = False
-        self.behind = 0  # frames' stamps, in ticks
-        self.frame_at = 0.0
-        self.ticks = 0
-        self.timer = None
-
-    def tick(self):
-        self.ticks += 1
-        if self.sends_joints:
-            self.joints.publish(JointState(header=header(self.ticks), name=self.names,
-                                           position=self.positions))
-        frame = self.rng.integers(1, 256, self.shape, dtype=np.uint8)
-        if self.empty:
-            frame[:] = 0
-        if self.sends_frames:
-            self.frame_at = time.monotonic()
-            self.images.publish(array_to_image(frame, header(self.ticks - self.behind)))
-        return frame
-
-    def run(self):
-        """From now on frames and joint states come at 50 Hz."""
-        self.timer = self.graph.probe.create_timer(0.02, self.tick)
-        return self
-
-    def enable(self, on=True):
-        return self.graph.call(SetBool, 'policy/enable', SetBool.Request(data=on))
-
-    def start(self, node):
-        """Run until the policy acts."""
-        self.run()
-        self.graph.until(lambda: node._inputs.moments)
-        assert self.enable().success
-        self.graph.until(lambda: len(self.commands) > 3)
-
-    @property
-    def last(self):
-        return list(self.commands[-1][1].data)
-
-    def is_still(self):
-        return self.commands and not any(self.last)
-
-
 @pytest.fixture
 def arm(graph):
     return Arm(graph)
-
-
-def add(graph, run, **parameters):
-    return graph.add(PolicyNode, {'checkpoint': str(run), 'joints': list(JOINTS),
-                                  'timeout_s': TIMEOUT_S, **parameters})
 
 
 def test_actions_are_those_of_the_policy_offline_to_the_bit(graph, arm, checkpoint):
@@ -199,8 +103,8 @@ def test_a_crop_makes_a_wider_camera_fit(graph, arm, checkpoint):
     arm.shape = (SIDE, 2 * SIDE, 3)
     node = add(graph, checkpoint, crop=[12, 0, SIDE, SIDE])
     arm.run()
-    graph.until(lambda: node._inputs.moments)
-    assert node._observer.spec.crop == (12, 0, SIDE, SIDE)
+    graph.until(lambda: node._inputs.count)
+    assert node._worker._observer.spec.crop == (12, 0, SIDE, SIDE)
 
 
 def test_frames_that_change_size_stop_the_arm_until_it_is_enabled_again(graph, arm, checkpoint):
@@ -260,9 +164,9 @@ def test_a_frame_is_acted_on_only_while_it_is_fresh(graph, arm, checkpoint):
     node = add(graph, checkpoint)
     arm.start(node)
     arm.behind = 5  # 0.1 s
-    count = node._inputs.moments
-    graph.until(lambda: node._inputs.moments > count + 10)
-    assert not node._stops
+    count = node._inputs.count
+    graph.until(lambda: node._inputs.count > count + 10)
+    assert not node._driver.stops
     arm.behind = 50  # 1 s, and the joint state of that moment did come
     graph.until(arm.is_still)
     said = 'no joint state was near a frame'
@@ -283,9 +187,9 @@ def test_a_frame_that_waited_for_its_joint_state_is_not_acted_on_once_it_is_stal
     assert node.state == 'safe'
     arm.sends_joints, arm.sends_frames = True, False
     arm.ticks -= 1
-    count = node._inputs.moments
+    count = node._inputs.count
     arm.tick()  # of the same moment, long after
-    graph.until(lambda: node._inputs.moments > count)
+    graph.until(lambda: node._inputs.count > count)
     graph.spin_for(0.1)
     assert node.state == 'safe' and arm.is_still() and node.drops.counts['stale'] == 1
 
@@ -294,9 +198,9 @@ def test_the_arm_is_safe_in_time_although_the_executor_is_busy(graph, arm, check
     node = add(graph, checkpoint)
     arm.start(node)
     sent = []
-    send = node._send
-    node._send = lambda values, *more: (sent.append((time.monotonic(), values)),
-                                        send(values, *more))
+    send = node._driver._send
+    node._driver._send = lambda values, *more: (sent.append((time.monotonic(), values)),
+                                                send(values, *more))
     began = time.monotonic()
     time.sleep(2 * TIMEOUT_S)  # as another node of the process may
     assert sent[0][0] - began < TIMEOUT_S + limit_s(GRACE_S) and not sent[0][1].any()
@@ -366,7 +270,7 @@ def test_the_safe_action_goes_out_last_when_it_is_disabled_deactivated_and_close
         assert len(arm.commands) == count
         if not node.active:
             node.trigger_activate()
-            graph.until(lambda: node._inputs.moments)
+            graph.until(lambda: node._inputs.count)
             graph.spin_for(0.1)
             assert len(arm.commands) == count  # disabled again
         assert arm.enable().success
@@ -376,6 +280,7 @@ def test_the_safe_action_goes_out_last_when_it_is_disabled_deactivated_and_close
     assert arm.is_still()
 
 
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning')
 def test_the_safe_action_goes_out_last_after_an_exception(graph, arm, checkpoint, monkeypatch):
     node = add(graph, checkpoint)
     arm.start(node)
@@ -384,7 +289,7 @@ def test_the_safe_action_goes_out_last_after_an_exception(graph, arm, checkpoint
         raise torch.cuda.OutOfMemoryError('no memory')
 
     monkeypatch.setattr(node._policy, 'act', fail)
-    with pytest.raises(RuntimeError, match='no memory'):
+    with pytest.raises(SamgError, match="the policy's network failed .OutOfMemoryError: no memor"):
         graph.until(lambda: False)
     monkeypatch.undo()
     arm.timer.cancel()
@@ -401,7 +306,7 @@ def test_the_safe_action_goes_out_last_when_the_watchdog_ends_and_then_the_frame
     arm.timer.cancel()
     graph.spin_for(0.1)  # what is under way
     assert not arm.is_still()
-    node._watchdog._check = None  # what it calls fails, and its thread ends
+    node._watchdog._check = None  # calling it fails, and its thread ends
     with pytest.raises(SamgError, match='the watchdog has ended'):
         graph.until(lambda: False, 5)
     graph.remove(node)
@@ -414,7 +319,7 @@ def test_without_being_enabled_nothing_is_ever_sent(graph, arm, checkpoint):
     node = add(graph, checkpoint)
     assert not arm.enable().success  # there is no frame yet
     arm.run()
-    graph.until(lambda: node._inputs.moments > 5)
+    graph.until(lambda: node._inputs.count > 5)
     graph.remove(node)
     graph.spin_for(0.1)
     assert not arm.commands
@@ -448,7 +353,7 @@ def test_twenty_lives_leave_nothing_behind(graph, arm, checkpoint):
     arm.run()
     threads, subscriptions = threading.active_count(), len(list(node.subscriptions))
     for _ in range(20):
-        graph.until(lambda: node._inputs.moments)
+        graph.until(lambda: node._inputs.count)
         assert arm.enable().success
         arm.commands.clear()
         graph.until(lambda: arm.commands)
@@ -456,7 +361,7 @@ def test_twenty_lives_leave_nothing_behind(graph, arm, checkpoint):
                            node.trigger_activate):
             transition()
         graph.until(lambda: arm.is_still())
-    assert threading.active_count() == threads and not node._answered
+    assert threading.active_count() == threads and not node._driver._answer
     assert len(list(node.subscriptions)) == subscriptions and node.state == 'disabled'
 
 
@@ -468,7 +373,7 @@ def test_in_lockstep_every_frame_is_answered_as_the_policy_does_offline(graph, t
     node = add(graph, run, joints=[''], lockstep=True, action_interface='effort',
                command_interface='effort', safe_action='zero')
     graph.add(MujocoBridge, {'task': 'cartpole_swingup', 'height': SIDE, 'width': SIDE})
-    graph.until(lambda: node._inputs.moments)
+    graph.until(lambda: node._inputs.count)
     assert graph.call(SetBool, 'policy/enable', SetBool.Request(data=True)).success
     graph.until(lambda: len(commands) > 8)
     graph.remove(node)
@@ -489,7 +394,7 @@ def test_the_safe_action_goes_out_last_when_the_process_is_told_to_end(graph, ar
                                                                       number):
     process = graph.spawn('policy', {'checkpoint': str(checkpoint), 'joints': list(JOINTS)})
     arm.run()
-    graph.until(lambda: graph.values('policy: policy').get('moments', '0') != '0')
+    graph.until(lambda: graph.values('policy: policy').get('inputs', '0') != '0')
     assert arm.enable().success
     graph.until(lambda: len(arm.commands) > 3)
     process.send_signal(number)

@@ -80,6 +80,51 @@ def test_what_cannot_be_saved_on_the_way_down_is_one_line_and_code_2():
     assert errors == 'samg: error: the disk is full\n'
 
 
+STUCK = """
+import ctypes
+from samg_ros.ros.node import PlainNode, run_node
+from samg_ros.ros.signals import exit_now
+
+class Stuck(PlainNode):
+    def start(self):
+        print('runs', flush=True)
+
+    def close(self):
+        print('closes', flush=True)
+        while True:
+            ctypes.CDLL(None).pause()  # outside Python, where no Python handler is called
+
+exit_now(run_node(lambda: Stuck('stuck')))
+"""
+
+
+def test_a_second_ctrl_c_ends_a_process_that_hangs_and_a_double_signal_does_not():
+    process = python(STUCK)
+    assert process.stdout.readline() == 'runs\n'
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)  # the same press, passed on by a wrapper
+    assert process.stdout.readline() == 'closes\n'
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.7)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(5) == 130
+    assert 'second Ctrl-C' in process.communicate()[1]
+
+
+@pytest.mark.parametrize('name, parameters', [
+    ('mujoco_bridge', {'task': 'cartpole_swingup'}), ('trainer', {'task': 'cartpole_swingup'})])
+def test_the_second_of_two_nodes_of_one_name_ends(graph, name, parameters, tmp_path):
+    if name == 'trainer':
+        parameters = {**parameters, 'run_dir': str(tmp_path / 'run')}
+    first = PlainNode(name)
+    graph.executor.add_node(first)
+    graph.nodes.append(first)
+    second = graph.spawn(name, parameters)
+    graph.until(lambda: second.poll() is not None)
+    assert second.returncode == 2
+    assert f"another node '/{name}' is running" in second.communicate()[1]
+
+
 def test_all_nodes_are_closed_whatever_goes_wrong(graph, capsys):
     def ending(name, error=None):
         node = PlainNode(name)

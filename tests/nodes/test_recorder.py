@@ -150,7 +150,7 @@ def test_actions_read_offline_are_those_of_the_live_graph_to_the_bit(graph, tmp_
     graph.until(lambda: images.get_subscription_count() and joints.get_subscription_count())
     graph.spin_for(0.5)
     send(0)
-    graph.until(lambda: node._inputs.moments)
+    graph.until(lambda: node._inputs.count)
     assert graph.call(SetBool, 'policy/enable', SetBool.Request(data=True)).success
     recorder = Recorder(tmp_path / 'session.mcap')
     graph.executor.add_node(recorder)

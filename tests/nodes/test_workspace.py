@@ -4,8 +4,9 @@
 import numpy as np
 import pytest
 
-from samg_ros.arm.commands import ArmCommands, ArmSettings
+from samg_ros.arm.commands import ArmCommands
 from samg_ros.arm.joint_limits import JointLimits
+from samg_ros.arm.settings import ArmSettings
 from samg_ros.arm.workspace import Workspace
 from samg_ros.errors import ConfigError
 
@@ -134,3 +135,53 @@ def test_a_safe_pose_outside_is_refused(box):
     with pytest.raises(ConfigError, match='outside the workspace'):
         ArmSettings(2, JOINTS, 'position', 'position', limits, box(), 'pose', (0.0, 0.0),
                     max_command_age_s=STANDS_S)
+
+
+def posed(workspace, pose, low=-2.0, high=2.0, slow=1.0):
+    """Settings of an arm whose safe action is a pose; the shoulder may be slow."""
+    limits = (JointLimits('shoulder', low, high, slow), JointLimits('elbow', low, high, 1.0))
+    return ArmSettings(2, JOINTS, 'position', 'position', limits, workspace, 'pose', pose,
+                       max_command_age_s=STANDS_S)
+
+
+NARROW = ('workspace: {model: arm.xml, body: hand, x: [0.2, 0.7], y: [0.05, 0.3], '
+          'z: [-0.1, 0.1]}')
+
+
+def test_safe_actions_keep_the_workspace(box):
+    pose = (0.9, -1.5)
+    arm = ArmCommands(posed(box(NARROW), pose, slow=0.2))
+    assert is_inside(hand(*pose)) and hand(*pose)[1] > 0.05
+    start = np.array([-0.3, 1.6])  # inside; on the way the quick elbow would take it out
+    assert hand(*start)[1] > 0.05
+    arm.begin(start)
+    lowest = min(hand(*arm.safe(0.02, start))[1] for _ in range(1000))
+    assert lowest >= 0.05 - 1e-9 and arm.interventions['workspace']
+    unlimited = ArmCommands(posed(None, pose, slow=0.2))
+    unlimited.begin(start)
+    assert min(hand(*unlimited.safe(0.02, start))[1] for _ in range(1000)) < 0.0
+
+
+def test_holding_does_not_follow_an_arm_that_is_pushed_out_of_the_box(box):
+    arm = ArmCommands(ArmSettings(2, JOINTS, 'velocity', 'position', workspace=box(),
+                                  max_command_age_s=STANDS_S))
+    inside, outside = np.array([-0.3, 1.6]), np.array([0.2, 1.6])
+    arm.begin(inside)
+    assert is_inside(hand(*inside)) and not is_inside(hand(*outside))
+    for final in (False, True):
+        assert is_inside(hand(*arm.safe(0.02, outside, final=final)))
+
+
+def test_a_safe_pose_that_no_path_leads_to_is_refused(box):
+    # Only the pose itself and, on the other side of the elbow, all the rest are inside.
+    narrow = ('workspace: {model: arm.xml, body: hand, x: [0.2, 0.51986], y: [-0.3, 0.3], '
+              'z: [-0.1, 0.1]}')
+    limits = (JointLimits('shoulder', -0.0001, 0.0001, 1.0), JointLimits('elbow', -1.505, 2.2, 1.0))
+    with pytest.raises(ConfigError, match='cannot be approached inside the workspace'):
+        ArmSettings(2, JOINTS, 'position', 'position', limits, box(narrow), 'pose', (0.0, -1.505),
+                    max_command_age_s=STANDS_S)
+
+
+def test_how_many_positions_can_go_to_the_safe_pose_is_known(box):
+    assert posed(box(), (-0.3, 1.6)).approach_share() == pytest.approx(0.475, abs=0.1)
+    assert posed(None, (-0.3, 1.6)).approach_share() == 1.0

@@ -39,7 +39,7 @@ def _run(args: argparse.Namespace, stop_signal: StopSignal) -> int:
     from samg_ros.ros.domain import choose_domain, stay_on_this_machine
     from samg_ros.ros.files import parameter_file
 
-    plan = make_plan(**from_namespace(args, ARM))
+    plan = make_plan(args.params_file, **from_namespace(args, ARM))
     parameters = parameter_file(args.params_file, PARAMETER_FILE)
     domain = choose_domain() if plan.sim else stay_on_this_machine()
     print(f'graph in ROS_DOMAIN_ID={domain}', flush=True)

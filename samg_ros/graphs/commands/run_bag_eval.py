@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
         from samg_ros.ros.domain import choose_domain
         from samg_ros.ros.files import parameter_file
 
-        plan = make_plan(**from_namespace(args, BAG_EVAL))
+        plan = make_plan(params_file=args.params_file, **from_namespace(args, BAG_EVAL))
         parameters = parameter_file(args.params_file, PARAMETER_FILE)
         print(f'graph in ROS_DOMAIN_ID={choose_domain()}', flush=True)
         with OneProcess([*plan.nodes, plan.player], parameters, stop_signal) as graph:

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         from samg_ros.ros.domain import choose_domain
         from samg_ros.ros.files import parameter_file
 
-        nodes = make_nodes(**from_namespace(args, SIM_EVAL))
+        nodes = make_nodes(params_file=args.params_file, **from_namespace(args, SIM_EVAL))
         parameters = parameter_file(args.params_file, PARAMETER_FILE)
         print(f'graph in ROS_DOMAIN_ID={choose_domain()}', flush=True)
         with OneProcess(nodes, parameters, stop_signal, args.record) as graph:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from samg_ros.observation import ObservationSpec
 from samg_ros.rl.config import TrainConfig
 
+_NAMED = ('model', 'weights')
 _ASPECT_TOLERANCE = 0.02
 """By how much the sides of a picture may be out of proportion; nobody sees 2 %."""
 
@@ -91,11 +92,12 @@ def masker_mismatch(spec: ObservationSpec, trained: Mapping[str, Any] | None,
                 f"{list(spec.fill)}; set perception's parameter 'fill'"), None
     if trained is None:
         return None, 'the checkpoint does not say which masker it was trained behind'
-    for name in ('model', 'weights', 'settings'):
-        if trained.get(name) != running.get(name):
-            return None, (f'perception masks with {name} {running.get(name)}, in training it was '
-                          f'{trained.get(name)}')
-    return None, None
+    before = {**(trained.get('settings') or {}), **{name: trained.get(name) for name in _NAMED}}
+    now = {**(running.get('settings') or {}), **{name: running.get(name) for name in _NAMED}}
+    differences = [f'{name} {now.get(name)}, in training it was {before.get(name)}'
+                   for name in (*_NAMED, *sorted({*before, *now} - {*_NAMED}))
+                   if before.get(name) != now.get(name)]
+    return None, f'perception masks with {"; ".join(differences)}' if differences else None
 
 
 def mask_area(frame: npt.NDArray[np.uint8], fill: tuple[int, int, int]) -> float:

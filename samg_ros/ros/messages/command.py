@@ -33,6 +33,7 @@ class Fault(str, Enum):
     LATE = 'late'
     UNKNOWN_FRAME = 'unknown_frame'
     RESET = 'reset'
+    CONFLICT = 'conflict'
 
 
 class BadCommandError(CommandError):
