@@ -21,6 +21,8 @@ from samg_ros.masking.references.reference import Reference
 MARGIN = 1.6
 """Side of the crop over the longer side of the box: the decoder has to see what is around, and the
 first mask may lack a limb. With half of it on each side, 0.3 of the object may be missing."""
+MAGNIFICATION = 2.0
+"""A crop that enlarges less shows little more than the frame did, and lacks its surroundings."""
 SMALLEST = 0.2
 """Least side of a crop, as a share of the frame's longer side: further enlarged there is nothing
 more to see at the resolutions of cameras and simulators."""
@@ -118,12 +120,13 @@ def look_again(found: Prediction, frames: Tensor, size: int,
         first = found.object_masks[:, index]
         windows = crop_windows(first)
         close = finder(crop(frames, windows, size))
-        there = first.flatten(1).any(dim=1)
-        kept = there & close.object_masks[:, 0].flatten(1).any(dim=1)
+        there = first.flatten(1).any(dim=1) & (windows[:, 2] * MAGNIFICATION <= max(height, width))
         pasted = paste(close.logits[:, 0], windows, height, width)
+        kept = close.object_masks[:, 0].flatten(1).any(dim=1)
+        again = (pasted > 0) & kept[:, None, None]
         logits.append(torch.where(there[:, None, None], pasted, found.logits[:, index]))
         scores.append(torch.where(there, close.predicted_iou[:, 0], found.predicted_iou[:, index]))
-        masks.append((pasted > 0) & kept[:, None, None])
+        masks.append(torch.where(there[:, None, None], again, first))
     return replace(found, object_masks=torch.stack(masks, dim=1),
                    logits=torch.stack(logits, dim=1), predicted_iou=torch.stack(scores, dim=1))
 
