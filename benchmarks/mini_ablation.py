@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from samg_ros.evaluation.mask_quality.scores import evaluate_masks
 from samg_ros.evaluation.mask_quality.rollouts import Rollouts, collect_frames
+from samg_ros.evaluation.mask_quality.scores import evaluate_masks
 from samg_ros.masking import Masker, MaskerSettings
 from samg_ros.sim.reference import best_view, choose_points, render_reference
 

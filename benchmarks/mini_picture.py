@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from samg_ros.evaluation.mask_quality.report import shown_errors
-from samg_ros.evaluation.mask_quality.scores import evaluate_masks
 from samg_ros.evaluation.mask_quality.rollouts import Rollouts, collect_frames
+from samg_ros.evaluation.mask_quality.scores import evaluate_masks
 from samg_ros.masking import Masker
 from samg_ros.sim.reference import render_reference
 

@@ -18,7 +18,7 @@ def of_perception(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return the parameters of `perception`, but for its reference."""
     found: dict[str, Any] = {'fill': list(checkpoint.config.observation.fill)}
     if described := checkpoint.masker:
-        found |= {**as_parameters(MaskerSettings(**described['settings'])),
+        found |= {**as_parameters(MaskerSettings.from_dict(described['settings'])),
                   'model': described['model'], 'weights': described['weights'] or ''}
     return found
 

@@ -13,7 +13,7 @@ from typing import Any
 from samg_ros.errors import VideoError
 from samg_ros.graphs.spec import CAMERA_REMAPPINGS, NodeSpec, given_only
 from samg_ros.rl.config import TrainConfig
-from samg_ros.rl.presets import DEFAULT_EPISODES, make_config
+from samg_ros.rl.presets import DEFAULT_EPISODES, make_config, uses_colour_rules
 
 PARAMETER_FILE = 'config/sim_train.yaml'
 
@@ -87,6 +87,7 @@ class TrainPlan:
                     'skip_episodes': self.episodes_begun}
         if node == 'perception':
             return {'reference': reference, 'fill': list(config.observation.fill),
+                    'colour_rules': uses_colour_rules(config.task),
                     **given_only({'model': self.model, 'weights': self.weights,
                                   'device': self.device})}
         return {'task': config.task, 'setting': config.setting, 'seed': config.seed,

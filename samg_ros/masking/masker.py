@@ -113,7 +113,7 @@ class Masker:
                          device: str | torch.device = 'cpu') -> Masker:
         """Build the masker that `describe` described; it still wants its reference."""
         try:
-            settings = MaskerSettings(**description['settings'])
+            settings = MaskerSettings.from_dict(description['settings'])
             name, weights = description['model'], description['weights']
         except (KeyError, TypeError, IndexError) as error:
             raise ConfigError(f'description {description!r}: expected `model`, `weights` and '
@@ -276,8 +276,7 @@ class Masker:
         geometry = self._geometry(*reference.mask.shape)
         frame = torch.from_numpy(reference.image).to(self.device)[None]
         encoding = self._model.encode(frame).on_grid(geometry.grid_size)
-        fitted = FittedReference.read(reference, encoding, self.settings.features, geometry,
-                                      self._model.colour_width)
+        fitted = FittedReference.read(reference, encoding, self.settings.features, geometry)
         if not self.settings.fit_weights:
             return fitted
         weights = fit_weights(
@@ -289,7 +288,7 @@ class Masker:
     def _look_for(self, objects: dict[str, list[FittedReference]]) -> None:
         targets = Targets.gather(list(objects.values()))
         close = [Targets.gather([[self._close_up(one) for one in references]])
-                 for references in objects.values()] if self._looks_twice else []
+                 for references in objects.values()] if self.settings.second_look else []
         self._objects, self._targets, self._close_targets = objects, targets, close
         self._call = self._recorded()
 
@@ -327,11 +326,6 @@ class Masker:
         references = [*self._objects[name][:index], fitted, *self._objects[name][index + 1:]]
         self._look_for({**self._objects, name: references})
 
-    @property
-    def _looks_twice(self) -> bool:
-        twice = self.settings.second_look
-        return self._model.second_look if twice is None else twice
-
     @torch.no_grad()
     def _close_up(self, fitted: FittedReference) -> FittedReference:
         """Return the reference as a second look sees it: cropped around its object."""
@@ -339,14 +333,13 @@ class Masker:
         geometry = self._geometry(*reference.mask.shape)
         frame = torch.from_numpy(reference.image).to(self.device)[None]
         encoding = self._model.encode(frame).on_grid(geometry.grid_size)
-        close = FittedReference.read(reference, encoding, self.settings.features, geometry,
-                                     self._model.colour_width)
+        close = FittedReference.read(reference, encoding, self.settings.features, geometry)
         return replace(close, weights=fitted.weights, elsewhere=fitted.elsewhere)
 
     def _find(self, frames: Tensor) -> Prediction:
         found = find(self._model, frames, self._geometry(*frames.shape[1:3]), self._targets,
                      self.settings)
-        if not self._looks_twice:
+        if not self.settings.second_look:
             return found
         size = self._model.image_size
         return look_again(found, frames, size, [

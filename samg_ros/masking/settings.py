@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from numbers import Real
 from typing import Any
@@ -34,18 +35,19 @@ class MaskerSettings:
         fit_steps: optimiser steps of that fit.
         similarity_prompt: which maps the decoder gets beside the prompts (see `guidance`): 'off'
             none, 'region' similarity with the object's one feature, 'dense' also with the most
-            similar cell of the object (and of the reference's background, if the model compares
-            it), 'colour' also how usual the colour is on the object. A model that was trained for
-            them takes each map by itself, another their mean as the first pass's mask prompt.
-            None: as the model was trained (`mini` 'colour', SAM 'off').
+            similar cell of the object, 'colour' also how usual the colour is on the object. A
+            model that was trained for them takes each map by itself, another their mean as the
+            first pass's mask prompt. None: as the model was trained (`mini` 'colour', SAM 'off').
         combine_references: how the similarity maps of several references of one object become
             one, pixel by pixel: 'max' (it looks like one of them, as views from several sides) or
             'mean' (like all of them, as pictures in several lights).
-        min_predicted_iou: a mask whose predicted IoU is lower is empty; 0 keeps every mask. None:
-            as calibrated for the model (`mini`: docs/mini.md; SAM 0).
-        second_look: crop around what was found, by about half its size on each side, and mask the
-            crop at the network's full resolution (see `frames.second_look`). None: as suits the
-            model (`mini` yes, the large pairs no).
+        min_predicted_iou: a mask whose predicted IoU is lower is empty; 0 keeps every mask.
+        second_look: crop around what was found, with a margin, and mask the crop at the network's
+            full resolution (see `frames.second_look`). Takes twice the time.
+        colour_rules: where the decoder gets 'colour', let colours that hardly anything else has
+            outvote it, and doubt an object without its colours (see `frames.recognition`). The
+            constants of these rules were found on robots of DMControl and Adroit in clean renders;
+            they hurt in front of a camera, and with other robots.
         dtype: what the networks compute in: 'float32', 'bfloat16' or 'float16'. Similarity,
             prompts and masks are float32 in any case.
         cuda_graphs: on a GPU, record the work of a frame size once and replay it, which saves the
@@ -63,8 +65,9 @@ class MaskerSettings:
     fit_steps: int = 1000
     similarity_prompt: str | None = None
     combine_references: str = 'max'
-    min_predicted_iou: float | None = None
-    second_look: bool | None = None
+    min_predicted_iou: float = 0.0
+    second_look: bool = False
+    colour_rules: bool = False
     dtype: str = 'float32'
     cuda_graphs: bool = False
     seed: int = 0
@@ -74,7 +77,7 @@ class MaskerSettings:
             object.__setattr__(self, 'features', tuple(self.features))
         names = self.features
         known = isinstance(names, tuple) and all(_one_of(name, FEATURES) for name in names)
-        flags = ('fit_weights', 'cuda_graphs')
+        flags = ('fit_weights', 'second_look', 'colour_rules', 'cuda_graphs')
         facts = [
             ('features', known and 0 < len(names) == len(set(names)), "('dino', 'sam') or one of"),
             ('grid_size', self.grid_size is None or is_whole(self.grid_size, 8, 256),
@@ -88,18 +91,27 @@ class MaskerSettings:
              f'{", ".join(SIMILARITY_PROMPTS)} or None'),
             ('combine_references', _one_of(self.combine_references, COMBINATIONS),
              ' or '.join(COMBINATIONS)),
-            ('min_predicted_iou', self.min_predicted_iou is None
-             or isinstance(self.min_predicted_iou, Real)
+            ('min_predicted_iou', isinstance(self.min_predicted_iou, Real)
              and not isinstance(self.min_predicted_iou, bool)
-             and 0 <= self.min_predicted_iou <= 1, 'a value in 0..1, or None'),
-            ('second_look', self.second_look is None or isinstance(self.second_look, bool),
-             'true, false or None'),
+             and 0 <= self.min_predicted_iou <= 1, 'a value in 0..1'),
             ('dtype', _one_of(self.dtype, DTYPES), ', '.join(DTYPES)),
             ('seed', is_whole(self.seed, 0, 2**63 - 1), 'a whole number, 0 or more'),
         ]
         for name, fits, expected in facts:
             if not fits:
                 raise InvalidInputError(f'{name} {getattr(self, name)!r}: expected {expected}')
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> MaskerSettings:
+        """Return the settings that `to_dict` gave, also those of 0.1.
+
+        Version 0.1 had no `colour_rules` and always used them.
+
+        Raises:
+            InvalidInputError: if a value is not usable.
+            TypeError: if there is no setting of a name.
+        """
+        return cls(**{'colour_rules': True, **values})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, for a checkpoint."""

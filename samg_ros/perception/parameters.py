@@ -124,6 +124,10 @@ def _declare_settings(node: Node) -> MaskerSettings:
         min_predicted_iou=declare(
             node, 'min_predicted_iou', defaults.min_predicted_iou, 'A mask of which the model '
             'thinks less is empty.', between=(0.0, 1.0), read_only=False),
+        second_look=declare(node, 'second_look', defaults.second_look, 'Mask a crop around what '
+                            'was found again, at full resolution; twice the time.'),
+        colour_rules=declare(node, 'colour_rules', defaults.colour_rules, 'Let colours outvote '
+                             'the decoder: for clean renders of DMControl and Adroit only.'),
         dtype=declare(node, 'dtype', defaults.dtype, 'What the networks compute in.',
                       choices=DTYPES),
         cuda_graphs=declare(node, 'cuda_graphs', defaults.cuda_graphs, 'On a GPU, record the work '

@@ -37,6 +37,16 @@ _HAND_JOINTS = tuple(
 """The 24 of the Adroit hand, wrist first, each finger from its base to its tip."""
 
 
+def uses_colour_rules(task: str) -> bool:
+    """Return whether masks of a task use the colour rules of `mini`.
+
+    Their constants were found on these robots: DMControl, and Adroit without relocate, whose ball
+    they lose.
+    """
+    spec = get_task(task)
+    return spec.family == 'dmcontrol' or task in ('adroit_door', 'adroit_hammer', 'adroit_pen')
+
+
 def preset(name: str, task: str, **overrides: Any) -> TrainConfig:
     """Return a preset's configuration for a task.
 

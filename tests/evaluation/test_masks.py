@@ -7,10 +7,10 @@ import pytest
 
 from samg_ros import cli
 from samg_ros.errors import ConfigError
-from samg_ros.evaluation.mask_quality.scores import evaluate_masks, table
 from samg_ros.evaluation.mask_quality.command import find_reference
-from samg_ros.evaluation.metrics import mask_iou
 from samg_ros.evaluation.mask_quality.rollouts import Rollouts, collect_frames
+from samg_ros.evaluation.mask_quality.scores import evaluate_masks, table
+from samg_ros.evaluation.metrics import mask_iou
 from samg_ros.masking import Masker, MaskerSettings
 from samg_ros.sim.reference import best_view, choose_points, render_reference
 

@@ -187,6 +187,39 @@ class PlainSamg:
             told.append(self.colour(encoding))
         return told
 
+    def recognised(self, told):
+        """Whether feature and colour agree on half of the object, or of what looks like it."""
+        if len(told) < 3:
+            return True
+        area = float(self.reference.mask.mean())
+        agreed = float((sum(told) / 3 > 0.65).double().mean())
+        similar = float(((told[0] + told[1]) / 2 > 0.75).double().mean())
+        return agreed >= 0.5 * min(area, similar) and agreed >= 0.1 * area
+
+    def by_colour(self, told):
+        """What is told where they are: what has its colours is raised to looking like it."""
+        if len(told) < 3:
+            return told
+        trust = 0.8 * max(0.0, 1 - self.shared / 0.1)
+        return [*((1 - trust) * one + trust * one.maximum(told[2]) for one in told[:2]), told[2]]
+
+    def certain(self, told):
+        """Where feature and colour leave no doubt, if the object's colours are its alone."""
+        if len(told) < 3 or self.shared >= 0.1:
+            return torch.tensor(False)
+        return sum(told) / 3 > 0.75
+
+    @cached_property
+    def shared(self):
+        """Of what has the object's colours in the reference, how much is something else."""
+        colour, mask = self.colour(self.encoding), torch.from_numpy(self.reference.mask)
+        return 1 - float(colour[mask].sum() / colour.sum())
+
+    def by_shape(self, told):
+        """What is told where the object's colours are not: relative shape in their place."""
+        shape = (told[0] + told[1]) / 2
+        return [*told[:2], ((shape / shape.max() - 0.7) / 0.3).clamp(0, 1)]
+
     def object_map(self, similarity, told):
         """Where the object's own prompts are looked for."""
         return sum(told) / len(told) if told else similarity
@@ -212,12 +245,20 @@ class PlainSamg:
         encoding, maps = self.encode(frame)
         similarities = self.similarities(maps, height, width)
         told = self.told(similarities[0], encoding, maps, height, width)
+        recognised, sure, certain = self.recognised(told), 0, self.certain(told)
+        if not recognised:
+            shape, area = (told[0] + told[1]) / 2, float(self.reference.mask.mean())
+            sure = float((shape.mean() - area * shape.max()) / (1 - area)) + 0.66 * (1 - area)
+            told = self.by_shape(told)
+        else:
+            told = self.by_colour(told)
         guide, whole = self.guide(told, height, width), self.object_map(similarities[0], told)
         points = [highest(whole), lowest(whole)] + [highest(one) for one in similarities[1:]]
         labels = [1, 0] + [1] * (len(similarities) - 1)
         first = list(points)
         found, iou = self.ask(encoding, points, labels, None, None, height, width, guide)
         logits = sum(w * one for w, one in zip(self.weights, found, strict=True))
+        score = sum(w * one for w, one in zip(self.weights, iou, strict=True))
         for number in range(2, self.passes + 1):
             box = box_of(self.to_frame(logits, height, width) > 0)
             if number == 2:
@@ -229,9 +270,14 @@ class PlainSamg:
             labels = [*labels, 0]
             found, iou = self.ask(encoding, points, labels, box, logits, height, width,
                                   guide)
-            logits = found[int(iou.argmax())]
+            logits, score = found[int(iou.argmax())], iou.max()
         mask = self.to_frame(logits, height, width) > 0
-        return PlainMask(mask, first)
+        if recognised:
+            mask = mask | certain
+        sizes = sorted((float(mask.double().mean()), float(self.reference.mask.mean())))
+        doubt = 0.6 * max(0.0, 0.8 - sizes[0] / sizes[1])
+        believed = bool(recognised or float(score) >= sure + doubt)
+        return PlainMask(mask & believed, first)
 
     def fit(self, steps=1000, seed=0):
         """Fit the weights by so many steps, a decoder pass each; returns w0, w1, w2."""
@@ -241,6 +287,7 @@ class PlainSamg:
         noise = {name: torch.randn(steps, len(rows), len(self.objects[name][0]),
                                    generator=generator).double()
                  for name, rows in self.clicks.items()}
+        noise = {name: each / each.norm(dim=-1, keepdim=True) for name, each in noise.items()}
         still, clicks = self.similarities(self.reference_maps, height, width), self.clicks
         regions = len(still) - len(next(iter(clicks.values())))
         told = self.told(still[0], self.encoding, self.reference_maps, height, width)

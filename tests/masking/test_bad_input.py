@@ -71,6 +71,8 @@ WRONG_SETTINGS = {
     'passes': [0, 4, -1, 1.0, '1', True, np.nan, [1], np.arange(3)],
     'fit_weights': [None, 1, 'yes', np.ones(2)],
     'fit_steps': [0, -5, 1.5, '10', None, True, 10**9, np.inf],
+    'second_look': [1, 'yes', None],
+    'colour_rules': [0, 'no', None],
     'similarity_prompt': [1, True, 'no', np.zeros(2)],
     'combine_references': ['min', None, 1, ['max'], np.array(['max', 'mean'])],
     'min_predicted_iou': [-0.1, 1.1, np.nan, np.inf, '0.5', None, True, [0.5]],

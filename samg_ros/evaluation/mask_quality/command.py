@@ -86,6 +86,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda' (%(default)s)")
     parser.add_argument('--passes', type=int, choices=(1, 2, 3), default=None,
                         help="decoder passes (the model's)")
+    parser.add_argument('--colour-rules', action='store_true',
+                        help='use the colour rules, as training on DMControl and Adroit does')
+    parser.add_argument('--second-look', action='store_true',
+                        help='mask a crop around what was found again')
     parser.add_argument('--frames', type=int, default=300, help='per task and setting (300)')
     parser.add_argument('--every', type=int, default=4, metavar='STEPS',
                         help='agent steps from frame to frame (4); 1 to see flicker')
@@ -106,7 +110,9 @@ def run(args: argparse.Namespace) -> None:
     settings = [get_setting(name).name for name in args.setting or ['train', 'video_hard']]
     nuisances = dict(args.nuisance)
     Nuisances.of(nuisances)
-    masker = Masker.load(args.model, MaskerSettings(passes=args.passes), args.device,
+    masker = Masker.load(args.model, MaskerSettings(
+        passes=args.passes, second_look=args.second_look,
+        colour_rules=args.colour_rules), args.device,
                          args.weights)
     results = [*_on_sequences(args, masker)] if args.sequence else [
         score for task in tasks for score in _on_task(args, masker, task, settings, nuisances)]
@@ -136,7 +142,7 @@ def _on_task(args: argparse.Namespace, masker: Masker, task: str, settings: list
             variants[f' recolour:{args.recolour:g}'] = recolour(
                 frames.images, frames.truths, frames.episodes, args.recolour, args.seed)
         for each in args.degrade:
-            variants[f' {each}'] = np.stack(degraded(frames.images, each, args.seed))
+            variants[f' {each}'] = np.stack(degraded([*frames.images], each, args.seed))
         for label, images in variants.items():
             rollouts = replace(frames.rollouts, setting=setting + label)
             yield evaluate_masks(masker, replace(frames, images=images, rollouts=rollouts),

@@ -44,7 +44,8 @@ def _clipped(values: npt.NDArray[np.floating]) -> Image:
     return np.clip(np.round(values), 0, 255).astype(np.uint8)
 
 
-_KINDS: dict[str, tuple[Callable[[Image, float, np.random.Generator], Image], float, float, str]] = {
+_Effect = Callable[[Image, float, np.random.Generator], Image]
+_KINDS: dict[str, tuple[_Effect, float, float, str]] = {
     'jpeg': (_jpeg, 1, 100, 'quality'),
     'white_balance': (_white_balance, 0, 1, 'share of red added and of blue taken'),
     'gamma': (_gamma, 0.1, 10, 'exponent; above 1 is darker'),

@@ -48,9 +48,6 @@ class HalfPrecision(VisionModel):
         self.passes = model.passes
         self.similarity_prompt, self.guided = model.similarity_prompt, model.guided
         self.similarity_gain = model.similarity_gain
-        self.compares_background, self.colour_width = model.compares_background, model.colour_width
-        self.min_predicted_iou = model.min_predicted_iou
-        self.second_look = model.second_look
 
     def encode(self, frames: Tensor) -> Encoding:
         """See VisionModel; the feature maps are float32."""

@@ -7,16 +7,12 @@ Everything is batched and stays on the device; nothing here asks for a value on 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, VisionModel
-
-if TYPE_CHECKING:
-    from samg_ros.masking.frames.guidance import Guidance
 
 POSITIVE, NEGATIVE = 1, 0
 
@@ -110,21 +106,17 @@ def least_similar_inside(similarity: Tensor, box: Tensor) -> Tensor:
 
 def _decode(model: VisionModel, encoding: Encoding, geometry: Geometry, prompts: Prompts,
             box: Tensor | None, logits: Tensor | None,
-            guide: Tensor | None) -> tuple[Tensor, Tensor]:
+            hint: Tensor | None) -> tuple[Tensor, Tensor]:
     scale = geometry.prompt_scale
     boxes = None if box is None else box * scale
-    if guide is not None and not model.guided:
-        logits = guide.mean(dim=1) if logits is None else logits
-        guide = None
-    return model.decode(encoding, prompts.points * scale[:2], prompts.labels, boxes, logits, guide)
+    if hint is not None and not model.guided:
+        logits = hint.mean(dim=1) if logits is None else logits
+        hint = None
+    return model.decode(encoding, prompts.points * scale[:2], prompts.labels, boxes, logits, hint)
 
 
-def _scaled(model: VisionModel, geometry: Geometry, guidance: Guidance | None) -> Tensor | None:
-    """Return the maps as the decoder takes them; one without a guide gets their mean as mask."""
-    if guidance is None:
-        return None
-    maps = guidance.maps if model.guided else guidance.likeness
-    return geometry.frame_to_mask(maps) * model.similarity_gain
+def _hint(model: VisionModel, geometry: Geometry, guide: Tensor | None) -> Tensor | None:
+    return None if guide is None else geometry.frame_to_mask(guide) * model.similarity_gain
 
 
 def _best(logits: Tensor, predicted_iou: Tensor) -> Pass:
@@ -134,7 +126,7 @@ def _best(logits: Tensor, predicted_iou: Tensor) -> Pass:
 
 
 def first_pass(model: VisionModel, encoding: Encoding, geometry: Geometry, prompts: Prompts,
-               guidance: Guidance | None) -> tuple[Tensor, Tensor]:
+               guide: Tensor | None) -> tuple[Tensor, Tensor]:
     """Decode the point prompts alone: logits (N, 3, m, m) and predicted IoU (N, 3).
 
     Args:
@@ -142,15 +134,14 @@ def first_pass(model: VisionModel, encoding: Encoding, geometry: Geometry, promp
         encoding: of N frames.
         geometry: of the frames.
         prompts: of the frames.
-        guidance: of the frames, or None.
+        guide: (N, C, H, W) float of `guidance.guide`, or None.
     """
-    return _decode(model, encoding, geometry, prompts, None, None,
-                   _scaled(model, geometry, guidance))
+    return _decode(model, encoding, geometry, prompts, None, None, _hint(model, geometry, guide))
 
 
 def run_cascade(model: VisionModel, encoding: Encoding, geometry: Geometry, similarity: Tensor,
                 prompts: Prompts, weights: Tensor, passes: int,
-                guidance: Guidance | None) -> list[Pass]:
+                guide: Tensor | None) -> list[Pass]:
     """Run the decoder passes of SAM-G.
 
     Args:
@@ -161,22 +152,22 @@ def run_cascade(model: VisionModel, encoding: Encoding, geometry: Geometry, simi
         prompts: of the frames; the second point is the global negative.
         weights: (3,) or (N, 3) float, combination of the first pass's three masks.
         passes: 1 to 3.
-        guidance: of the frames, or None.
+        guide: (N, C, H, W) float of `guidance.guide`, or None.
 
     Returns:
         One entry per pass; the last one's `chosen` is the result.
     """
-    guide = _scaled(model, geometry, guidance)
-    logits, predicted = _decode(model, encoding, geometry, prompts, None, None, guide)
+    hint = _hint(model, geometry, guide)
+    logits, predicted = _decode(model, encoding, geometry, prompts, None, None, hint)
     weights = weights.expand(len(logits), 3)
     combined = torch.einsum('nkhw,nk->nhw', logits, weights)
     done = [Pass(logits, predicted, combined, (predicted * weights).sum(dim=1))]
     if passes >= 2:
         box = mask_box(geometry.padded_to_frame(done[0].chosen) > 0)
         prompts = prompts.with_negative(least_similar_inside(similarity, box))
-        done.append(_best(*_decode(model, encoding, geometry, prompts, box, done[0].chosen, guide)))
+        done.append(_best(*_decode(model, encoding, geometry, prompts, box, done[0].chosen, hint)))
     if passes == 3:
         box = mask_box(geometry.padded_to_frame(done[1].chosen) > 0)
         prompts = prompts.with_negative(prompts.points[:, 1:2])
-        done.append(_best(*_decode(model, encoding, geometry, prompts, box, done[1].chosen, guide)))
+        done.append(_best(*_decode(model, encoding, geometry, prompts, box, done[1].chosen, hint)))
     return done

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from samg_ros.masking.frames.decoder_passes import Prompts, pick_prompts, run_cascade
-from samg_ros.masking.frames.guidance import make_guidance, prompt_maps
+from samg_ros.masking.frames.guidance import guide, guided
 from samg_ros.masking.frames.prediction import Prediction
+from samg_ros.masking.frames.recognition import believe, recognise
 from samg_ros.masking.frames.similarity import combine_references, similarity_maps
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import VisionModel
@@ -35,32 +36,39 @@ def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Target
     """
     encoding = model.encode(frames).on_grid(geometry.grid_size)
     similarity = similarity_maps(encoding, targets.features, geometry)
-    found: dict[int, tuple[Tensor, Tensor, Prompts, Tensor]] = {}
+    found: dict[int, tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Prompts, Tensor]] = {}
     for group in targets.groups:
         count = len(group.objects)
         maps = combine_references(similarity[:, group.maps], group.counts,
                                   settings.combine_references).unflatten(1, (count, -1))
         rows = maps.flatten(0, 1)  # an object in a frame is a row of the decoder's batch
         of_rows = partial(_of_rows, group.views, settings)
-        guidance = make_guidance(similarity_prompt(model, settings), model, rows[:, 0], encoding,
-                                 group.samples, settings.features, geometry, of_rows)
-        rows = prompt_maps(rows, guidance)
+        told = guide(similarity_prompt(model, settings), rows[:, 0], encoding, group.samples,
+                     settings.features, geometry, of_rows)
+        area, shared = (of_rows(one.expand(len(frames), -1)[..., None, None]).flatten()
+                        for one in (group.samples.area, group.samples.shared))
+        known = recognise(told if settings.colour_rules else None, area, shared)
+        told = known.told if settings.colour_rules else told
+        rows = guided(rows, told)
         prompts = pick_prompts(rows)
         last = run_cascade(model, encoding.repeated(count), geometry, rows[:, 0], prompts,
                            group.weights.repeat(len(frames), 1),
-                           settings.passes or model.passes, guidance)[-1]
+                           settings.passes or model.passes, told)[-1]
         for place, index in enumerate(group.objects):
             its = slice(place, None, count)
-            used = Prompts(prompts.points[its], prompts.labels[its])
-            found[index] = last.chosen[its], last.score[its], used, rows[its, 0]
-    chosen, score, prompts_of, maps_of = zip(*(found[i] for i in sorted(found)), strict=True)
+            asked = Prompts(prompts.points[its], prompts.labels[its])
+            found[index] = (last.chosen[its], last.score[its], known.certain[its],
+                            known.sure[its], area[its], asked, rows[its, 0])
+    chosen, score, certain, sure, areas, prompts_of, maps_of = zip(
+        *(found[i] for i in sorted(found)), strict=True)
     logits, scores = geometry.padded_to_frame(_beside(chosen)), _beside(score)
-    masks = logits > 0
-    least = model.min_predicted_iou if settings.min_predicted_iou is None \
-        else settings.min_predicted_iou
-    if least > 0:
-        masks = masks & (scores >= least)[..., None, None]
-    return Prediction(masks, logits, scores, prompts_of, _beside(maps_of))
+    masks = (logits > 0) | _beside(certain)
+    marked = masks.flatten(2).sum(dim=2, dtype=torch.int32)  # no float copy of the frame
+    size = marked / (masks[0, 0].numel() * _beside(areas))
+    kept = believe(scores, _beside(sure), size)
+    if settings.min_predicted_iou > 0:
+        kept &= scores >= settings.min_predicted_iou
+    return Prediction(masks & kept[..., None, None], logits, scores, prompts_of, _beside(maps_of))
 
 
 def find_nothing(frames: Tensor, geometry: Geometry, targets: Targets) -> Prediction:

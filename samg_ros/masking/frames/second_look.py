@@ -2,7 +2,8 @@
 """A second look: crop around what was found, and mask the crop at the network's full resolution.
 
 The reference is cropped by the same rule, so that object and reference have the same size whatever
-the distance to the camera. Small and thin objects gain most. Everything stays on the device.
+the distance to the camera. Small and thin objects gain, large ones may lose: their crop shows
+little that is new and less of the surroundings. Everything stays on the device.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from samg_ros.masking.references.reference import Reference
 MARGIN = 1.6
 """Side of the crop over the longer side of the box: the decoder has to see what is around, and the
 first mask may lack a limb. With half of it on each side, 0.3 of the object may be missing."""
-MAGNIFICATION = 2.0
-"""A crop that enlarges less shows little more than the frame did, and lacks its surroundings."""
 SMALLEST = 0.2
 """Least side of a crop, as a share of the frame's longer side: further enlarged there is nothing
 more to see at the resolutions of cameras and simulators."""
@@ -120,7 +119,7 @@ def look_again(found: Prediction, frames: Tensor, size: int,
         first = found.object_masks[:, index]
         windows = crop_windows(first)
         close = finder(crop(frames, windows, size))
-        there = first.flatten(1).any(dim=1) & (windows[:, 2] * MAGNIFICATION <= max(height, width))
+        there = first.flatten(1).any(dim=1)
         pasted = paste(close.logits[:, 0], windows, height, width)
         kept = close.object_masks[:, 0].flatten(1).any(dim=1)
         again = (pasted > 0) & kept[:, None, None]

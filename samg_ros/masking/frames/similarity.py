@@ -85,21 +85,6 @@ def cell_mask(mask: Tensor, feature_map: FeatureMap, geometry: Geometry) -> Tens
     return cells
 
 
-def background_cells(mask: Tensor, feature_map: FeatureMap, geometry: Geometry) -> Tensor:
-    """Return the cells (g, g) of a feature grid of which a (H, W) bool mask covers nothing.
-
-    Cells in the padding of a padded input are left out.
-    """
-    grid = feature_map.maps.shape[-1]
-    extent = geometry.input_size if feature_map.padded else (geometry.image_size,) * 2
-    rows, columns = (max(1, round(side * grid / geometry.image_size)) for side in extent)
-    cover = F.interpolate(mask[None, None].float(), (rows, columns), mode='bilinear',
-                          antialias=True, align_corners=False)[0, 0]
-    cells = torch.zeros(grid, grid, dtype=torch.bool, device=mask.device)
-    cells[:rows, :columns] = cover == 0
-    return cells
-
-
 def cosines(wanted: Tensor, feature_map: FeatureMap) -> Tensor:
     """Return (N, R, g, g): cosine of unit-length features (R, C) or (N, R, C) with every cell."""
     cells = feature_map.maps.flatten(2)

@@ -20,12 +20,10 @@ from samg_ros.masking.models import (
 )
 from samg_ros.masking.models.base import FeatureEncoder, ModelPair, Segmenter, VisionModel
 from samg_ros.masking.models.mini import load_mini
-from samg_ros.masking.models.mini_sim import load_mini_sim
 
 Weights = str | Path | Mapping[str, str | Path] | None
 
-WHOLE: dict[str, Callable[[str | Path | None], VisionModel]] = {
-    'mini': load_mini_sim, 'mini-sim': load_mini_sim}
+WHOLE: dict[str, Callable[[str | Path | None], VisionModel]] = {'mini': load_mini}
 ENCODERS: dict[str, Callable[[str | Path | None], FeatureEncoder]] = {
     name: partial(load, name) for load, names in (
         (dinov2.load_dinov2, dinov2.HUB_IDS),

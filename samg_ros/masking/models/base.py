@@ -107,13 +107,6 @@ class VisionModel(nn.Module, ABC):
         similarity_prompt: the guidance that the model was trained with, as in MaskerSettings.
         guided: whether `decode` takes a guide.
         similarity_gain: factor from cosine similarity to the logits of that prompt.
-        compares_background: whether the guide has a map of similarity with the reference's
-            background, see `guidance`.
-        colour_width: standard deviation of the Gaussian that stands for a colour of the object, in
-            chromaticity.
-        second_look: whether a second look at a crop pays, see `frames.second_look`.
-        min_predicted_iou: a mask with a lower predicted IoU is empty; calibrated on data of the
-            model's training, 0 where it was not.
     """
 
     image_size: int
@@ -124,10 +117,6 @@ class VisionModel(nn.Module, ABC):
     similarity_prompt: str = 'off'
     guided: bool = False
     similarity_gain: float = 10.0
-    compares_background: bool = False
-    colour_width: float = 0.005
-    min_predicted_iou: float = 0.0
-    second_look: bool = False
 
     @abstractmethod
     def encode(self, frames: Tensor) -> Encoding:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samg_ros.masking.frames.decoder_passes import POSITIVE, Prompts, pick_prompts, run_cascade
-from samg_ros.masking.frames.guidance import make_guidance, prompt_maps
+from samg_ros.masking.frames.guidance import guide, guided
 from samg_ros.masking.frames.pipeline import similarity_prompt
 from samg_ros.masking.frames.similarity import similarity_maps
 from samg_ros.masking.geometry import Geometry
@@ -50,11 +50,10 @@ def mask_from_points(model: VisionModel, encoding: Encoding, points: npt.NDArray
     mask = torch.zeros(height, width, dtype=torch.bool, device=geometry.device)
     for x, y in points.tolist():
         mask[min(round(y), height - 1), min(round(x), width - 1)] = True
-    samples = Samples.stack([Samples.read(encoding, 0, settings.features, mask, geometry,
-                                          model.colour_width)])
-    guidance = make_guidance(similarity_prompt(model, settings), model, similarity[:, 0], encoding,
-                             samples, settings.features, geometry)
-    similarity = prompt_maps(similarity, guidance)
+    samples = Samples.stack([Samples.read(encoding, 0, settings.features, mask, geometry)])
+    told = guide(similarity_prompt(model, settings), similarity[:, 0], encoding, samples,
+                 settings.features, geometry)
+    similarity = guided(similarity, told)
     found = pick_prompts(similarity)
     clicks = torch.from_numpy(points.round()).to(found.points)[None]
     labels = found.labels.new_full((1, len(points) - 1), POSITIVE)
@@ -63,5 +62,5 @@ def mask_from_points(model: VisionModel, encoding: Encoding, points: npt.NDArray
     thirds = similarity.new_full((3,), 1 / 3)
     passes = max(PASSES, settings.passes or model.passes)
     last = run_cascade(model, encoding, geometry, similarity[:, 0], prompts, thirds, passes,
-                       guidance)[-1]
+                       told)[-1]
     return geometry.padded_to_frame(last.chosen)[0] > 0

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samg_ros.masking.frames.decoder_passes import Prompts, first_pass, pick_prompts
-from samg_ros.masking.frames.guidance import Guidance, make_guidance, prompt_maps
+from samg_ros.masking.frames.guidance import guide, guided
 from samg_ros.masking.frames.similarity import similarity_maps, to_frame
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, VisionModel
@@ -22,6 +22,8 @@ LEARNING_RATE = 1e-3
 EPSILON = 1e-4
 BETA1, BETA2, WEIGHT_DECAY = 0.9, 0.999, 0.01  # torch.optim.AdamW's defaults
 JITTER = 0.01
+"""Length of the noise on a clicked point's unit feature: SAM-G's code divides the noise by its own
+norm before this factor."""
 FOCAL_ALPHA = 0.25
 MAP_VALUES = 2_000_000
 """Similarity maps are made in portions of at most so many values."""
@@ -101,8 +103,8 @@ def _jittered_prompts(still: Prompts, encoding: Encoding, features: dict[str, Te
     if points == 0:
         return still, torch.zeros(steps, dtype=torch.long)
     generator = torch.Generator().manual_seed(seed)
-    noise = {name: torch.randn(steps, points, feature.shape[1], generator=generator)
-             for name, feature in features.items()}
+    noise = {name: F.normalize(torch.randn(steps, points, feature.shape[1], generator=generator),
+                               dim=-1) for name, feature in features.items()}
     unit = {name: F.normalize(encoding.maps[name].maps[0], dim=0) for name in features}
     chunk = max(1, MAP_VALUES // (points * geometry.height * geometry.width))
     found = []
@@ -140,8 +142,8 @@ def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tens
     """Fit the combination weights to the reference mask.
 
     AdamW at 1e-3 with cosine decay on dice + focal loss; each step jitters the clicked points'
-    features by unit noise x 0.01. The logits depend on the prompts alone, so each distinct prompt
-    set is decoded once.
+    features by noise of length 0.01. The logits depend on the prompts alone, so each distinct
+    prompt set is decoded once. The decoder gets the maps as they are, without `recognition`.
 
     Args:
         model: whose decoder is combined.
@@ -161,10 +163,9 @@ def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tens
     geometry, mask = _shrunk(geometry, mask)
     with torch.no_grad():
         maps = similarity_maps(encoding, features, geometry)
-        told = make_guidance(guidance, model, maps[:, 0], encoding, Samples.stack([samples]),
-                             features, geometry)
-        prompts, of_step = _jittered_prompts(pick_prompts(prompt_maps(maps, told)), encoding,
-                                             features, geometry, first_point, steps, seed)
+        told = guide(guidance, maps[:, 0], encoding, Samples.stack([samples]), features, geometry)
+        prompts, of_step = _jittered_prompts(pick_prompts(guided(maps, told)), encoding, features,
+                                             geometry, first_point, steps, seed)
         parts = []
         portion = max(1, DECODED_VALUES // sum(tensor.numel() for tensor in encoding.embedding))
         for points, labels in zip(prompts.points.split(portion),
@@ -172,16 +173,8 @@ def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tens
             count = len(points)
             found, _ = first_pass(model, encoding.repeated(count), geometry,
                                   Prompts(points, labels),
-                                  _repeated(told, count))
+                                  None if told is None else told.expand(count, -1, -1, -1))
             parts.append(geometry.padded_to_frame(found).flatten(2))
         logits = torch.cat(parts)
     w1, w2 = descend(logits.float().cpu().numpy(), mask.flatten().cpu().numpy(), of_step.numpy())
     return torch.tensor([1 - w1 - w2, w1, w2], device=logits.device)
-
-
-def _repeated(guidance: Guidance | None, count: int) -> Guidance | None:
-    """Return the guidance of one picture for `count` prompt sets."""
-    if guidance is None:
-        return None
-    return Guidance(guidance.maps.expand(count, -1, -1, -1),
-                    guidance.likeness.expand(count, -1, -1, -1))

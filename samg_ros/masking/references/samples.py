@@ -10,13 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samg_ros.masking.frames.similarity import background_cells, cell_mask
+from samg_ros.masking.frames.similarity import cell_mask
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding
-from samg_ros.masking.references.colours import densities, usual_density
+from samg_ros.masking.references.colours import densities, usual_density, usualness
 
-BACKGROUND_SAMPLES = 128
-"""So many cells of the reference's background are compared with."""
 SAMPLES = 64
 """So many cells and colours of a reference are compared with, spread evenly over its object."""
 COMPARED = 1024
@@ -33,18 +31,20 @@ class Samples:
         cells: (..., SAMPLES, C) float, L2-normalised features.
         colours: (..., SAMPLES, 3) float, chromaticities.
         usual: (...) float, their `usual_density`.
-        beside: (..., BACKGROUND_SAMPLES, C) float, L2-normalised features of the background; those
-            of the object with the opposite sign where the object fills the picture.
+        area: (...) float, the object's share of its picture.
+        shared: (...) float, how much of what has these colours in the picture is something else;
+            1 if there is nothing else.
     """
 
     cells: Tensor
     colours: Tensor
     usual: Tensor
-    beside: Tensor
+    area: Tensor
+    shared: Tensor
 
     @classmethod
     def read(cls, encoding: Encoding, index: int, names: Collection[str], mask: Tensor,
-             geometry: Geometry, colour_width: float) -> Samples:
+             geometry: Geometry) -> Samples:
         """Read them off an encoded picture.
 
         Args:
@@ -53,18 +53,17 @@ class Samples:
             names: encoders in use; without 'dino' cells are of the segmenter's embedding.
             mask: (H, W) bool, the object; at least one pixel.
             geometry: of the picture.
-            colour_width: see VisionModel.
         """
         feature_map = encoding.maps[matched(names)]
-        features = feature_map.maps[index]
-        cells = F.normalize(_spread(features[:, cell_mask(mask, feature_map, geometry)].T), dim=1)
-        off = background_cells(mask, feature_map, geometry)
-        beside = F.normalize(_spread(features[:, off].T, BACKGROUND_SAMPLES), dim=1) \
-            if off.any() else -_spread(cells, BACKGROUND_SAMPLES)
+        cells = _spread(feature_map.maps[index][:, cell_mask(mask, feature_map, geometry)].T)
         pixels = encoding.colours[index]
-        on, around = _on_and_beside(mask, pixels.shape[1:])
-        colours = _spread(own_colours(pixels, on, around, colour_width))
-        return cls(cells, colours, usual_density(colours, colour_width), beside)
+        on, beside = _on_and_beside(mask, pixels.shape[1:])
+        colours = _spread(own_colours(pixels, on, beside))
+        usual = usual_density(colours)
+        similar = usualness(pixels.flatten(1).T, colours, usual).view_as(on)
+        own, other = similar[on].sum(), similar[beside].sum()
+        shared = other / (own + other) if beside.any() else torch.ones_like(own)
+        return cls(F.normalize(cells, dim=1), colours, usual, mask.float().mean(), shared)
 
     @classmethod
     def stack(cls, items: Collection[Samples]) -> Samples:
@@ -78,7 +77,7 @@ def matched(names: Collection[str]) -> str:
     return 'dino' if 'dino' in names else 'sam'
 
 
-def own_colours(pixels: Tensor, on: Tensor, beside: Tensor, width: float) -> Tensor:
+def own_colours(pixels: Tensor, on: Tensor, beside: Tensor) -> Tensor:
     """Return (P, 3) colours of an object whose mask may be a pixel too wide.
 
     Where colours that are more usual beside the object than on it are found on its rim only, they
@@ -89,14 +88,13 @@ def own_colours(pixels: Tensor, on: Tensor, beside: Tensor, width: float) -> Ten
         pixels: (3, h, w) float chromaticities.
         on: (h, w) bool, the object.
         beside: (h, w) bool, what is not the object.
-        width: see `densities`.
     """
     own, other = pixels[:, on].T, pixels[:, beside].T
     core = ~F.max_pool2d((~on)[None].float(), 3, stride=1, padding=1)[0].bool()[on]
     if not (core.any() and len(other)):
         return own
-    foreign = len(own) * densities(own, _spread(own, COMPARED), width) \
-        < len(other) * densities(own, _spread(other, COMPARED), width)
+    foreign = len(own) * densities(own, _spread(own, COMPARED)) \
+        < len(other) * densities(own, _spread(other, COMPARED))
     return own if foreign[core].float().mean() > SLIPS else own[~foreign]
 
 

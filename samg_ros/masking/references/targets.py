@@ -47,7 +47,7 @@ class FittedReference:
 
     @classmethod
     def read(cls, reference: Reference, encoding: Encoding, names: tuple[str, ...],
-             geometry: Geometry, colour_width: float) -> FittedReference:
+             geometry: Geometry) -> FittedReference:
         """Read the features of a reference off the encoding of its image; each mask a third."""
         device = geometry.device
         masks = [torch.from_numpy(mask).to(device) for mask in (reference.mask, *reference.parts)]
@@ -55,7 +55,7 @@ class FittedReference:
         regions = {
             name: torch.stack([region_feature(one.maps[0], cell_mask(mask, one, geometry))
                                for mask in masks]) for name, one in maps.items()}
-        samples = Samples.read(encoding, 0, names, masks[0], geometry, colour_width)
+        samples = Samples.read(encoding, 0, names, masks[0], geometry)
         nothing = {name: one[:0] for name, one in regions.items()}
         points = point_features(maps, reference.points, geometry)
         thirds = torch.full((3,), 1 / 3, device=device)

@@ -19,7 +19,7 @@ from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.evaluation.policy import load_policy
 from samg_ros.rl.evaluation.scores import Score
 from samg_ros.rl.evaluation.trials import Trials, score_policy
-from samg_ros.rl.presets import preset
+from samg_ros.rl.presets import preset, uses_colour_rules
 from samg_ros.rl.training.metrics import read_metrics
 
 TRIALS_NAME = 'trials.npz'
@@ -63,7 +63,8 @@ class Run:
 
         masker = None
         if self.config.observation.source == 'masked':
-            settings = MaskerSettings(**self.masker_settings)
+            settings = MaskerSettings(**{'colour_rules': uses_colour_rules(self.config.task),
+                                         **self.masker_settings})
             reference = run_reference(self.config, self.folder, self.reference)
             masker = Masker.load(self.model, settings, self.device, self.weights).fit(reference)
         line = ProgressLine()

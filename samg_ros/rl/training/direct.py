@@ -15,6 +15,7 @@ import torch
 from samg_ros.cores import half_the_cores
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.data.demonstrations import DemonstratedSteps, Demonstrations
+from samg_ros.rl.presets import uses_colour_rules
 from samg_ros.rl.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
 from samg_ros.rl.training.learner import Learner
 from samg_ros.rl.training.resume_check import check_same_reference
@@ -122,9 +123,10 @@ def make_masker(
     Raises:
         SamgError: if the reference or the model cannot be used.
     """
-    from samg_ros.masking import Masker
+    from samg_ros.masking import Masker, MaskerSettings
 
-    masker = Masker.load(model, device=device, weights=weights)
+    settings = MaskerSettings(colour_rules=uses_colour_rules(config.task))
+    masker = Masker.load(model, settings, device, weights)
     return masker.fit(run_reference(config, run_dir, reference))
 
 
