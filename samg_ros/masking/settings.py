@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from numbers import Real
 from typing import Any
 
@@ -108,9 +108,14 @@ class MaskerSettings:
         Version 0.1 had no `colour_rules` and always used them.
 
         Raises:
-            InvalidInputError: if a value is not usable.
-            TypeError: if there is no setting of a name.
+            InvalidInputError: if they are no mapping, or a name or value is not usable.
         """
+        if not isinstance(values, Mapping):
+            raise InvalidInputError(f'settings {values!r}: expected a mapping of names to values')
+        known = {each.name for each in fields(cls)}
+        if unknown := [name for name in values if name not in known]:
+            raise InvalidInputError(f'settings: there is none called {unknown[0]!r}; known are '
+                                    f'{", ".join(sorted(known))}')
         return cls(**{'colour_rules': True, **values})
 
     def to_dict(self) -> dict[str, Any]:

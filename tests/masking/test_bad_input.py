@@ -139,6 +139,13 @@ def make_settings(rng, world):
     return lambda: MaskerSettings(**{name: value}), name
 
 
+def settings_from_dict(rng, world):
+    name, value = wrong_setting(rng)
+    return pick(rng, [(lambda: MaskerSettings.from_dict({name: value}), name),
+                      (lambda: MaskerSettings.from_dict({'colour': 1}), 'colour'),
+                      (lambda: MaskerSettings.from_dict(pick(rng, [3, None, [1]])), 'settings')])
+
+
 DEVICES = ['gpu', 'cuda:99', '', 3.5, None, 'cpu:x', object()]
 WEIGHTS = [3, 2.5, ['x'], b'x', '/no/such/file.safetensors', __file__, '']
 MODELS = [None, 3, 'maxi', '', 'mini+mini', ['mini'], 'dinov2-b+mini']
@@ -249,7 +256,8 @@ CASES = {
     'Masker.adjust': adjust,
     'Masker.clear_points': on_a_reference(Masker.clear_points),
     'Masker.__call__': ask(Masker.__call__), 'Masker.predict': ask(Masker.predict),
-    'Masker.warm_up': warm_up, 'MaskerSettings': make_settings, 'Reference': make_reference,
+    'Masker.warm_up': warm_up, 'MaskerSettings': make_settings,
+    'MaskerSettings.from_dict': settings_from_dict, 'Reference': make_reference,
     'Reference.load': load_reference, 'Reference.save': save_reference,
     'Reference.with_points': reference_with_points, 'apply_mask': mask_frames}
 

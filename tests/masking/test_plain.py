@@ -30,7 +30,8 @@ def compare(masker, plain, frames):
 
 @pytest.mark.parametrize('prompt', SIMILARITY_PROMPTS)
 def test_mini_masks_as_the_method_says(prompt, walker, frames, recoloured):
-    masker = Masker.load('mini', MaskerSettings(passes=3, similarity_prompt=prompt, colour_rules=True)).fit(walker)
+    settings = MaskerSettings(passes=3, similarity_prompt=prompt, colour_rules=True)
+    masker = Masker.load('mini', settings).fit(walker)
     compare(masker, PlainSamg(masker._model, walker, masker.weights[0], guided=prompt),
             [*frames, recoloured])
 
