@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A scene that every model can cut out, and the page as a process of its own."""
+"""A scene that every model can cut out, and the page served."""
 
-import re
 import shutil
-import subprocess
-import sys
+import socket
+import threading
 from contextlib import contextmanager
 
 import cv2
 import numpy as np
 import pytest
+import uvicorn
 
+from samg_ros.masking import MaskerSettings
 from samg_ros.masking.models import load_model
+from samg_ros.reference_maker.access import LOOPBACK_NAMES, Guard
 from samg_ros.reference_maker.clicks import ClickSegmenter
+from samg_ros.reference_maker.server import Server
 from samg_ros.reference_maker.session import Session
 
+TOKEN = 'secret-token'
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome')
 
 
@@ -54,18 +58,26 @@ def photo(scene, tmp_path):
 
 
 @contextmanager
-def started(*arguments):
-    """`samg reference make` as a process; yields (link, process)."""
-    process = subprocess.Popen(
-        [sys.executable, '-m', 'samg_ros', 'reference', 'make', '--no-browser',
-         *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        link = process.stdout.readline().strip()
-        assert re.match('http://', link), process.communicate(timeout=30)
-        yield link, process
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
+def serving(server, names=LOOPBACK_NAMES):
+    """Serve a page from this process, as `samg reference make` does; yields its port."""
+    with socket.socket() as place:
+        place.bind(('127.0.0.1', 0))
+        place.listen()  # asked before the server is up, it keeps callers waiting
+        port = place.getsockname()[1]
+        web = uvicorn.Server(uvicorn.Config(Guard(server.app(), TOKEN, names, port), ws='none',
+                                            log_level='warning', lifespan='off'))
+        thread = threading.Thread(target=web.run, kwargs={'sockets': [place]})
+        thread.start()
+        try:
+            yield port
+        finally:
+            web.should_exit = True
+            thread.join()
+
+
+@pytest.fixture
+def server(session, model, tmp_path):
+    return Server(session, model, MaskerSettings(), 'cpu', tmp_path / 'ref')
 
 
 @pytest.fixture(scope='session')

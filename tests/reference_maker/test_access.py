@@ -3,47 +3,18 @@
 
 import http.client
 import json
-import socket
-import threading
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import cv2
 import pytest
-import uvicorn
 
-from samg_ros.masking import MaskerSettings
-from samg_ros.reference_maker.access import LOOPBACK_NAMES, Guard
-from samg_ros.reference_maker.server import Server
-
-TOKEN = 'secret-token'
-
-
-@contextmanager
-def listening(server, names=LOOPBACK_NAMES):
-    with socket.socket() as place:
-        place.bind(('127.0.0.1', 0))
-        place.listen()  # asked before the server is up, it keeps callers waiting
-        port = place.getsockname()[1]
-        web = uvicorn.Server(uvicorn.Config(Guard(server.app(), TOKEN, names, port), ws='none',
-                                            log_level='warning', lifespan='off'))
-        thread = threading.Thread(target=web.run, kwargs={'sockets': [place]})
-        thread.start()
-        try:
-            yield port
-        finally:
-            web.should_exit = True
-            thread.join()
-
-
-@pytest.fixture
-def server(session, model, tmp_path):
-    return Server(session, model, MaskerSettings(), 'cpu', tmp_path / 'ref')
+from samg_ros.reference_maker.access import LOOPBACK_NAMES
+from tests.reference_maker.conftest import TOKEN, serving
 
 
 @pytest.fixture
 def port(server):
-    with listening(server) as port:
+    with serving(server) as port:
         yield port
 
 
@@ -116,15 +87,15 @@ def test_a_name_that_was_made_to_point_here_is_refused(port, host):
 
 
 def test_a_machine_that_serves_others_answers_to_its_addresses_but_not_to_any_name(server):
-    with listening(server, [*LOOPBACK_NAMES, 'robot', '*']) as port:
+    with serving(server, [*LOOPBACK_NAMES, 'robot', '*']) as port:
         assert [ask(port, host=f'{name}:{port}')[0] for name in
                 ('192.168.0.7', '[fe80::1]', 'robot', 'evil.example')] == [200, 200, 200, 403]
         assert ask(port, host=f'192.168.0.7:{port}', token=None)[0] == 403
 
 
 @pytest.mark.parametrize('path', [
-    '/../../../etc/passwd', '/..%2f..%2f..%2fetc/passwd', '/%2e%2e/%2e%2e/etc/passwd', '//etc/passwd',
-    '/static/../server.py', '/server.py', '/api/pictures/../../etc/passwd',
+    '/../../../etc/passwd', '/..%2f..%2f..%2fetc/passwd', '/%2e%2e/%2e%2e/etc/passwd',
+    '//etc/passwd', '/static/../server.py', '/server.py', '/api/pictures/../../etc/passwd',
     '/api/pictures/1/../../../../etc/passwd', '/page.js/../../server.py', '/etc/passwd%00.js'])
 def test_no_file_of_the_machine_is_readable(port, path):
     status, body, _ = ask(port, path)

@@ -50,8 +50,8 @@ def test_strokes_change_the_pixels_under_them_and_no_others(segmenter, encoded):
     after = segmenter.mask(encoded, edits)
     changed = np.argwhere(before != after)
     assert after[10, 10:40].all() and not after[90, 180]
-    near = (np.abs(changed - (10, 25)) <= (5, 20)).all(1) | (np.abs(changed - (90, 180)) <= 6).all(1)
-    assert near.all()
+    near_brush = (np.abs(changed - (10, 25)) <= (5, 20)).all(axis=1)
+    assert (near_brush | (np.abs(changed - (90, 180)) <= 6).all(axis=1)).all()
 
 
 def test_a_loaded_mask_is_gone_on_with(segmenter, encoded, scene):

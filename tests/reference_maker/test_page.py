@@ -9,8 +9,7 @@ import pytest
 
 from samg_ros.masking import Reference
 from samg_ros.reference_maker.edits import Click
-from samg_ros.reference_maker.pictures import decode_picture
-from tests.reference_maker.conftest import started
+from tests.reference_maker.conftest import TOKEN, serving
 
 CLICKS = [Click(180, 90), Click(40, 40, False), Click(180, 118), Click(150, 150), Click(300, 220,
                                                                                        False)]
@@ -69,23 +68,24 @@ class Page:
 
 
 @pytest.fixture
-def out(tmp_path):
-    return tmp_path / 'ref'
+def out(server):
+    return server.out
 
 
 @pytest.fixture
-def page(chromium, photo, out):
-    with started(photo, '--out', out) as (link, _):
-        page = Page(chromium, link)
-        yield page
-        assert page.faults == []
-        page.context.close()
+def link(server, scene):
+    """The link to a page with one picture."""
+    server.session.add_picture(scene[0], 'photo.png')
+    with serving(server) as port:
+        yield f'http://127.0.0.1:{port}/?token={TOKEN}'
 
 
-def python_mask(segmenter, photo, clicks):
-    image = decode_picture(photo.read_bytes(), 'photo')
-    rounded = [Click(round(c.x), round(c.y), c.positive) for c in clicks]
-    return segmenter.mask(segmenter.encode(image), rounded)
+@pytest.fixture
+def page(chromium, link):
+    page = Page(chromium, link)
+    yield page
+    assert page.faults == []
+    page.context.close()
 
 
 def shown_clicks(page):
@@ -211,18 +211,17 @@ def test_keys_alone_make_a_mask(page, out):
     assert Reference.load(out).mask.any()
 
 
-def test_fingers_on_a_phone_mark_and_zoom(chromium, photo, out):
-    with started(photo, '--out', out) as (link, _):
-        page = Page(chromium, link, viewport={'width': 390, 'height': 800}, has_touch=True,
-                    is_mobile=True, device_scale_factor=3)
-        page.tab.touchscreen.tap(*page.place(180, 90))
-        page.settle()
-        page.tab.tap('[data-tool=against]')
-        page.tab.touchscreen.tap(*page.place(40, 40))
-        page.settle()
-        assert [c.positive for c in shown_clicks(page)] == [True, False]
-        assert page.tab.evaluate('document.documentElement.scrollWidth') <= 390
-        page.context.close()
+def test_fingers_on_a_phone_mark(chromium, link):
+    page = Page(chromium, link, viewport={'width': 390, 'height': 800}, has_touch=True,
+                is_mobile=True, device_scale_factor=3)
+    page.tab.touchscreen.tap(*page.place(180, 90))
+    page.settle()
+    page.tab.tap('[data-tool=against]')
+    page.tab.touchscreen.tap(*page.place(40, 40))
+    page.settle()
+    assert [c.positive for c in shown_clicks(page)] == [True, False]
+    assert page.tab.evaluate('document.documentElement.scrollWidth') <= 390
+    page.context.close()
 
 
 def test_a_zoomed_picture_is_clicked_where_it_is_shown(page):
@@ -235,34 +234,29 @@ def test_a_zoomed_picture_is_clicked_where_it_is_shown(page):
     assert abs(click.x - 180) < 0.6 and abs(click.y - 90) < 0.6
 
 
-def test_the_page_needs_nothing_from_elsewhere(chromium, photo, out):
-    with started(photo, '--out', out) as (link, _):
-        context = chromium.new_context()
-        tab = context.new_page()
-        asked = []
-        tab.on('request', lambda request: asked.append(request.url))
-        tab.goto(link)
-        tab.wait_for_selector('#pictures img')
-        tab.wait_for_timeout(300)
-        here = link.partition('?')[0]
-        assert asked and all(url.startswith((here, 'data:', 'blob:')) for url in asked)
-        context.close()
+def test_the_page_needs_nothing_from_elsewhere(chromium, link):
+    context = chromium.new_context()
+    tab = context.new_page()
+    asked = []
+    tab.on('request', lambda request: asked.append(request.url))
+    tab.goto(link)
+    tab.wait_for_selector('#pictures img')
+    tab.wait_for_timeout(300)
+    here = link.partition('?')[0]
+    assert asked and all(url.startswith((here, 'data:', 'blob:')) for url in asked)
+    context.close()
 
 
-def test_an_old_reference_is_asked_about_before_it_is_overwritten(chromium, photo, out):
-    for answer, changed in (('yes', True), ('no', False)):
-        with started(photo if not out.exists() else '--out', *(['--out'] if not out.exists()
-                                                               else []), out) as (link, _):
-            page = Page(chromium, link)
-            if answer == 'yes':
-                page.click(CLICKS[0])
-                page.save()
-            before = (out / 'mask.png').read_bytes()
-            page.press('[data-tool=brush]')
-            page.drag((20, 20), (60, 20))
-            page.press('#save', f'#ask button[value={answer}]')
-            assert ((out / 'mask.png').read_bytes() != before) is changed
-            page.context.close()
+@pytest.mark.parametrize(('answer', 'changed'), [('yes', True), ('no', False)])
+def test_an_old_reference_is_asked_about_before_it_is_overwritten(page, out, answer, changed):
+    page.click(CLICKS[0])
+    page.save()
+    before = (out / 'mask.png').read_bytes()
+    page.press('[data-tool=brush]')
+    page.drag((20, 20), (60, 20))
+    page.tab.click('#save')
+    page.press(f'#ask button[value={answer}]')
+    assert ((out / 'mask.png').read_bytes() != before) is changed
 
 
 def test_a_click_is_answered_quickly(page):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from samg_ros.errors import InvalidInputError, SamgError, VideoError
+from samg_ros.masking import Reference
 from samg_ros.reference_maker.advice import advice, cut_off_sides, shared_colours
 from samg_ros.reference_maker.pictures import MOST_SIDE, decode_picture, mask_png
 from samg_ros.reference_maker.sources import VideoFrames, open_source, spread_frames
-from samg_ros.masking import Reference
 
 
 def png(image):
@@ -41,7 +41,8 @@ def test_a_picture_comes_back_as_it_was(scene):
 
 
 def test_a_large_photo_is_made_smaller():
-    image = cv2.resize(np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8), (4000, 3000))
+    image = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)
+    image = cv2.resize(image, (4000, 3000))
     found = decode_picture(cv2.imencode('.jpg', image)[1].tobytes(), 'x')
     assert found.shape == (960, MOST_SIDE, 3)
 
