@@ -87,7 +87,8 @@ setup(
     name=PACKAGE,
     version='0.1.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={'': ['py.typed', 'assets/*', 'templates/*', 'weights/*', 'policies/*', 'static/*']},
+    package_data={'': ['py.typed', 'assets/*', 'templates/*', 'weights/*', 'policies/*',
+                       'static/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
