@@ -101,6 +101,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
                                      'make a reference from the simulator', 'render'),
     ('reference', 'show'): Command('samg_ros.sim.reference', 'describe a reference', 'show'),
     ('mask',): Command('samg_ros.mask_command', 'mask images, folders of images, and videos'),
+    ('report',): Command('samg_ros.rl.commands.report', 'runs side by side on one page'),
     ('doctor',): Command('samg_ros.doctor', 'say what this machine has and lacks'),
 }
 
