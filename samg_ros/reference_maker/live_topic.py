@@ -12,8 +12,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image as ImageMessage
 
-from samg_ros.errors import InvalidInputError, SamgError
+from samg_ros.errors import InvalidInputError
 from samg_ros.reference_maker.pictures import Image, limited
+from samg_ros.ros.domain import stay_on_this_machine
 from samg_ros.ros.messages.images import compressed_to_rgb, image_to_rgb
 from samg_ros.ros.qos import sensor_data
 
@@ -37,6 +38,7 @@ class LiveTopic:
         self._newest: tuple[Any, float] | None = None
         self._began = time.monotonic()
         self._compressed = topic.rstrip('/').endswith('compressed')
+        stay_on_this_machine()
         self._context = rclpy.Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         try:
@@ -73,10 +75,7 @@ class LiveTopic:
         if self._newest is not None:
             age = now - self._newest[1]
             return '' if age < 2 else f'{self.name}: the last picture came {age:.0f} s ago'
-        try:
-            publishers = self._node.count_publishers(self.name)
-        except SamgError:
-            publishers = 0
+        publishers = self._node.count_publishers(self.name)
         return (f'{self.name}: no picture in {now - self._began:.0f} s, {publishers} publishers; '
                 'start the camera, and compare with `ros2 topic list`')
 

@@ -73,6 +73,17 @@ def test_frames_of_a_video_are_found_by_number(video):
             frames.frame(wrong)
 
 
+def test_frames_of_a_bag_are_found_by_number(tmp_path):
+    from tests.bags.conftest import scene as moment, session, write
+
+    write(tmp_path / 'bag', session())
+    frames = open_source(tmp_path / 'bag')
+    assert frames.count == 12 and '/camera/image_raw' in frames.name
+    assert all((frames.frame(i) == moment(i)[0]).all() for i in (0, 5, 11))
+    with pytest.raises(SamgError, match='/nothing'):
+        open_source(tmp_path / 'bag', '/nothing')
+
+
 @pytest.mark.parametrize('content', [b'', b'hello', 'cut'])
 def test_a_video_of_no_frames_is_refused(tmp_path, video, content):
     path = tmp_path / 'empty.mp4'

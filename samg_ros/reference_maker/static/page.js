@@ -14,7 +14,7 @@ const HINTS = {
   point: 'Mark places that the masker must find again, such as a handle. They are tried in every frame.' };
 const $ = id => document.getElementById(id);
 
-let state = { pictures: [], parts: [], revision: 0 }, shown = null, active = OBJECT, busy = 0, answered = 0;
+let state = { pictures: [], parts: [], revision: 0 }, shown = null, active = OBJECT, busy = 0, answered = 0, watching = false;
 const view = new View($('canvas'), act);
 const trial = new Trial($('trial'), COLOUR);
 
@@ -225,14 +225,23 @@ function tryFiles(files) {
   });
 }
 
+// A live topic is looked through again and again until what is found is closed.
 async function trySource() {
-  await attempt(async () => {
+  const fits = await attempt(async () => {
     say();
-    const found = (await request('api/try/source', {})).found;
+    const { found } = await request('api/try/source', {});
     trial.clear();
     for (const one of found) await trial.add(one);
     trial.section.scrollIntoView({ behavior: 'smooth', block: 'nearest' });
+    return true;
   });
+  if (!fits || !state.source.live || watching) return;
+  watching = true;
+  while (!trial.section.hidden && trial.results.length === 1) {
+    try { await trial.renew((await request('api/try/source', {})).found[0]); } catch { break; }
+    await new Promise(done => setTimeout(done, document.hidden ? 2000 : 100));
+  }
+  watching = false;
 }
 
 async function check() {

@@ -19,17 +19,26 @@ export class Trial {
   }
 
   async add(found) {
-    const [image, mask, similarity] = await Promise.all([found.picture, found.mask, found.similarity].map(picture));
     const figure = document.createElement('figure'), canvas = document.createElement('canvas');
-    const caption = document.createElement('figcaption');
-    caption.textContent = found.share ? `${found.name}: ${(100 * found.share).toFixed(1)} % of the picture`
-      : `${found.name}: nothing found`;
+    const caption = document.createElement('figcaption'), result = { canvas, caption };
+    await this.fill(result, found);
     figure.append(canvas, caption);
     this.grid.append(figure);
-    const result = { ...found, image, mask, similarity, canvas };
     this.results.push(result);
-    this.paint(result);
     this.section.hidden = false;
+  }
+
+  // Shows a new picture in the place of the first one.
+  async renew(found) {
+    if (this.results.length) await this.fill(this.results[0], found);
+  }
+
+  async fill(result, found) {
+    const [image, mask, similarity] = await Promise.all([found.picture, found.mask, found.similarity].map(picture));
+    Object.assign(result, found, { image, mask, similarity });
+    result.caption.textContent = found.share ? `${found.name}: ${(100 * found.share).toFixed(1)} % of the picture`
+      : `${found.name}: nothing found`;
+    this.paint(result);
   }
 
   paint({ canvas, image, mask, similarity, prompts }) {
