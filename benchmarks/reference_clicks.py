@@ -5,7 +5,7 @@ A script clicks as a careful person would: first the innermost point of the give
 innermost point of what is wrong. It prints for each sequence the mean IoU after every click and how
 many pictures reach 0.90.
 
-    python benchmarks/reference_clicks.py ../shared/data/real/{box,cup,rc_car,duck_toy}
+Run as `python benchmarks/reference_clicks.py ../shared/data/real/{box,cup,rc_car,duck_toy}`.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def test_the_page_has_a_shutter(chromium, server, topic, camera, scene):
             tab.mouse.down()
             tab.mouse.move(box['x'] + box['width'] * .8, box['y'] + box['height'] * .8, steps=3)
             tab.mouse.up()
-            tab.click('#try-source')  # goes on by itself: the picture changes when the camera's does
+            tab.click('#try-source')  # from then on it follows the camera
             tab.wait_for_selector('#found figcaption:has-text("% of the picture")')
             scene[0][:] = 90
             tab.wait_for_selector('#found figcaption:has-text("nothing found")')

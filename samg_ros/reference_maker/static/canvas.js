@@ -83,7 +83,6 @@ export class View {
 
   down(event) {
     if (!this.image) return;
-    this.canvas.focus({ preventScroll: true });
     this.cursor = null;
     try { this.canvas.setPointerCapture(event.pointerId); } catch { /* it has left already */ }
     const place = this.place(event);
