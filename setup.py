@@ -67,11 +67,13 @@ ROS = [
 ]
 DEMONSTRATIONS = ['h5py>=3.6']
 MODELS = ['segment-anything>=1.0', 'timm>=1.0', 'torchvision>=0.16', 'transformers>=4.57']
+WEB = ['starlette>=0.40', 'uvicorn>=0.30', 'pillow>=9.0']  # the page of `samg reference make`
 RAY = ['ray>=2.10']  # many runs at once
 DEVELOPMENT = [
     'colcon-common-extensions',
     'import-linter>=2.0',
     'mypy>=1.10',
+    'playwright>=1.40',  # drives the Chromium of the machine
     'pytest>=7.0',
     'pytest-xdist>=3.2',  # one worker a core; 3.2 is the first that steals work
     'ruff>=0.5',
@@ -85,7 +87,8 @@ setup(
     name=PACKAGE,
     version='0.1.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={'': ['py.typed', 'assets/*', 'templates/*', 'weights/*', 'policies/*']},
+    package_data={'': ['py.typed', 'assets/*', 'templates/*', 'weights/*', 'policies/*',
+                       'static/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
@@ -94,7 +97,7 @@ setup(
     python_requires='>=3.10',
     install_requires=LEARNING + SIMULATION + BAGS,
     extras_require={'ros': ROS, 'models': MODELS, 'demonstrations': DEMONSTRATIONS,
-                    'ray': RAY, 'dev': DEVELOPMENT},
+                    'ray': RAY, 'web': WEB, 'dev': DEVELOPMENT},
     zip_safe=False,
     author='The samg_ros authors',
     maintainer='The samg_ros authors',

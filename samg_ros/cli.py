@@ -95,10 +95,13 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         'samg_ros.studies.robustness', 'masks and returns against changes of object and camera'),
     ('study', 'annotation'): Command(
         'samg_ros.studies.annotation', 'masks and returns by the number of clicked points'),
+    ('reference', 'make'): Command('samg_ros.reference_maker.command',
+                                   'make a reference in the browser, by clicks', 'make'),
     ('reference', 'render'): Command('samg_ros.sim.reference',
                                      'make a reference from the simulator', 'render'),
     ('reference', 'show'): Command('samg_ros.sim.reference', 'describe a reference', 'show'),
     ('mask',): Command('samg_ros.mask_command', 'mask images, folders of images, and videos'),
+    ('report',): Command('samg_ros.rl.commands.report', 'runs side by side on one page'),
     ('doctor',): Command('samg_ros.doctor', 'say what this machine has and lacks'),
 }
 

@@ -90,10 +90,10 @@ install_python_packages() {
     # configuration, so where a mirror is set only there, pip does the work.
     # shellcheck disable=SC2086  # empty means no argument
     VIRTUAL_ENV=$VENV "$VENV/bin/uv" pip install $quiet -c constraints.txt -b constraints.txt \
-        -e '.[ros,models,demonstrations,ray,dev]' && return
+        -e '.[ros,models,demonstrations,ray,web,dev]' && return
     say 'uv could not install (above); trying pip'
     # shellcheck disable=SC2086  # words
-    $pip $quiet -e '.[ros,models,demonstrations,ray,dev]'
+    $pip $quiet -e '.[ros,models,demonstrations,ray,web,dev]'
 }
 
 is_ready && exit 0
