@@ -217,8 +217,20 @@ class FaultyArm:
         self.graph.until(condition, START_S)
 
     def enable(self) -> Any:
-        """Ask the policy to act; return its answer."""
-        return self.graph.call(SetBool, 'policy/enable', SetBool.Request(data=True))
+        """Ask the policy to act; return its answer.
+
+        A question is lost if the client knows only the service of a policy that was killed, which
+        stays in the graph for 20 s; it is then asked again.
+        """
+        client = self.graph.probe.create_client(SetBool, 'policy/enable')
+        answers: list[Any] = []
+        while not answers:
+            self.until(client.service_is_ready)
+            asked_at = time.monotonic()
+            client.call_async(SetBool.Request(data=True)).add_done_callback(
+                lambda future: answers.append(future.result()))
+            self.until(lambda at=asked_at: answers or time.monotonic() - at > 3.0)
+        return answers[0]
 
     def move(self) -> None:
         """See to it that the arm is sent on."""
