@@ -37,6 +37,8 @@ START_S = 300.0
 _LIMITS_FILE = share_file('config/jaco_limits.yaml')
 LIMITS = load_joint_limits(_LIMITS_FILE)
 
+MASK_LIMITS = {'mask_max_speed': 3.0, 'mask_max_growth': 10.0}
+"""As in config/arm.yaml."""
 DISABLED, ACTING = 'disabled; ~/enable starts it', 'acting'
 """What the policy says of itself."""
 SLOW_NETWORK = """
@@ -176,7 +178,8 @@ class FaultyArm:
     def _policy(self) -> subprocess.Popen[str]:
         return self.graph.spawn(
             'policy', {'checkpoint': str(self._run), 'timeout_s': TIMEOUT_S, 'use_sim_time': True,
-                       'command_interface': self.interface, 'limits': str(_LIMITS_FILE)},
+                       'command_interface': self.interface, 'limits': str(_LIMITS_FILE),
+                       **MASK_LIMITS},
             (('command', self.topic),),
             SLOW_NETWORK if self.network_s else '', NETWORK_S=str(self.network_s))
 
