@@ -80,24 +80,30 @@ class ArmCommands:
         """Continue after safe actions, from the last one sent."""
         self._hold = None
 
-    def act(self, action: Vector, interval_s: float, positions: Vector | None) -> Vector:
+    def act(self, action: Vector, interval_s: float, positions: Vector | None,
+            speed_share: float = 1.0) -> Vector:
         """Return the command for an action, within all limits.
 
         Args:
             action: (A,) finite.
             interval_s: seconds since the command before.
             positions: (A,) of the joints now; None where they are not needed.
+            speed_share: 0 to 1, slows down velocity actions, and the limit on the speed of position
+                actions; efforts become 0 below 1.
 
         Returns:
             (A,) float64.
         """
+        if self.settings.action_interface == 'velocity':
+            action = action * speed_share
         interval_s = min(max(interval_s, _SHORTEST_INTERVAL_S), LONGEST_INTERVAL_S)
         if self.settings.command_interface == 'position':
-            self.last = self._position_command(action, interval_s, positions)
+            share = 1.0 if self.settings.integrates else speed_share
+            self.last = self._position_command(action, interval_s * share, positions)
         elif self.settings.command_interface == 'velocity':
             self.last = self._limit_velocities(action, interval_s, positions)
         else:
-            self.last = action
+            self.last = action if speed_share == 1.0 else np.zeros_like(action)
         return self.last
 
     def safe(self, interval_s: float, positions: Vector | None, *, final: bool = False,

@@ -13,6 +13,8 @@ from samg_ros.errors import ConfigError
 
 INTERFACES = ('position', 'velocity', 'effort')
 """What a number of a command means, in ros2_control's words."""
+KEEPS_MOVING = ('velocity', 'effort')
+"""Interfaces of controllers that go on moving with their last command; one of positions stops."""
 SAFE_ACTIONS = ('hold', 'zero', 'pose')
 _STARTS, _MOST_TRIES, _POINTS = 200, 2000, 32
 """`approach_share`: start positions, random positions tried to find them, points on each path."""
@@ -60,16 +62,19 @@ class ArmSettings:
         if not self.joints and self.needs_positions:
             raise ConfigError(f'{self.command_interface} commands need the names of the joints: '
                               "set the parameter 'joints', or 'limits'")
-        taken, wanted = self.action_interface, self.command_interface
-        if taken != wanted and not self.integrates:
-            raise ConfigError(f'actions that are {taken} cannot become {wanted} commands; only '
+        if twice := {joint for joint in self.joints if self.joints.count(joint) > 1}:
+            raise ConfigError(f"joint '{min(twice)}' is named twice; name each joint of the "
+                              "command once, in the parameter 'joints'")
+        action, command = self.action_interface, self.command_interface
+        if action != command and not self.integrates:
+            raise ConfigError(f'{action} actions cannot become {command} commands; only '
                               'velocities can, for a position controller')
-        if wanted == 'position':
+        if command == 'position':
             self._check_position()
-        elif self.safe_action == 'pose' or (self.safe_action, wanted) == ('hold', 'effort'):
-            raise ConfigError(f"safe_action '{self.safe_action}' is not possible with {wanted} "
+        elif self.safe_action == 'pose' or (self.safe_action, command) == ('hold', 'effort'):
+            raise ConfigError(f"safe_action '{self.safe_action}' is not possible with {command} "
                               "commands; take 'zero'")
-        if wanted == 'effort' and (self.limits or self.workspace is not None):
+        if command == 'effort' and (self.limits or self.workspace is not None):
             raise ConfigError('limits are not enforced for effort commands; leave the parameters '
                               "'limits' and 'workspace' empty and let the controller keep them")
 

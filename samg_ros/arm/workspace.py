@@ -57,6 +57,9 @@ class Workspace:
         self._data = mujoco.MjData(self._model)
         self._kinematics = mujoco.mj_kinematics
         self._body = self._index(mujoco.mjtObj.mjOBJ_BODY, 'body', str(values['body']))
+        if self._model.body_weldid[self._body] == 0:
+            raise ConfigError(f"body '{values['body']}' of the workspace '{path}' does not move "
+                              'with any joint; name the hand')
         self._addresses = [self._model.jnt_qposadr[self._index(
             mujoco.mjtObj.mjOBJ_JOINT, 'joint', joint)] for joint in joints]
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from samg_ros.arm.settings import KEEPS_MOVING
 from samg_ros.errors import ConfigError, VideoError
 from samg_ros.graphs.arguments import ARM
 from samg_ros.graphs.checkpoint_parameters import of_bridge, of_perception
@@ -29,8 +30,6 @@ PARAMETER_FILE = 'config/arm.yaml'
 SIMULATED_LIMITS = 'config/jaco_limits.yaml'
 _IMAGE, _INFO = (topic for _, topic in CAMERA_REMAPPINGS)
 _SIM_ONLY = ('task', 'setting', 'videos', 'seed', 'episodes', 'json')
-GUARDED_INTERFACES = ('velocity', 'effort')
-"""Of controllers that keep their last command for ever and go on moving."""
 MANAGER, EPISODES = 'lifecycle_manager', 'arm_episodes'
 """Names of the nodes that say when all is over."""
 
@@ -49,7 +48,7 @@ CAMERAS: Mapping[str, NodeSpec] = {
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """What stands before and behind the policy, if there is one."""
+    """The nodes around the policy, if there is one, and their settings."""
 
     given: Mapping[str, Any]
     """The arguments ARM by their names."""
@@ -99,7 +98,7 @@ class ArmPlan:
     def guarded(self) -> bool:
         """Whether commands pass `command_guard`: a controller that keeps moving is stopped."""
         return bool(self.policy and self.given['guard']
-                    and self.command_interface in GUARDED_INTERFACES)
+                    and self.command_interface in KEEPS_MOVING)
 
     @property
     def episodes(self) -> int:

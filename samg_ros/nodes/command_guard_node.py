@@ -19,6 +19,7 @@ from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 from std_msgs.msg import Float64MultiArray
 
+from samg_ros.arm.settings import KEEPS_MOVING
 from samg_ros.errors import ConfigError
 from samg_ros.policy.watchdog import ACKNOWLEDGED_S, ENDED, Deadlines, Watchdog
 from samg_ros.ros import qos
@@ -29,8 +30,6 @@ from samg_ros.ros.parameters import declare
 from samg_ros.ros.publishers import UniqueName, other_publishers
 from samg_ros.ros.signals import exit_now
 
-INTERFACES = ('velocity', 'effort')
-"""Of controllers that keep moving; one of positions stays at the last one by itself."""
 _COMMAND = 'command'
 _CONFLICTS_S = 0.2
 
@@ -47,7 +46,7 @@ class CommandGuard(PlainNode):
         super().__init__('command_guard', **options)
         interface = declare(self, 'command_interface', '',
                             'What the controller takes, velocity or effort; must be given.')
-        if interface not in INTERFACES:
+        if interface not in KEEPS_MOVING:
             raise ConfigError(
                 "parameter 'command_interface' of command_guard must be velocity or effort, got "
                 f"'{interface}'; where commands are positions zeros would move the arm, and it "

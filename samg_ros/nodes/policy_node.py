@@ -84,7 +84,7 @@ class PolicyNode(ManagedNode):
         arm = given.arm_settings(len(policy.action_low), clock.simulated)
         self._input_settings = InputSettings(
             policy.config, spec, arm.joints if arm.needs_positions else (), given.timeout_s,
-            given.pairing_tolerance_s, given.min_mask_area, given.lockstep)
+            given.pairing_tolerance_s, given.min_mask_area, given.mask_limits, given.lockstep)
         self._commands, self._robot_clock = ArmCommands(arm), clock
         self._joint_states = JointStates(
             self._input_settings.needed_joints, given.pairing_tolerance_s, given.timeout_s)
@@ -185,6 +185,7 @@ class PolicyNode(ManagedNode):
             return response
         if self.state == DISABLED:
             self._first = True
+            self._inputs.mask_guard.restart()
             self._driver.enable()
         response.message = 'enabled' if self.state == ACTING else \
             f'enabled; the safe action is sent until all is good: {self._driver.reason}'
@@ -272,7 +273,8 @@ class PolicyNode(ManagedNode):
             return Report(WARN, 'not active', values)
         values |= {'inputs': self._inputs.count, 'repeated': self._inputs.repeated,
                    'repeated_joint_states': self._joint_states.repeated,
-                   'overtaken': self._worker.overtaken, 'mask_area': self._inputs.mask_area}
+                   'overtaken': self._worker.overtaken, 'mask_area': self._inputs.mask_area,
+                   'doubtful_masks': self._inputs.doubtful}
         values |= {f'{name}_age_s': self._deadlines.age_s(name) for name in
                    (*self._input_settings.deadlines, ACTION)}
         return Report(*self._level_and_words(), values)

@@ -250,16 +250,16 @@ class Trainer(PlainNode):
         self._on_message('time_step', info.stamp, info)
 
     def _on_message(self, name: str, stamp: time_step.Stamp, message: Any) -> None:
-        moment = self._pairer.add(name, stamp, message)
-        if moment is None or self.learner is None or self.finished or self.error is not None:
+        messages = self._pairer.add(name, stamp, message)
+        if messages is None or self.learner is None or self.finished or self.error is not None:
             return  # a frame that comes before the learner is there comes again
-        info = moment['time_step']
+        info = messages['time_step']
         if self._answered is not None and self._answered[0] == info.frame_index:
             self._repeated += 1
             self._command.publish(self._answered[1])
             return
         try:
-            step = self._observe(info, moment)
+            step = self._observe(info, messages)
         except (InvalidInputError, EncodingError) as error:
             self.drops.add('frame', str(error))
             return
@@ -276,18 +276,18 @@ class Trainer(PlainNode):
             return
         self._command.publish(answer)
 
-    def _observe(self, info: time_step.StepInfo, moment: dict[str, Any]) -> TimeStep:
-        """Turn the messages of one moment into what the learner takes."""
+    def _observe(self, info: time_step.StepInfo, messages: dict[str, Any]) -> TimeStep:
+        """Turn the messages of one time step into what the learner takes."""
         spec = self.config.observation
-        frame = image_to_rgb(moment['image'])
+        frame = image_to_rgb(messages['image'])
         iou = None
-        if 'truth' in moment:
-            truth: Any = image_to_mask(moment['truth'])
+        if 'truth' in messages:
+            truth: Any = image_to_mask(messages['truth'])
             if spec.source == 'truth':
                 frame = apply_mask(frame, truth, spec.fill)
-            elif 'mask' in moment:
-                iou = float(mask_iou(image_to_mask(moment['mask']), truth))
-        joints = moment.get('joints')
+            elif 'mask' in messages:
+                iou = float(mask_iou(image_to_mask(messages['mask']), truth))
+        joints = messages.get('joints')
         positions = None if joints is None else spec.select_joints(joints.name, joints.position)
         begins = info.step_type == FIRST or not self._in_episode
         if begins:  # also when the trainer joins in the middle of an episode

@@ -34,7 +34,8 @@ DISABLED, ACTING, SAFE = 'disabled', 'acting', 'safe'
 """Nothing is sent; actions are sent; the safe action is sent until all inputs are good."""
 ACTION = 'action'
 """Monitored beside the inputs, as named in Deadlines."""
-_MISSING = {FRAME: 'no new frame came', JOINTS: 'no joint state came', MASK: 'the mask was empty',
+_MISSING = {FRAME: 'no new frame came', JOINTS: 'no joint state came',
+            MASK: 'the mask was empty or doubtful',
             PAIR: 'no joint state was near a frame', ACTION: 'no finite action was ready in time'}
 
 
@@ -130,7 +131,9 @@ class ArmDriver:
                 self._commands.resume()
                 self.state = ACTING
                 self._log.info('all inputs are good again: acting')
-            values = self._commands.act(action, self._interval_s(request), self._positions())
+            share = self._parameters.mask_limits.slow_down if request.input.doubtful else 1.0
+            values = self._commands.act(action, self._interval_s(request), self._positions(),
+                                        share)
             self._send(values, request.input.frame_index)
             self._deadlines.mark_fresh(ACTION)
             self._actions.tick(duration_s)

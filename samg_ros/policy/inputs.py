@@ -17,8 +17,9 @@ from std_msgs.msg import Float64MultiArray
 
 from samg_ros.errors import EncodingError, InvalidInputError
 from samg_ros.observation import ObservationSpec
+from samg_ros.policy.mask_guard import MaskGuard, MaskLimits, MaskShape, mask_shape
 from samg_ros.rl.config import TrainConfig
-from samg_ros.rl.evaluation.compatibility import frame_mismatch, mask_area
+from samg_ros.rl.evaluation.compatibility import frame_mismatch
 from samg_ros.ros import qos
 from samg_ros.ros.messages import time_step
 from samg_ros.ros.messages.images import image_to_rgb
@@ -51,6 +52,8 @@ class SynchronizedInput:
     """Number of the frame that the command answers; in lockstep only."""
     time_ns: int | None = None
     """The simulation's time, nanoseconds; in lockstep only."""
+    doubtful: bool = False
+    """Whether the mask cannot be right, as MaskGuard has it."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class InputSettings:
     """Greatest difference between the stamps of a frame and of its joint positions."""
     min_mask_area: float
     """Share of the frame below which a mask counts as empty."""
+    mask_limits: MaskLimits
+    """How fast a mask may change; not in lockstep."""
     lockstep: bool
     """Whether frames, joint states and time steps come with one stamp, and every one counts."""
 
@@ -112,9 +117,12 @@ class PolicyInputs:
         """Good inputs, and frames with the stamp of the one before."""
         self.mask_area = 0.0
         """Share of the newest frame that is not masked out."""
+        self.doubtful = 0
+        """Masks that cannot be right."""
+        self.mask_guard = MaskGuard(settings.mask_limits, 2 * settings.timeout_s)
         self._stamp: time_step.Stamp = (-1, 0)  # of the newest frame
         self._used_stamp: time_step.Stamp = (-1, 0)  # of the newest good input
-        self._waiting: tuple[time_step.Stamp, npt.NDArray[np.uint8]] | None = None
+        self._waiting: tuple[time_step.Stamp, npt.NDArray[np.uint8], bool] | None = None
         required: tuple[str, ...] = ('image', 'time_step')
         self._exact = StampPairer(required + (('joints',) if settings.needed_joints else ()))
         raw = settings.spec.source == 'raw'
@@ -211,15 +219,31 @@ class PolicyInputs:
         if not self._fits(frame):
             return
         self._deadlines.mark_fresh(FRAME)
-        if not self._shows_something(frame):
-            return
         if self._settings.lockstep:
             self._pair_exactly('image', stamp, frame)
             return
+        doubtful = False
+        if self._settings.spec.source != 'raw':
+            shape = mask_shape(frame, self._settings.spec.fill)
+            self.mask_area = shape.area
+            if shape.area <= self._settings.min_mask_area:
+                self._drops.add('empty_mask', 'the mask is empty: the object is not found')
+                return
+            doubtful = self._is_doubtful(stamp, shape)
         if self._waiting is not None:
             self._drops.add('unpaired', 'no joint positions came within '
                             f'{self._settings.tolerance_s:g} s of the stamp of a frame')
-        self._pair_nearest(stamp, frame)
+        self._pair_nearest(stamp, frame, doubtful)
+
+    def _is_doubtful(self, stamp: time_step.Stamp, shape: MaskShape) -> bool:
+        """Whether a mask cannot be right; one that can is marked as good."""
+        doubt = self.mask_guard.doubt(stamp[0] + stamp[1] * 1e-9, shape)
+        if doubt is None:
+            self._deadlines.mark_fresh(MASK)
+            return False
+        self.doubtful += 1
+        self._drops.count_repaired('doubtful_mask', doubt)
+        return True
 
     def _fits(self, frame: npt.NDArray[np.uint8]) -> bool:
         """Whether a frame has the size that the policy needs; reports one that has not."""
@@ -233,36 +257,23 @@ class PolicyInputs:
         self._on_mismatch(mismatch)
         return False
 
-    def _shows_something(self, frame: npt.NDArray[np.uint8]) -> bool:
-        """Whether the mask of a frame is not empty; in lockstep an empty one counts too."""
-        settings = self._settings
-        if settings.spec.source == 'raw':
-            return True
-        self.mask_area = mask_area(frame, settings.spec.fill)
-        if settings.lockstep:
-            return True
-        if self.mask_area <= settings.min_mask_area:
-            self._drops.add('empty_mask', 'the mask is empty: the object is not found')
-            return False
-        self._deadlines.mark_fresh(MASK)
-        return True
-
     # What belongs together
 
-    def _pair_nearest(self, stamp: time_step.Stamp, frame: npt.NDArray[np.uint8]) -> None:
+    def _pair_nearest(self, stamp: time_step.Stamp, frame: npt.NDArray[np.uint8],
+                      doubtful: bool) -> None:
         """Hand on a frame with its joint positions, or keep it until they come."""
         seen = None
         joints = self._settings.spec.proprioception
         if joints:
             seen = self._seen(self._joint_states.near(stamp, joints))
             if seen is None:
-                self._waiting = stamp, frame
+                self._waiting = stamp, frame, doubtful
                 return
             self._waiting = None
             self._deadlines.mark_fresh(PAIR)
         begins, self._used_stamp = stamp < self._used_stamp, stamp
         self.count += 1
-        self._on_input(SynchronizedInput(stamp, frame, seen, begins))
+        self._on_input(SynchronizedInput(stamp, frame, seen, begins, doubtful=doubtful))
 
     def _pair_exactly(self, name: str, stamp: time_step.Stamp, message: Any) -> None:
         """Hand on the messages of one time step when all have come."""

@@ -10,6 +10,7 @@ from samg_ros.arm.joint_limits import load_joint_limits
 from samg_ros.arm.settings import INTERFACES, SAFE_ACTIONS, ArmSettings
 from samg_ros.arm.workspace import Workspace
 from samg_ros.errors import ConfigError
+from samg_ros.policy.mask_guard import MaskLimits
 from samg_ros.policy.robot_clock import FASTEST
 from samg_ros.policy.watchdog import CHECK_S
 from samg_ros.ros.parameters import declare
@@ -41,6 +42,7 @@ class PolicyParameters:
     timeout_s: float
     pairing_tolerance_s: float
     min_mask_area: float
+    mask_limits: MaskLimits
     safe_action: str
     safe_pose: tuple[float, ...]
 
@@ -105,7 +107,15 @@ def _declare_policy(node: Node) -> dict[str, Any]:
             node, 'pairing_tolerance_s', 0.05, 'Greatest difference in seconds between the stamps '
             'of a frame and of its joint positions.', between=(0.0, 1.0)),
         'min_mask_area': declare(node, 'min_mask_area', 0.0, 'A mask with no more than this share '
-                                 'of the frame counts as empty.', between=(0.0, 1.0))}
+                                 'of the frame counts as empty.', between=(0.0, 1.0)),
+        'mask_limits': MaskLimits(
+            declare(node, 'mask_max_speed', 0.0, 'A mask whose centroid moves faster is doubtful, '
+                    'frame widths per second; 0 for any.', between=(0.0, 1000.0)),
+            declare(node, 'mask_max_growth', 0.0, 'A mask whose area changes faster is doubtful, '
+                    'change of the natural logarithm per second; 0 for any.',
+                    between=(0.0, 1000.0)),
+            declare(node, 'mask_slow_down', 0.3, "Share of the policy's speed while the mask is "
+                    'doubtful.', between=(0.0, 1.0)))}
 
 
 def _declare_commands(node: Node) -> dict[str, Any]:

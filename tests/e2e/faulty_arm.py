@@ -37,6 +37,8 @@ START_S = 300.0
 _LIMITS_FILE = share_file('config/jaco_limits.yaml')
 LIMITS = load_joint_limits(_LIMITS_FILE)
 
+MASK_LIMITS = {'mask_max_speed': 3.0, 'mask_max_growth': 10.0}
+"""As in config/arm.yaml."""
 DISABLED, ACTING = 'disabled; ~/enable starts it', 'acting'
 """What the policy says of itself."""
 SLOW_NETWORK = """
@@ -176,7 +178,8 @@ class FaultyArm:
     def _policy(self) -> subprocess.Popen[str]:
         return self.graph.spawn(
             'policy', {'checkpoint': str(self._run), 'timeout_s': TIMEOUT_S, 'use_sim_time': True,
-                       'command_interface': self.interface, 'limits': str(_LIMITS_FILE)},
+                       'command_interface': self.interface, 'limits': str(_LIMITS_FILE),
+                       **MASK_LIMITS},
             (('command', self.topic),),
             SLOW_NETWORK if self.network_s else '', NETWORK_S=str(self.network_s))
 
@@ -217,8 +220,20 @@ class FaultyArm:
         self.graph.until(condition, START_S)
 
     def enable(self) -> Any:
-        """Ask the policy to act; return its answer."""
-        return self.graph.call(SetBool, 'policy/enable', SetBool.Request(data=True))
+        """Ask the policy to act; return its answer.
+
+        A question is lost if the client knows only the service of a policy that was killed, which
+        stays in the graph for 20 s; it is then asked again.
+        """
+        client = self.graph.probe.create_client(SetBool, 'policy/enable')
+        answers: list[Any] = []
+        while not answers:
+            self.until(client.service_is_ready)
+            asked_at = time.monotonic()
+            client.call_async(SetBool.Request(data=True)).add_done_callback(
+                lambda future: answers.append(future.result()))
+            self.until(lambda at=asked_at: answers or time.monotonic() - at > 3.0)
+        return answers[0]
 
     def move(self) -> None:
         """See to it that the arm is sent on."""

@@ -59,6 +59,7 @@ class Arm:
         self.names, self.positions = list(JOINTS), [0.1, -0.1]
         self.sends_frames = self.sends_joints = True
         self.empty = False
+        self.columns = slice(None)  # that the mask leaves
         self.behind = 0  # frames' stamps, in ticks
         self.frame_at = 0.0
         self.frozen_stamp = None  # of joint states that a driver repeats
@@ -79,6 +80,9 @@ class Arm:
         frame = self.rng.integers(1, 256, self.shape, dtype=np.uint8)
         if self.empty:
             frame[:] = 0
+        shown = np.zeros_like(frame)
+        shown[:, self.columns] = frame[:, self.columns]
+        frame = shown
         if self.sends_frames:
             self.frame_at = time.monotonic()
             self.images.publish(array_to_image(frame, header(self.ticks - self.behind)))

@@ -82,6 +82,7 @@ def limits(**values):
 
 @pytest.mark.parametrize('settings, said', [
     ({'joints': ('a',)}, '2 actions, but there are 1 joints'),
+    ({'joints': ('a', 'a')}, "joint 'a' is named twice"),
     ({'command_interface': 'position'}, 'need the names of the joints'),
     ({'command_interface': 'effort'}, 'cannot become effort commands'),
     ({'action_interface': 'position'}, 'cannot become velocity commands'),

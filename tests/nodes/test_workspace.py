@@ -117,6 +117,7 @@ def test_from_outside_the_hand_may_only_come_in(box):
     ('box: 3', 'it has none'), ('[', 'cannot be read'),
     (f'workspace: {{model: no.xml, body: hand, {BOX}}}', "no.xml' of the workspace cannot be load"),
     (f'workspace: {{model: arm.xml, body: foot, {BOX}}}', "no body 'foot'; it has world, upper,"),
+    (f'workspace: {{model: arm.xml, body: world, {BOX}}}', "body 'world' of the workspace"),
     ('workspace: {model: arm.xml, body: hand, x: [1, 0], y: [0, 1], z: [0, 1]}',
      'must be [least, greatest] in metres, got [1, 0]')])
 def test_a_wrong_workspace_is_named(box, text, said):

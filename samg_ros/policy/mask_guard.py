@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Notices a mask that is not empty and yet cannot be right: it moved farther than a body can.
+
+A masker that takes another object for the one of the reference gives a clean picture of the wrong
+thing, and the policy acts on it. But a body moves and grows only so much from frame to frame. A
+mask that jumps is doubtful: the arm is slowed down, and unless the mask comes back to where the
+body can be within the watchdog's timeout, the safe action is sent. Where the mask stays at the new
+place, the body was moved; after some time it is taken for good again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from samg_ros.errors import ConfigError
+
+SLOWEST_S = 1e-3
+"""Shortest time between two frames that counts, seconds."""
+_FRAMES = 2
+"""Frames within which a mask has to be back in reach to be good at once."""
+
+
+@dataclass(frozen=True)
+class MaskLimits:
+    """How fast a mask may change.
+
+    Raises:
+        ConfigError: if a value is out of range.
+    """
+
+    max_speed: float = 0.0
+    """Greatest speed of the mask's centroid, frame widths per second; 0 for any."""
+    max_growth: float = 0.0
+    """Greatest rate at which its area may grow or shrink, as change of the natural logarithm per
+    second: 0.7 is a factor of 2 in a second; 0 for any."""
+    slow_down: float = 0.3
+    """Share of the policy's speed while the mask is doubtful."""
+
+    def __post_init__(self) -> None:
+        if not (self.max_speed >= 0 and self.max_growth >= 0 and 0 <= self.slow_down <= 1):
+            raise ConfigError('mask_max_speed and mask_max_growth must be 0 or more and '
+                              f'mask_slow_down from 0 to 1, got {self.max_speed}, '
+                              f'{self.max_growth} and {self.slow_down}')
+
+
+class MaskShape(NamedTuple):
+    """Where a mask is and how large, in shares of the frame's width."""
+
+    area: float
+    """Share of the frame, 0 to 1."""
+    x: float
+    y: float
+
+
+class _Seen(NamedTuple):
+    at_s: float
+    shape: MaskShape
+
+
+def mask_shape(frame: npt.NDArray[np.uint8], fill: tuple[int, int, int]) -> MaskShape:
+    """Return area and centroid of what is not fill in a masked frame.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        fill: RGB colour outside the mask.
+
+    Returns:
+        The shape; with area 0 the centroid is that of the frame.
+    """
+    height, width = frame.shape[:2]
+    outside = cv2.inRange(frame, fill, fill)
+    moments = cv2.moments(cv2.bitwise_not(outside), binaryImage=True)
+    count = moments['m00']
+    if count == 0:
+        return MaskShape(0.0, 0.5, height / width / 2)
+    return MaskShape(count / (height * width), moments['m10'] / count / width,
+                     moments['m01'] / count / width)
+
+
+class MaskGuard:
+    """Compares each mask with the last one that was good."""
+
+    def __init__(self, limits: MaskLimits, settle_s: float) -> None:
+        """Begin with no mask.
+
+        Args:
+            limits: how fast a mask may change.
+            settle_s: time for which a mask that has jumped has to move steadily before it is good.
+        """
+        self._limits, self._settle_s = limits, settle_s
+        self._good: _Seen | None = None
+        self._jumped: _Seen | None = None  # first doubtful mask of a steady series
+        self._newest: _Seen | None = None  # last one of that series
+
+    def restart(self) -> None:
+        """Take the next mask as good, whatever it is like."""
+        self._good = self._jumped = self._newest = None
+
+    def doubt(self, at_s: float, shape: MaskShape) -> str | None:
+        """Say why a mask cannot follow from the last good one; None if it can.
+
+        Args:
+            at_s: stamp of the frame, seconds. A clock that is set back makes the mask good.
+            shape: of a mask that is not empty.
+        """
+        now = _Seen(at_s, shape)
+        reason = self._doubt(now)
+        if reason is None:
+            self._good, self._jumped, self._newest = now, None, None
+        return reason
+
+    def _doubt(self, now: _Seen) -> str | None:
+        good, jumped, newest = self._good, self._jumped, self._newest
+        if good is None or now.at_s <= (newest or good).at_s:
+            return None
+        if jumped is None or newest is None:
+            reason = self._excess(good, now, now.at_s - good.at_s)
+            if reason is not None:
+                self._jumped = self._newest = now
+            return reason
+        # A step that was only just too long is made up for by the next frame.
+        soon_s = min(now.at_s - good.at_s, _FRAMES * (jumped.at_s - good.at_s))
+        reason = self._excess(good, now, soon_s)
+        if reason is None:
+            return None
+        if self._excess(newest, now, now.at_s - newest.at_s) is None:
+            self._newest = now
+            return reason if now.at_s - jumped.at_s < self._settle_s else None
+        if self._excess(good, now, now.at_s - good.at_s) is None:
+            return None
+        self._jumped = self._newest = now
+        return reason
+
+    def _excess(self, before: _Seen, now: _Seen, seconds: float) -> str | None:
+        """Say which limit the change from one mask to another is beyond, within so much time."""
+        limits, seconds = self._limits, max(seconds, SLOWEST_S)
+        (area, x, y), (area_now, x_now, y_now) = before.shape, now.shape
+        speed = math.hypot(x_now - x, y_now - y) / seconds
+        growth = abs(math.log(area_now / area)) / seconds
+        if limits.max_speed and speed > limits.max_speed:
+            return (f'the mask moved at {speed:.2g} frame widths per second, more than '
+                    f'{limits.max_speed:g}')
+        if limits.max_growth and growth > limits.max_growth:
+            return (f'the area of the mask changed at {growth:.2g} per second (logarithm), more '
+                    f'than {limits.max_growth:g}')
+        return None
