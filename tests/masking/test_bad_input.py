@@ -173,7 +173,7 @@ def describe_masker(rng, world):
     return pick(rng, [
         (lambda: Masker.from_description(pick(rng, [*OTHER_THINGS, less])), 'description'),
         (lambda: Masker.from_description({**right, 'settings': pick(rng, [3, None, [1], {'x': 1}])}
-                                         ), 'description'),
+                                         ), ('description', 'settings')),
         (lambda: Masker.from_description({**right, 'settings': {setting: value}}), setting),
         (lambda: Masker.from_description({**right, 'model': pick(rng, MODELS)}), 'model'),
         (lambda: Masker.from_description({**right, 'weights': pick(rng, WEIGHTS)}), 'weights')])
