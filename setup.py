@@ -65,7 +65,7 @@ ROS = [
     # What the launch library imports; the library itself has no wheel.
     'osrf-pycommon>=2.0',
 ]
-DEMONSTRATIONS = ['h5py>=3.6']
+DEMONSTRATIONS = ['h5py>=3.6', 'pyarrow>=14']  # HDF5 files; LeRobot data sets
 MODELS = ['segment-anything>=1.0', 'timm>=1.0', 'torchvision>=0.16', 'transformers>=4.57']
 WEB = ['starlette>=0.40', 'uvicorn>=0.30', 'pillow>=9.0']  # the page of `samg reference make`
 RAY = ['ray>=2.10']  # many runs at once

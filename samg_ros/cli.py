@@ -53,7 +53,7 @@ VERBS = {
     'train': 'Train without ROS, with the same code underneath',
     'eval': 'Measure masks or policies: tables, plots, a report',
     'bench': 'Measure speed: tables',
-    'demonstrations': 'Make demonstrations that a training can begin with',
+    'demonstrations': 'Turn recorded bags and files into demonstrations to learn from',
     'study': 'Find out what matters: ablation, robustness, annotation; a report each',
     'reference': 'Make or look at the image and mask that say what matters',
 }
@@ -87,8 +87,10 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ('bench', 'graph'): Command('samg_ros.graphs.commands.bench',
                                 'time perception beside the bare masker'),
     ('demonstrations', 'import'): Command(
-        'samg_ros.rl.commands.demonstrations',
-        'recorded episodes from HDF5 (Minari, D4RL), pictures or states', 'import'),
+        'samg_ros.demonstrations.command',
+        'recorded bags into a LeRobot data set; HDF5 (Minari, D4RL) for the replay', 'import'),
+    ('demonstrations', 'export'): Command(
+        'samg_ros.demonstrations.command', 'a LeRobot data set with masked frames', 'export'),
     ('study', 'ablation'): Command(
         'samg_ros.studies.ablation', 'raw, masked and truth-masked policies; features of masks'),
     ('study', 'robustness'): Command(

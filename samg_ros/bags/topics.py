@@ -57,7 +57,7 @@ def find_topics(bag: Bag, image: str | None = None, truth: str | None = None,
     """
     check_topics(bag, {'image': image, 'truth': truth, 'joint_states': joint_states,
                        'command': command})
-    image = image or _camera(bag)
+    image = image or find_camera(bag)
     beside = image.removesuffix('/compressed').rpartition('/')[0] + '/segmentation'
     if truth is None and bag.topics.get(beside) == IMAGE:
         truth = beside
@@ -83,7 +83,12 @@ def check_topics(bag: Bag, named: Mapping[str, str | None]) -> None:
                            f'{_listed(bag)}')
 
 
-def _camera(bag: Bag) -> str:
+def find_camera(bag: Bag) -> str:
+    """Return the camera topic of a bag: the only one, or the one called image_raw.
+
+    Raises:
+        BagError: if there is none, or several to choose from.
+    """
     found = [name for name, kind in bag.topics.items() if kind in (IMAGE, COMPRESSED)
              and name.rpartition('/')[2] not in MADE_FROM_CAMERA and '/masked/' not in name]
     raw = [name for name in found if name.endswith('/image_raw')]

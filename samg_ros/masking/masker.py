@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from samg_ros.masking.frames.pipeline import find, find_nothing, similarity_prom
 from samg_ros.masking.frames.prediction import Frames, Prediction
 from samg_ros.masking.frames.second_look import cropped_reference, look_again
 from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.models import Weights, describe_weights, load_model
+from samg_ros.masking.models import Weights, check_weights, describe_weights, load_model
 from samg_ros.masking.models.base import Encoding, VisionModel
 from samg_ros.masking.references.capture import mask_from_points
 from samg_ros.masking.references.fit import fit_weights
@@ -68,7 +67,7 @@ class Masker:
                                     '(see samg_ros.masking.models.load_model)')
         if not isinstance(name, str):
             raise InvalidInputError(f'name {name!r}: expected text')
-        _check_weights(weights)
+        check_weights(weights)
         try:
             self.device = torch.device(device)
             model = model.eval().to(self.device)
@@ -100,7 +99,7 @@ class Masker:
         checked_settings(settings)
         if not isinstance(model, str):
             raise InvalidInputError(f"model {model!r}: expected a name such as 'mini'")
-        _check_weights(weights)
+        check_weights(weights)
         return cls(load_model(model, weights), settings, device, model, weights)
 
     def describe(self) -> dict[str, Any]:
@@ -345,9 +344,3 @@ class Masker:
         return look_again(found, frames, size, [
             partial(find, self._model, geometry=self._geometry(size, size), targets=targets,
                     settings=self.settings) for targets in self._close_targets])
-
-
-def _check_weights(weights: Weights) -> None:
-    if not isinstance(weights, (str, Path, Mapping, type(None))) or weights == '':
-        raise InvalidInputError(f'weights {weights!r}: expected a path, or for a pair a mapping '
-                                'of paths')

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from samg_ros.errors import UnknownModelError
+from samg_ros.errors import InvalidInputError, UnknownModelError
 from samg_ros.masking.models import (
     dinov2,
     dinov3,
@@ -66,6 +66,13 @@ def load_model(name: str, weights: Weights = None) -> VisionModel:
     given = _by_name(weights, (encoder, segmenter))
     return ModelPair(ENCODERS[encoder](given.get(encoder)),
                      SEGMENTERS[segmenter](given.get(segmenter))).eval()
+
+
+def check_weights(weights: Weights) -> None:
+    """Raise InvalidInputError if weights are neither a path, nor a mapping of paths, nor None."""
+    if not isinstance(weights, (str, Path, Mapping, type(None))) or weights == '':
+        raise InvalidInputError(f'weights {weights!r}: expected a path, or for a pair a mapping '
+                                'of paths')
 
 
 def describe_weights(weights: Weights) -> str | None:

@@ -23,24 +23,7 @@ if TYPE_CHECKING:
     from samg_ros.sim.env import SimEnv
 
 
-def import_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `samg demonstrations import`."""
-    parser.add_argument('file', type=Path, metavar='FILE',
-                        help="HDF5 file in Minari's or D4RL's layout, or a Minari set's folder")
-    parser.add_argument('--task', required=True, help='task that is demonstrated')
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR',
-                        help='folder of the demonstrations, new or empty')
-    parser.add_argument('--camera-size', type=int, default=84, metavar='PIXELS',
-                        help='side of the frames that are rendered from states (%(default)s)')
-    parser.add_argument('--action-repeat', type=int, default=1, metavar='STEPS',
-                        help='control steps between two recorded moments (%(default)s)')
-    parser.add_argument('--pixels', metavar='NAME',
-                        help='which pictures, such as observations/image, if there are several')
-    parser.add_argument('--episodes', type=int, metavar='N', help='only the first N')
-    parser.add_argument('--json', type=Path, metavar='PATH', help='write the figures there too')
-
-
-def run_import(args: argparse.Namespace) -> None:
+def run_hdf5_import(args: argparse.Namespace) -> None:
     """Import, and print how much."""
     line = ProgressLine()
     try:

@@ -220,8 +220,8 @@ def _masks(runs: Sequence[FoundRun]) -> list[Section]:
     for one in runs:
         reference = one.checkpoint.reference
         if reference is not None:
-            view = View(reference.image, reference.mask,
-                        apply_mask(reference.image, reference.mask))
+            mask: Any = reference.mask  # apply_mask takes arrays of one kind
+            view = View(reference.image, mask, apply_mask(reference.image, mask))
             shown[f'{one.name}: the reference'] = EpisodeResults('', (0.0,), strip=(view,))
         for setting, results in one.episodes.items():
             shown[f'{one.name}: {setting}'] = results

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`samg demonstrations import` and `export`: recorded episodes into data sets, and masked ones.
+
+Bags (mcap, sqlite3, folders of them) become a LeRobotDataset v3. HDF5 files of simulators (Minari,
+D4RL) become the demonstrations that `samg train policy --demonstrations` puts into its replay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from samg_ros.errors import DemonstrationError
+from samg_ros.rl.commands.demonstrations import run_hdf5_import
+
+_HDF5 = ('.hdf5', '.h5')
+
+
+def import_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `samg demonstrations import`."""
+    parser.add_argument('source', type=Path, nargs='+', metavar='SOURCE',
+                        help='bags, folders of bags, or one HDF5 file or Minari folder')
+    parser.add_argument('--task', required=True,
+                        help='bags: what is demonstrated, in words; HDF5: name of the task')
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR',
+                        help='folder of the data set, new')
+    bags = parser.add_argument_group('bags')
+    bags.add_argument('--contract', type=Path, metavar='YAML',
+                      help='which topics are camera, joints and action, and the rate; without it '
+                      'those that `samg run arm --record` and ros2_control publish')
+    bags.add_argument('--size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'),
+                      help='resize the frames; without it they keep their size')
+    hdf5 = parser.add_argument_group('HDF5 files')
+    hdf5.add_argument('--camera-size', type=int, default=84, metavar='PIXELS',
+                      help='side of the frames that are rendered from states (%(default)s)')
+    hdf5.add_argument('--action-repeat', type=int, default=1, metavar='STEPS',
+                      help='control steps between two recorded moments (%(default)s)')
+    hdf5.add_argument('--pixels', metavar='NAME',
+                      help='which pictures, such as observations/image, if there are several')
+    hdf5.add_argument('--episodes', type=int, metavar='N', help='only the first N')
+    parser.add_argument('--json', type=Path, metavar='PATH', help='write the figures there too')
+
+
+def run_import(args: argparse.Namespace) -> None:
+    """Import, and print how much and what was left out."""
+    if _is_hdf5(args.source):
+        args.file = args.source[0]
+        run_hdf5_import(args)
+        return
+    from samg_ros.demonstrations.bag_import import find_bags, import_bags
+    from samg_ros.demonstrations.contract import Contract, load_contract
+
+    contract = Contract() if args.contract is None else load_contract(args.contract)
+    if args.size is not None and min(args.size) < 1:
+        raise DemonstrationError(f'--size {args.size[0]} {args.size[1]} must be at least 1 pixel')
+    result = import_bags(find_bags(args.source), args.out, args.task, contract,
+                         None if args.size is None else (args.size[0], args.size[1]))
+    for bag, what in result.left_out.items():
+        print(f'{bag}: left out {what}')
+    print(f'{result.episodes} episodes, {result.samples} samples of {result.bags} bags: {args.out}')
+    _write_json(args.json, {'episodes': result.episodes, 'samples': result.samples,
+                            'bags': result.bags, 'left_out': result.left_out})
+
+
+def export_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `samg demonstrations export`."""
+    parser.add_argument('dataset', type=Path, metavar='DATASET', help='a LeRobotDataset v3')
+    parser.add_argument('--reference', type=Path, required=True, metavar='DIR',
+                        help='the object to keep: folder with image.png and mask.png')
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR',
+                        help='folder of the masked data set, new')
+    parser.add_argument('--frames', choices=('masked', 'both'), default='masked',
+                        help='masked frames only, or raw and masked ones (%(default)s)')
+    parser.add_argument('--model', default='mini', help='masking model (%(default)s)')
+    parser.add_argument('--weights', default='', help='its weight files, see docs/models.md')
+    parser.add_argument('--device', default='cpu', help='torch device (%(default)s)')
+    parser.add_argument('--json', type=Path, metavar='PATH', help='write the figures there too')
+
+
+def run_export(args: argparse.Namespace) -> None:
+    """Mask every frame of a data set and write it anew."""
+    from samg_ros.demonstrations.masked_export import export_masked
+    from samg_ros.masking import Masker, Reference
+
+    masker = Masker.load(args.model, weights=args.weights or None, device=args.device)
+    masker.fit(Reference.load(args.reference))
+    figures = export_masked(args.dataset, args.out, masker, keep_raw=args.frames == 'both')
+    print(f'{figures["episodes"]} episodes, {figures["frames"]} frames masked, mean mask area '
+          f'{figures["mask_area"]:.3f}: {args.out}')
+    _write_json(args.json, figures)
+
+
+def _is_hdf5(sources: list[Path]) -> bool:
+    """Whether one HDF5 file or Minari folder was given; bags and HDF5 do not go together."""
+    found = [path.suffix in _HDF5 or (path / 'data/main_data.hdf5').exists() for path in sources]
+    if any(found) and len(sources) > 1:
+        raise DemonstrationError('give one HDF5 file, or any number of bags')
+    return found[0]
+
+
+def _write_json(path: Path | None, figures: dict[str, Any]) -> None:
+    if path is not None:
+        path.write_text(json.dumps(figures, indent=2) + '\n')
