@@ -34,6 +34,7 @@ ROSDEP_KEYS = {
     'numpy': 'python3-numpy',
     'opencv-python-headless': 'python3-opencv',
     'osrf-pycommon': 'launch',
+    'pyarrow': None,
     'pyyaml': 'python3-yaml',
     'rosbags': 'python3-rosbags-pip',
     'safetensors': None,
