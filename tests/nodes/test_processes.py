@@ -50,7 +50,8 @@ def test_a_wrong_parameter_ends_the_process_with_one_line_and_code_2(module, par
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_node_with_success(graph, number):
     images = graph.listen(Image, 'camera/image_raw')
-    process = start('nodes.mujoco_bridge_node', '-p', 'task:=cartpole_swingup', '-p', 'mode:=realtime')
+    process = start('nodes.mujoco_bridge_node', '-p', 'task:=cartpole_swingup',
+                    '-p', 'mode:=realtime')
     graph.until(lambda: images, 120)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
