@@ -25,8 +25,9 @@ from samg_ros.observation import ObservationSpec
 from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
+from samg_ros.ros.compat import make_executor
 from samg_ros.ros.domain import choose_domain
-from samg_ros.ros.node import close, make_executor
+from samg_ros.ros.node import close
 from samg_ros.ros.parameters import overrides
 
 JOINTS = ('shoulder', 'elbow')

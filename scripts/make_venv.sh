@@ -11,12 +11,15 @@ VENV=${VENV:-.venv}
 READY=$VENV/.samg-ready  # fingerprint of what a complete environment was made from
 BUSY=$VENV/.samg-busy    # an installation is under way, or was interrupted
 OURS=$VENV/.samg-made    # made by this script, which may therefore delete it; says where
+# Kilted's wheels are in constraints.txt; Humble has none and takes Jazzy's.
+WHEELS=scripts/ros-jazzy.txt
+[ "${ROS:-kilted}" != kilted ] || WHEELS=
 
 say() { echo "set-up: $*"; }
 fail() { echo "set-up: error: $*" >&2; exit 1; }
 
 fingerprint() {
-    cat setup.py constraints.txt scripts/make_venv.sh | sha256sum
+    cat setup.py constraints.txt scripts/make_venv.sh $WHEELS | sha256sum
 }
 
 # Scripts in an environment name their interpreter by its full path.
@@ -81,7 +84,12 @@ install_packages() {
 }
 
 install_python_packages() {
-    pip="$VENV/bin/python -m pip install --disable-pip-version-check -c constraints.txt"
+    pinned=constraints.txt extras=ros,models,demonstrations,ray,web,dev
+    if [ "$WHEELS" ]; then
+        pinned=$VENV/constraints.txt extras=models,demonstrations,dev
+        grep -v '^ros-' constraints.txt > "$pinned"
+    fi
+    pip="$VENV/bin/python -m pip install --disable-pip-version-check -c $pinned"
     quiet=-q
     [ ! -t 1 ] || quiet=
     # shellcheck disable=SC2086  # words
@@ -89,11 +97,11 @@ install_python_packages() {
     # uv downloads and unpacks in parallel: a quarter of pip's time. It does not read pip's own
     # configuration, so where a mirror is set only there, pip does the work.
     # shellcheck disable=SC2086  # empty means no argument
-    VIRTUAL_ENV=$VENV "$VENV/bin/uv" pip install $quiet -c constraints.txt -b constraints.txt \
-        -e '.[ros,models,demonstrations,ray,web,dev]' && return
+    VIRTUAL_ENV=$VENV "$VENV/bin/uv" pip install $quiet -c "$pinned" -b "$pinned" \
+        ${WHEELS:+-r} $WHEELS -e ".[$extras]" && return
     say 'uv could not install (above); trying pip'
     # shellcheck disable=SC2086  # words
-    $pip $quiet -e '.[ros,models,demonstrations,ray,web,dev]'
+    $pip $quiet ${WHEELS:+-r} $WHEELS -e ".[$extras]"
 }
 
 is_ready && exit 0

@@ -19,7 +19,8 @@ from samg_ros.errors import SamgError
 from samg_ros.graphs.spec import NodeSpec, Remappings, ros_arguments
 from samg_ros.nodes.executables import node_class
 from samg_ros.nodes.recorder_node import Recorder
-from samg_ros.ros.node import close, make_executor, print_error, run_all_then_raise, spin
+from samg_ros.ros.compat import make_executor
+from samg_ros.ros.node import close, print_error, run_all_then_raise, spin
 from samg_ros.ros.parameters import overrides
 from samg_ros.ros.signals import StopSignal
 

@@ -14,14 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
 from samg_ros.errors import InvalidInputError, ReportError, SamgError
 from samg_ros.evaluation.episodes import EpisodeResults
 from samg_ros.ros import qos
+from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.diagnostics import OK, Diagnostics, Drops, Rate, Report
 from samg_ros.ros.messages import time_step
 from samg_ros.ros.node import PlainNode, run_node
@@ -67,7 +66,7 @@ class ArmEpisodes(PlainNode):
         self._future: Any = None
         self._running = False
         self._next(self._restart, 'the simulation was not reset')
-        self.create_timer(_TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady_timer(self, _TICK_S, self._tick)
 
     @property
     def results(self) -> EpisodeResults:

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import sensor_msgs.msg
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float64MultiArray
 
@@ -24,6 +22,7 @@ from samg_ros.bags.recording import Recording
 from samg_ros.bags.topics import Topics, check_topics
 from samg_ros.errors import SamgError
 from samg_ros.nodes.recorder_node import TopicRecorder
+from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.node import PlainNode, print_error, run_node
 from samg_ros.ros.parameters import declare
 from samg_ros.ros.service_calls import PolicyEnabler
@@ -79,7 +78,7 @@ class BagEvaluator(PlainNode):
         self._tap = TopicRecorder(self, self._recording, {
             image: image_class, MASK: Image, MASKED: Image, COMMAND: Float64MultiArray})
         self._enabling = PolicyEnabler(self, 'policy') if self._policy else None
-        self.create_timer(_CHECK_S, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady_timer(self, _CHECK_S, self._check)
 
     def close(self) -> None:
         """Finish the recording."""

@@ -12,13 +12,12 @@ import time
 from typing import Any, NoReturn
 
 import sensor_msgs.msg
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 
 from samg_ros.bags.bag import Bag, open_bag
 from samg_ros.errors import BagError, SamgError
 from samg_ros.ros import qos
+from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.node import PlainNode, run_node
 from samg_ros.ros.parameters import declare
 from samg_ros.ros.signals import exit_now
@@ -62,8 +61,7 @@ class BagPlayer(PlainNode):
         """Messages published so far."""
         # A thread, so that a masker that works in the same process does not hold up time.
         self._thread = threading.Thread(target=self._play, args=(bag,), name='bag_player')
-        self.create_timer(_CHECK_S, self._end_if_over,
-                          clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady_timer(self, _CHECK_S, self._end_if_over)
 
     def start(self) -> None:
         """Begin to wait for listeners."""

@@ -14,8 +14,6 @@ from __future__ import annotations
 import threading
 from typing import Any, NoReturn
 
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 from std_msgs.msg import Float64MultiArray
 
@@ -23,6 +21,7 @@ from samg_ros.arm.settings import KEEPS_MOVING
 from samg_ros.errors import ConfigError
 from samg_ros.policy.watchdog import ACKNOWLEDGED_S, ENDED, Deadlines, Watchdog
 from samg_ros.ros import qos
+from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Drops, Report
 from samg_ros.ros.messages import command
 from samg_ros.ros.node import PlainNode, run_node
@@ -76,8 +75,7 @@ class CommandGuard(PlainNode):
                          self._on_command, qos.reliable())
         self._watchdog = Watchdog(self, self._check)
         UniqueName(self, self._on_name_conflict)
-        self.create_timer(_CONFLICTS_S, self._look_for_others,
-                          clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady_timer(self, _CONFLICTS_S, self._look_for_others)
 
     def close(self) -> None:
         """Leave the arm at rest: nothing watches it from now on."""

@@ -8,13 +8,12 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from std_msgs.msg import Float64MultiArray
 
 from samg_ros.errors import InvalidInputError, ReportError, SamgError
 from samg_ros.evaluation.episodes import EpisodeResults
 from samg_ros.ros import qos
+from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.diagnostics import OK, Diagnostics, Drops, Report
 from samg_ros.ros.messages import time_step
 from samg_ros.ros.node import PlainNode, run_node
@@ -56,7 +55,7 @@ class Evaluator(PlainNode):
         qos.subscription(self, self.diagnostics, Float64MultiArray, 'time_step',
                          self._on_time_step, qos.reliable(_DEPTH))
         self._enabler = PolicyEnabler(self, policy)
-        self.create_timer(_CHECK_S, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady_timer(self, _CHECK_S, self._check)
 
     @property
     def results(self) -> EpisodeResults:

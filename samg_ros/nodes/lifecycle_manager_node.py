@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from lifecycle_msgs.msg import Transition, TransitionEvent
 from lifecycle_msgs.srv import ChangeState, GetState
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 
 from samg_ros.errors import ConfigError, SamgError
 from samg_ros.ros import qos
+from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
 from samg_ros.ros.heartbeat import HeartbeatWatch
 from samg_ros.ros.node import PlainNode, run_node
@@ -107,7 +106,7 @@ class LifecycleManager(PlainNode):
         self._told_to_end = False
         self.diagnostics = Diagnostics(self)
         self.diagnostics.add('graph', self._report)
-        self.create_timer(_TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady_timer(self, _TICK_S, self._tick)
 
     @property
     def up(self) -> bool:

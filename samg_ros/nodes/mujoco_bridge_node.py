@@ -13,8 +13,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from rclpy.clock import Clock as RclClock
-from rclpy.clock_type import ClockType
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, Header
@@ -25,6 +23,7 @@ from samg_ros.bridge.lockstep import FrameCounter
 from samg_ros.bridge.parameters import CameraName, declare_simulation
 from samg_ros.errors import SamgError
 from samg_ros.ros import qos
+from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.diagnostics import OK, WARN, Diagnostics, Drops, Rate, Report
 from samg_ros.ros.messages import command, time_step
 from samg_ros.ros.node import PlainNode, run_node
@@ -88,11 +87,10 @@ class MujocoBridge(PlainNode):
         self._publish_new(self._env.reset())
         self._period_s = 1.0 / rate_hz if rate_hz else self._env.control_period_ns * 1e-9
         self._ticked_at = time.monotonic()
-        steady = RclClock(clock_type=ClockType.STEADY_TIME)
         if self.lockstep:
-            self.create_timer(_CHECK_S, self._repeat_if_silent, clock=steady)
+            steady_timer(self, _CHECK_S, self._repeat_if_silent)
         else:
-            self.create_timer(self._period_s, self._tick, clock=steady)
+            steady_timer(self, self._period_s, self._tick)
 
     def close(self) -> None:
         """Free the simulation."""

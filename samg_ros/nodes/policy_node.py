@@ -13,8 +13,6 @@ import time
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
@@ -33,6 +31,7 @@ from samg_ros.policy.watchdog import ENDED, Deadlines, Watchdog
 from samg_ros.rl.evaluation.compatibility import masker_mismatch
 from samg_ros.rl.evaluation.policy import Policy, load_policy
 from samg_ros.ros import qos
+from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Drops, Report
 from samg_ros.ros.node import ManagedNode, run_node
 from samg_ros.ros.parameters import declare_torch_threads
@@ -105,8 +104,7 @@ class PolicyNode(ManagedNode):
         self._worker = InferenceWorker(self, self._policy, Observer(self._input_settings.spec),
                                        self._on_action)
         self._first = True
-        self._conflicts_timer = self.create_timer(
-            _CONFLICTS_S, self._stop_on_problems, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._conflicts_timer = steady_timer(self, _CONFLICTS_S, self._stop_on_problems)
         self._inputs = PolicyInputs(self, self.drops, self._input_settings, self._deadlines,
                                     self._joint_states, self._on_input, self._on_mismatch)
         self._watchdog = None if self._parameters_given.lockstep else \

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Float64MultiArray
@@ -22,6 +21,7 @@ from std_msgs.msg import Float64MultiArray
 from samg_ros.bags.recording import Recording
 from samg_ros.errors import BagError
 from samg_ros.ros import qos
+from samg_ros.ros.compat import SubscriptionEventCallbacks, with_message_info
 from samg_ros.ros.message_info import waited_s
 from samg_ros.ros.node import PlainNode
 from samg_ros.sim.tasks import COMMAND_TOPICS
@@ -57,7 +57,7 @@ class TopicRecorder:
     def _subscribe(self, topic: str, kind: Any, profile: QoSProfile) -> None:
         kind_name = f'{kind.__module__.partition(".")[0]}/msg/{kind.__name__}'
         self._topics[topic] = self._node.create_subscription(
-            kind, topic, qos.informed(partial(
+            kind, topic, with_message_info(partial(
                 self._on_message, self._node.resolve_topic_name(topic), kind_name)),
             profile, raw=True, event_callbacks=SubscriptionEventCallbacks(
                 incompatible_qos=lambda event: self._listen_anyway(topic, kind)))

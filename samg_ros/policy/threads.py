@@ -7,10 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
-
 from samg_ros.errors import SamgError, first_line
+from samg_ros.ros.compat import steady_timer
 
 if TYPE_CHECKING:
     from samg_ros.ros.node import ManagedNode, PlainNode
@@ -34,8 +32,7 @@ class MonitoredThread:
         self._node, self._function, self._failed = node, run, failed
         self._cause: BaseException | None = None
         self._stopping = threading.Event()
-        self._timer = node.create_timer(_MONITOR_PERIOD_S, self._monitor,
-                                        clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = steady_timer(node, _MONITOR_PERIOD_S, self._monitor)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 

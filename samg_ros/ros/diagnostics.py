@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 
+from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.parameters import declare
 
 if TYPE_CHECKING:
@@ -58,8 +57,7 @@ class Diagnostics:
         period_s = declare(node, 'diagnostics_period_s', 1.0,
                            'Seconds between two messages on /diagnostics.', between=(0.01, 60.0))
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self._timer = node.create_timer(period_s, self.publish,
-                                        clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = steady_timer(node, period_s, self.publish)
 
     def add(self, name: str, report: Callable[[], Report]) -> None:
         """Add a report that is made anew for each message, or replace the one of that name."""

@@ -8,9 +8,11 @@ unless the user has said otherwise.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import socket
+from importlib.metadata import PackageNotFoundError, version
 
 from samg_ros.ros.files import share_file
 
@@ -18,8 +20,9 @@ _PORT_BASE, _PORTS_PER_DOMAIN, _UNICAST_OFFSET = 7400, 250, 10
 """DDS's rule for the discovery ports of a domain (DDSI-RTPS 2.5, section 9.6.2.3)."""
 _SPARE_OFFSET = 9
 """A port of the domain that the rule leaves unused: whoever chose the domain holds it."""
-_PROFILES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
-"""Where Fast DDS finds its settings: from 3 on (Kilted), and before."""
+_PROFILES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+"""Where Fast DDS finds its settings: before version 3, and since (Kilted, rclpy 9), which takes the
+old name too but warns."""
 _DOMAINS = range(1, 101)
 """Domains whose ports stay below Linux's ephemeral ones; 0 is the default and left to others."""
 _claims: dict[int, socket.socket] = {}
@@ -56,9 +59,15 @@ def stay_on_this_machine() -> int:
     if not {'ROS_LOCALHOST_ONLY', 'ROS_AUTOMATIC_DISCOVERY_RANGE'} & os.environ.keys():
         os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'  # Jazzy and later
         if not set(_PROFILES) & os.environ.keys():
-            is_old = os.environ.get('ROS_DISTRO') in ('humble', 'jazzy')
-            os.environ[_PROFILES[is_old]] = str(share_file('config/loopback.xml'))
+            os.environ[_profile_variable()] = str(share_file('config/loopback.xml'))
     return int(os.environ.get('ROS_DOMAIN_ID') or 0)
+
+
+def _profile_variable() -> str:
+    for distribution in ('rclpy', 'ros-rclpy'):  # of a ROS installation, of the wheels
+        with contextlib.suppress(PackageNotFoundError):
+            return _PROFILES[int(version(distribution).split('.')[0]) >= 9]
+    return _PROFILES[0]
 
 
 def _take(domain: int) -> bool:

@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
+from samg_ros.ros.compat import steady_timer
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -32,8 +31,7 @@ class Deferred:
         self._work = work
         # A timer that is due at once. A task would do, but Kilted's EventsExecutor crashes when
         # one raises.
-        self._timer = node.create_timer(0.0, self._run,
-                                        clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = steady_timer(node, 0.0, self._run)
         self._timer.cancel()
 
     def request(self) -> None:

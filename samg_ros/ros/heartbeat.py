@@ -18,14 +18,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from rclpy.duration import Duration
-from rclpy.event_handler import (
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.qos import LivelinessPolicy, QoSProfile
+from std_msgs.msg import Empty
+
+from samg_ros.ros.compat import (
     PublisherEventCallbacks,
     SubscriptionEventCallbacks,
     UnsupportedEventTypeError,
 )
-from rclpy.impl.implementation_singleton import rclpy_implementation
-from rclpy.qos import LivelinessPolicy, QoSProfile
-from std_msgs.msg import Empty
 
 if TYPE_CHECKING:
     from rclpy.node import Node

@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from samg_ros.errors import ConfigError, SamgError, first_line
+from samg_ros.ros.compat import make_executor
 from samg_ros.ros.diagnostics import Diagnostics
 from samg_ros.ros.heartbeat import heartbeat
 from samg_ros.ros.parameters import declare
@@ -27,19 +28,6 @@ from samg_ros.ros.signals import StopSignal
 RCLError: Any = rclpy_implementation.RCLError
 _POLL_S = 0.05
 """How long a wait for messages lasts before signals are looked at."""
-
-
-def make_executor() -> Any:
-    """Return rclpy's fastest single-threaded executor that this distribution has.
-
-    EventsExecutor (Kilted and later) takes under half the time per message of
-    SingleThreadedExecutor. Its `spin` does not return on a signal; use `spin` of this module.
-    """
-    try:
-        from rclpy.experimental import EventsExecutor
-    except ImportError:  # Humble, Jazzy
-        return SingleThreadedExecutor()
-    return EventsExecutor()
 
 
 def spin(executor: Any, stop: Callable[[], bool]) -> None:

@@ -7,10 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
-
 from samg_ros.errors import ConfigError
+from samg_ros.ros.compat import steady_timer
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -77,8 +75,7 @@ class UniqueName:
         """
         self._node, self._on_conflict = node, on_conflict
         self._until = time.monotonic() + NEWCOMER_S
-        self._timer = node.create_timer(_CHECK_S, self._check,
-                                        clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = steady_timer(node, _CHECK_S, self._check)
 
     def _check(self) -> None:
         if name_is_taken(self._node):

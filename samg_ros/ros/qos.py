@@ -8,13 +8,17 @@ parameter file asks for reliable on every hop through the standard `qos_override
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
+
+from samg_ros.ros.compat import (
+    PublisherEventCallbacks,
+    SubscriptionEventCallbacks,
+    with_message_info,
+)
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -73,26 +77,10 @@ def subscription(node: Node, diagnostics: Diagnostics, message_type: Any, topic:
         diagnostics.received[name] += 1
         callback(*given)
 
+    informed = with_message_info(count) if with_info else lambda message: count(message)
     return node.create_subscription(
-        message_type, topic, informed(count) if with_info else lambda message: count(message),
-        profile, event_callbacks=events,
+        message_type, topic, informed, profile, event_callbacks=events,
         qos_overriding_options=QoSOverridingOptions.with_default_policies())
-
-
-def informed(callback: Callable[[Any, Any], None]) -> Callable[..., None]:
-    """Make rclpy pass the message info, whichever way its version does.
-
-    It asks the signature. Then SingleThreadedExecutor passes two arguments, Kilted's EventsExecutor
-    one tuple of both, and a version that has no message info yet the message alone.
-    """
-    def call(*given: Any) -> None:
-        if len(given) == 1:
-            given = given[0] if isinstance(given[0], tuple) else (given[0], {})
-        callback(*given)
-
-    call.__signature__ = inspect.signature(  # type: ignore[attr-defined]
-        lambda message, info: None)
-    return call
 
 
 def has_subscribers(topic: Publisher) -> bool:

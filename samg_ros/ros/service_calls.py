@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import ParameterEvent
 from rcl_interfaces.srv import GetParameters
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import qos_profile_parameter_events
 from std_srvs.srv import SetBool
+
+from samg_ros.ros.compat import steady_timer
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -45,8 +45,7 @@ class RetryingCall:
         self._waited_s = 0.0
         self._future: Any = None
         self._client: Any = node.create_client(service_type, service)
-        self._timer = node.create_timer(RETRY_S, self._try,
-                                        clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = steady_timer(node, RETRY_S, self._try)
 
     @property
     def there(self) -> bool:

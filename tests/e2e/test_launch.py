@@ -30,9 +30,9 @@ from samg_ros.masking import Masker, MaskerSettings, Reference
 from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from samg_ros.ros.compat import make_executor
 from samg_ros.ros.domain import choose_domain
 from samg_ros.ros.files import share_file
-from samg_ros.ros.node import make_executor
 from samg_ros.sim.env import SimEnv
 from samg_ros.sim.tasks import COMMAND_TOPICS
 

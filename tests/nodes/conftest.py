@@ -27,7 +27,7 @@ class Graph:
         import rclpy
         from diagnostic_msgs.msg import DiagnosticArray
 
-        from samg_ros.ros.node import make_executor
+        from samg_ros.ros.compat import make_executor
 
         self.executor = make_executor()
         self.nodes: list[Any] = []

@@ -205,7 +205,7 @@ def test_a_second_manager_of_the_same_name_ends_and_the_first_goes_on(graph, pai
 @pytest.fixture
 def without_liveliness_events(monkeypatch):
     """A middleware that has none, as rmw_zenoh."""
-    from rclpy.event_handler import (
+    from samg_ros.ros.compat import (
         PublisherEventCallbacks,
         SubscriptionEventCallbacks,
         UnsupportedEventTypeError,

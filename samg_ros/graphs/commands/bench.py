@@ -36,9 +36,10 @@ from tqdm import tqdm
 from samg_ros.errors import ConfigError
 from samg_ros.masking import Masker, Reference
 from samg_ros.nodes.perception_node import Perception
+from samg_ros.ros.compat import make_executor
 from samg_ros.ros.domain import choose_domain
 from samg_ros.ros.messages.images import array_to_image
-from samg_ros.ros.node import close, make_executor
+from samg_ros.ros.node import close
 from samg_ros.ros.parameters import overrides
 
 MEDIAN_BAR_MS, P95_BAR_MS = 3.0, 5.0

@@ -114,15 +114,12 @@ class ProgressDisplay:
 
     def __init__(self, trainer: Any, period_s: float = 0.25) -> None:
         """Create a timer of the trainer that keeps the line up to date."""
-        from rclpy.clock import Clock
-        from rclpy.clock_type import ClockType
-
         from samg_ros.progress import ProgressLine
+        from samg_ros.ros.compat import steady_timer
 
         self._trainer = trainer
         self._line = ProgressLine()
-        self._timer = trainer.create_timer(period_s, lambda: self.update(),  # no TimerInfo
-                                           clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = steady_timer(trainer, period_s, lambda: self.update())
 
     def update(self, force: bool = False) -> None:
         """Show where the training stands."""
