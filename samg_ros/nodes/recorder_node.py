@@ -22,7 +22,7 @@ from samg_ros.bags.recording import Recording
 from samg_ros.errors import BagError
 from samg_ros.ros import qos
 from samg_ros.ros.compat import SubscriptionEventCallbacks, with_message_info
-from samg_ros.ros.message_info import waited_s
+from samg_ros.ros.messages.message_info import waited_s
 from samg_ros.ros.node import PlainNode
 from samg_ros.sim.tasks import COMMAND_TOPICS
 

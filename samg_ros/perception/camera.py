@@ -23,13 +23,13 @@ from samg_ros.perception.clicks import Clicks
 from samg_ros.perception.parameters import COMPRESSED, PerceptionParameters
 from samg_ros.ros import qos
 from samg_ros.ros.diagnostics import OK, WARN, Drops, Rate, Report
-from samg_ros.ros.message_info import Arrivals, waited_s
 from samg_ros.ros.messages.images import (
     array_to_image,
     compressed_to_rgb,
     image_to_rgb,
     mask_to_image,
 )
+from samg_ros.ros.messages.message_info import Arrivals, waited_s
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -27,7 +27,7 @@ try:
         UnsupportedEventTypeError,
     )
 except ImportError:  # Humble
-    from rclpy.qos_event import (  # type: ignore[no-redef]
+    from rclpy.qos_event import (
         PublisherEventCallbacks,
         SubscriptionEventCallbacks,
         UnsupportedEventTypeError,
@@ -35,11 +35,11 @@ except ImportError:  # Humble
 try:
     from rclpy.clock_type import ClockType
 except ImportError:  # Humble
-    from rclpy.clock import ClockType  # type: ignore[no-redef, attr-defined]
+    from rclpy.clock import ClockType
 try:
     from rclpy.experimental import EventsExecutor
 except ImportError:  # Humble, Jazzy
-    EventsExecutor = None
+    EventsExecutor = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -58,7 +58,7 @@ def make_executor() -> Any:
     return SingleThreadedExecutor() if EventsExecutor is None else EventsExecutor()
 
 
-def steady_timer(node: Node, period_s: float, callback: Callable[[], object]) -> Timer:
+def steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Timer:
     """Create a timer on the monotonic clock: it runs on while simulated time stands still.
 
     Args:

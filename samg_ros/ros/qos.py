@@ -66,7 +66,7 @@ def subscription(node: Node, diagnostics: Diagnostics, message_type: Any, topic:
     """Create a subscription; as `publisher`, with `qos_overrides.<topic>.subscription.*`.
 
     Received messages are counted on /diagnostics. With `with_info` the callback also gets the
-    middleware's information about the message: a mapping as `samg_ros.ros.message_info`
+    middleware's information about the message: a mapping as `samg_ros.ros.messages.message_info`
     reads it, empty where rclpy does not pass it on.
     """
     events = SubscriptionEventCallbacks(

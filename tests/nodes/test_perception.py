@@ -24,8 +24,8 @@ from samg_ros.errors import SamgError
 from samg_ros.masking import Reference
 from samg_ros.nodes.perception_node import Perception
 from samg_ros.perception import camera as module
-from samg_ros.ros.message_info import Arrivals, waited_s
 from samg_ros.ros.messages.images import array_to_compressed, array_to_image, image_to_rgb
+from samg_ros.ros.messages.message_info import Arrivals, waited_s
 
 CENTRE, RADIUS = (40, 30), 14
 DEEP = QoSProfile(depth=1000)
