@@ -6,13 +6,14 @@ its mask is a first idea. GrabCut (Rother et al., SIGGRAPH 2004, as in OpenCV) l
 colours of the object and of what is beside it, in this picture alone, and cuts along the picture's
 edges; every click is a condition that it keeps.
 
-A mask depends on the picture, the clicks and the box alone, not on what was shown in between: the
-same clicks give the same mask in the page, after undo, and from Python.
+A mask depends on the picture, and on clicks and box in their order, alone: the same clicks give the
+same mask in the page, after undo, and from Python.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -36,8 +37,33 @@ ROUNDS = 2
 MARGIN = 0.5
 """The window reaches so much of the object's longer side beyond it: enough of the surroundings to
 learn their colours."""
+MOST_KNOWN = 64
+"""Masks that are kept of a picture, 10 MB of the largest."""
 CLICK_RADIUS = 1 / 50
 """Of the disc that a click marks, as a share of the window: about a finger's tip on a phone."""
+
+
+class KnownMasks:
+    """The masks of the last clicks in a picture, a bit a pixel, so that undo is quick."""
+
+    def __init__(self, height: int, width: int) -> None:
+        """Begin with none, of pictures of height x width."""
+        self._shape = height, width
+        self._packed: OrderedDict[Hashable, npt.NDArray[np.uint8]] = OrderedDict()
+
+    def get(self, key: Hashable) -> Mask | None:
+        """Return the (H, W) bool mask of a key; None if it is not known any more."""
+        packed = self._packed.get(key)
+        if packed is None:
+            return None
+        height, width = self._shape
+        return np.unpackbits(packed, count=height * width).reshape(self._shape).astype(bool)
+
+    def put(self, key: Hashable, mask: Mask) -> None:
+        """Keep a mask, of MOST_KNOWN the newest."""
+        self._packed[key] = np.packbits(mask)
+        while len(self._packed) > MOST_KNOWN:
+            self._packed.popitem(last=False)
 
 
 @dataclass(frozen=True)
@@ -48,6 +74,8 @@ class EncodedPicture:
     """(H, W, 3) uint8 RGB."""
     encoding: Encoding
     geometry: Geometry
+    masks: KnownMasks
+    """Of the clicks so far."""
 
 
 class ClickSegmenter:
@@ -74,7 +102,8 @@ class ClickSegmenter:
         geometry = Geometry(height, width, model.image_size, model.mask_size, model.grid_size,
                             self._device, model.stretched)
         frame = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
-        return EncodedPicture(image, model.encode(frame[None]), geometry)
+        return EncodedPicture(image, model.encode(frame[None]), geometry,
+                              KnownMasks(height, width))
 
     def mask(self, picture: EncodedPicture, edits: Sequence[Edit],
              base: Mask | None = None) -> Mask:
@@ -82,21 +111,45 @@ class ClickSegmenter:
 
         Args:
             picture: of `encode`.
-            edits: clicks and boxes make the mask, of boxes the last one counts; strokes are painted
-                over it in their order.
+            edits: clicks and boxes make the mask, one after the other; of boxes the last one
+                counts. Strokes are painted over it in their order.
             base: (H, W) bool, a mask to begin with in place of the network's.
 
         Returns:
             (H, W) bool; nothing without edits and base.
         """
-        clicks = [edit for edit in edits if isinstance(edit, Click)]
-        box = next((edit for edit in reversed(edits) if isinstance(edit, Box)), None)
-        if not clicks and box is None:
-            mask = np.zeros(picture.image.shape[:2], bool) if base is None else base
-        else:
-            mask = self._decoded(picture, clicks, box) if base is None else base
-            mask = cut_along_edges(picture.image, mask, clicks, box)
+        prompts = tuple(edit for edit in edits if isinstance(edit, (Click, Box)))
+        begin = 0 if base is None else hash(base.tobytes())
+        mask, done = base, 0
+        for count in range(len(prompts), 0, -1):
+            known = picture.masks.get((begin, prompts[:count]))
+            if known is not None:
+                mask, done = known, count
+                break
+        for count in range(done + 1, len(prompts) + 1):
+            mask = self._prompted(picture, prompts[:count], mask, base is not None)
+            picture.masks.put((begin, prompts[:count]), mask)
+        if mask is None:
+            mask = np.zeros(picture.image.shape[:2], bool)
         return painted(mask, edits)
+
+    def _prompted(self, picture: EncodedPicture, prompts: Sequence[Click | Box],
+                  mask: Mask | None, loaded: bool) -> Mask:
+        """Return the mask after the last of some prompts; `mask` is the one before it.
+
+        A click changes nothing but the region that it is in, first of what the decoder draws
+        otherwise than before, then of what GrabCut does. A box begins again.
+        """
+        clicks = [prompt for prompt in prompts if isinstance(prompt, Click)]
+        box = next((prompt for prompt in reversed(prompts) if isinstance(prompt, Box)), None)
+        last = prompts[-1]
+        if loaded and mask is not None:  # the decoder does not know how it came about
+            return cut_along_edges(picture.image, mask, clicks, box)
+        decoded = self._decoded(picture, clicks, box)
+        if mask is None or isinstance(last, Box):
+            return cut_along_edges(picture.image, decoded, clicks, box)
+        first = changed_around(last, mask, decoded)
+        return changed_around(last, mask, cut_along_edges(picture.image, first, clicks, box))
 
     @torch.no_grad()
     def _decoded(self, picture: EncodedPicture, clicks: Sequence[Click], box: Box | None) -> Mask:
@@ -117,6 +170,23 @@ class ClickSegmenter:
                       for click in clicks) for mask in masks]
         scores = np.asarray(agreed) + predicted_iou[0].float().cpu().numpy().clip(0, 1) / 2
         return np.asarray(masks[int(scores.argmax())], bool)
+
+
+def changed_around(click: Click, before: Mask, after: Mask) -> Mask:
+    """Return a mask with those changes only that a click asks for and that are connected with it.
+
+    Args:
+        click: on the object adds, beside it removes.
+        before: (H, W) bool.
+        after: (H, W) bool, with all changes.
+    """
+    changes = after & ~before if click.positive else before & ~after
+    _, regions = cv2.connectedComponents(changes.astype(np.uint8), connectivity=4)
+    own = regions[round(click.y), round(click.x)]
+    mask = before.copy()
+    if own:
+        mask[regions == own] = click.positive
+    return mask
 
 
 def cut_along_edges(image: Image, mask: Mask, clicks: Sequence[Click], box: Box | None) -> Mask:

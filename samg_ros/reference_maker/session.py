@@ -29,7 +29,7 @@ MOST_PICTURES = 24
 MOST_PARTS = 8
 MOST_POINTS = 16
 """Of one picture, as perception's max_points."""
-KEPT_ENCODINGS = 2
+KEPT_ENCODINGS = 4
 """Pictures whose encodings are kept: large models' take tens of megabytes each."""
 
 

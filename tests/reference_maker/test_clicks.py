@@ -37,6 +37,22 @@ def test_the_same_edits_give_the_same_mask_whatever_came_between(segmenter, enco
     assert (segmenter.mask(segmenter.encode(scene[0]), clicks) == first).all()
 
 
+def test_a_click_changes_only_the_region_that_it_is_in(segmenter, encoded):
+    clicks = [Click(180, 90), Click(40, 40, False)]
+    before = segmenter.mask(encoded, clicks)
+    added = segmenter.mask(encoded, [*clicks, Click(20, 200)])
+    assert added[200, 20] and (added >= before).all()
+    removed = segmenter.mask(encoded, [*clicks, Click(180, 120, False)])
+    assert not removed[120, 180] and (removed <= before).all()
+
+
+def test_a_picture_seen_long_ago_gives_the_same_mask(segmenter, encoded, scene):
+    clicks = [Click(x, 90, x % 2 == 0) for x in range(150, 230, 7)]
+    for count in range(1, len(clicks) + 1):
+        step_by_step = segmenter.mask(encoded, clicks[:count])
+    assert (segmenter.mask(segmenter.encode(scene[0]), clicks) == step_by_step).all()
+
+
 def test_nothing_outside_the_box_is_in_the_mask(segmenter, encoded):
     mask = segmenter.mask(encoded, [Click(180, 100), Box(150, 60, 200, 130)])
     mask[60:132, 150:203] = False  # a cell of the cut is more than a pixel

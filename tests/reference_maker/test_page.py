@@ -148,6 +148,16 @@ def test_a_page_reloaded_in_the_middle_has_lost_nothing(page, out):
     assert shown_clicks(page) == before[:2]
 
 
+def test_clicks_faster_than_answers_are_all_done_in_their_order(page):
+    for click in CLICKS:
+        page.tab.mouse.click(*page.place(click.x, click.y),
+                             button='left' if click.positive else 'right')
+    page.settle()
+    assert not page.message()
+    assert [(round(c.x), round(c.y), c.positive) for c in shown_clicks(page)] == [
+        (c.x, c.y, c.positive) for c in CLICKS]
+
+
 def test_two_tabs_show_what_the_other_did(page):
     other = page.context.new_page()
     other.goto(page.tab.url)

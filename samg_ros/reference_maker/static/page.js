@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page: what is shown of the samg command's document, and what a person does to it.
 
-import { change, picture, request } from './server.js';
+import { change, picture, request, shows } from './server.js';
 import { View } from './canvas.js';
 import { Trial } from './trial.js';
 
@@ -38,14 +38,15 @@ function say(text) {
   $('message').hidden = !text;
 }
 
-// Changes of the document: `what` is sent with the newest revision when its turn comes.
+// Changes the document and shows what has become of it.
 function edit(what) {
   return attempt(async () => {
     const began = performance.now();
     const [id, layer] = [what.picture, what.layer];
-    const found = await change(() => ({ ...what, revision: state.revision }));
+    const found = await change(what);
     say();
-    if (found.mask && id === shown) view.setMask(layer, await picture(found.mask), colourOf(layer));
+    const mask = found.mask && await picture(found.mask);
+    if (mask && id === shown && found.revision >= state.revision) view.setMask(layer, mask, colourOf(layer));
     await update(found);
     document.body.dataset.answered = ++answered;
     document.body.dataset.answeredMs = Math.round(performance.now() - began);
@@ -61,6 +62,8 @@ function act(what) {
 }
 
 async function update(found) {
+  if (found.revision < state.revision) return;  // a later answer was here first
+  shows(found.revision);
   state = found;
   if (found.shown !== undefined) shown = found.shown;
   if (found.part !== undefined) active = found.part;

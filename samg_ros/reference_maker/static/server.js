@@ -3,7 +3,7 @@
 
 export class ServerError extends Error {}
 
-let queue = Promise.resolve();
+let queue = Promise.resolve(), revision = 0;
 
 export async function request(path, body, name) {
   const isFile = body instanceof Blob;
@@ -27,14 +27,25 @@ export async function request(path, body, name) {
   return found;
 }
 
-// Calls `make` when all changes before it are through; it returns what to send.
-export function change(make) {
-  const turn = queue.then(() => {
-    const body = make();
-    return body && request('api/change', body);
+// Sends a change when all before it are answered, with the newest revision of the document.
+export function change(what) {
+  const turn = queue.then(async () => {
+    try {
+      const found = await request('api/change', { ...what, revision });
+      revision = found.revision;
+      return found;
+    } catch (error) {
+      if (error.state) revision = error.state.revision;
+      throw error;
+    }
   });
   queue = turn.catch(() => {});
   return turn;
+}
+
+// Says which revision the page shows, where it learned so from another answer.
+export function shows(number) {
+  revision = Math.max(revision, number);
 }
 
 export function picture(url) {
