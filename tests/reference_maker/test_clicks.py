@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from samg_ros.errors import InvalidInputError
-from samg_ros.reference_maker.clicks import cut_along_edges
+from samg_ros.masking.models.loading.untrained import untrained_model
+from samg_ros.reference_maker.clicks import ClickSegmenter, cut_along_edges
 from samg_ros.reference_maker.edits import Box, Clear, Click, Layer, Stroke, parse_edit
 
 H, W = 240, 320
@@ -35,6 +36,16 @@ def test_the_same_edits_give_the_same_mask_whatever_came_between(segmenter, enco
     first = segmenter.mask(encoded, clicks)
     segmenter.mask(encoded, [Click(30, 200)])
     assert (segmenter.mask(segmenter.encode(scene[0]), clicks) == first).all()
+
+
+def test_any_other_model_cuts_out_too(scene):
+    pytest.importorskip('transformers')
+    pytest.importorskip('timm')
+    pytest.importorskip('segment_anything')
+    segmenter = ClickSegmenter(untrained_model('dinov2-s+mobile-sam'))
+    picture = segmenter.encode(scene[0])
+    mask = segmenter.mask(picture, [Box(110, 50, 250, 190), Click(180, 90), Click(120, 60, False)])
+    assert mask[90, 180] and not mask[60, 120] and iou(mask, scene[1]) > 0.5
 
 
 def test_a_click_changes_only_the_region_that_it_is_in(segmenter, encoded):
