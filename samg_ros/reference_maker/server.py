@@ -45,7 +45,7 @@ MOST_BYTES = 256 * 2**20
 """Of a picture or video that is sent by the page."""
 MOST_JSON_BYTES = 2**20
 TRIED_FRAMES = 6
-"""Of a video, bag or folder; the page shows them in one look."""
+"""Of a video or bag; the page shows them in one look."""
 PREVIEW_SIDE = 640
 THUMBNAIL_SIDE = 200
 
@@ -199,7 +199,7 @@ class Server:
                                     'place?'}
         write_references(self.out, references, list(self.session.parts.values()))
         self.session.saved_revision = self.session.revision
-        folder = shlex.quote(str(self.out))
+        folder = shlex.quote(str(self.out.resolve()))
         return self.state() | {'folder': str(self.out.resolve()), 'commands': [
             f'samg mask VIDEO --reference {folder} --out masked',
             f'ros2 run samg_ros perception --ros-args -p reference:={folder}'
@@ -208,7 +208,7 @@ class Server:
     def _more(self, count: int) -> list[str]:
         if count == 1:
             return []
-        views = ', '.join(f"'{self.out}/view_{place}'" for place in range(2, count + 1))
+        views = ', '.join(f"'{self.out.resolve()}/view_{place}'" for place in range(2, count + 1))
         return [f' -p more_references:="[{views}]"']
 
     def _fitted(self) -> Trial:
