@@ -32,7 +32,7 @@ def test_the_trainer_node_learns_what_the_direct_trainer_learns_bit_for_bit(
               CAMERA_REMAPPINGS)
     trainer = graph.add(Trainer, plan.parameters('trainer'))
     graph.until(lambda: trainer.finished, 300)
-    masker = Masker.load('mini', MaskerSettings(**QUICK), weights=weights)
+    masker = Masker.load('mini', MaskerSettings(**QUICK, colour_rules=True), weights=weights)
     masker.fit(Reference.load(plan.reference))
     progress = train_direct(plan.config, tmp_path / 'direct', masker=masker,
                             demonstrations=demonstrations)
