@@ -87,7 +87,11 @@ from samg_ros.ros.node import PlainNode, run_node
 from samg_ros.ros.signals import exit_now
 
 class Stuck(PlainNode):
-    def start(self):
+    def start(self):  # until the executor spins, a signal ends the process at once
+        self._timer = self.create_timer(0.05, self._run)
+
+    def _run(self):
+        self._timer.cancel()
         print('runs', flush=True)
 
     def close(self):
