@@ -12,8 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from samg_ros.errors import EmptyMaskError, InvalidInputError, ReferenceLoadError, first_line
+from samg_ros.errors import (
+    EmptyMaskError,
+    InvalidInputError,
+    PictureError,
+    ReferenceLoadError,
+    first_line,
+)
 from samg_ros.masking.checks import check_size, checked_array, checked_path
+from samg_ros.pictures import read_picture, write_picture
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -154,8 +161,10 @@ class Reference:
         pictures |= {f'part_{index}.png': part * np.uint8(255)
                      for index, part in enumerate(self.parts)}
         for name, picture in pictures.items():
-            if not cv2.imwrite(str(folder / name), picture):
-                raise ReferenceLoadError(f'{folder / name}: cannot be written; check the folder')
+            try:
+                write_picture(folder / name, picture)
+            except PictureError as error:
+                raise ReferenceLoadError(str(error)) from error
         facts = {'points': self.points.tolist(), 'source': self.source}
         (folder / 'reference.yaml').write_text(yaml.safe_dump(facts))
         return folder
@@ -230,10 +239,10 @@ def _read(path: Path, flags: int) -> npt.NDArray[np.uint8]:
     if not path.exists():
         raise ReferenceLoadError(f'{path}: no such file; a reference folder needs image.png and '
                                  'mask.png')
-    picture = cv2.imread(str(path), flags)
-    if picture is None:
-        raise ReferenceLoadError(f'{path}: not a readable image; write it again')
-    return np.asarray(picture, np.uint8)
+    try:
+        return read_picture(path, flags)
+    except PictureError as error:
+        raise ReferenceLoadError(f'{error}; write it again') from error
 
 
 def _rgb(bgr: Image) -> Image:
