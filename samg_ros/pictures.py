@@ -23,8 +23,6 @@ from samg_ros.errors import InvalidInputError, PictureError, first_line
 MAX_PIXELS = 2 * 7680 * 4320
 """Pixels of the largest picture that is decoded unless told otherwise: twice an 8K camera's."""
 
-Bytes = bytes | memoryview | npt.NDArray[np.uint8]
-
 _JPEG, _PNG, _BMP = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n', b'BM'
 _MARKER = re.compile(rb'\xff+([^\x00\xff\xd0-\xd7])', re.DOTALL)
 """The next marker of a JPEG: inside pixel data, FF is followed by 00 or a restart marker."""
@@ -58,7 +56,7 @@ def read_picture(path: str | Path, flags: int = cv2.IMREAD_COLOR,
         raise PictureError(f'{name}: {error}') from error
 
 
-def decode_picture(data: Bytes, flags: int = cv2.IMREAD_COLOR,
+def decode_picture(data: bytes | memoryview, flags: int = cv2.IMREAD_COLOR,
                    max_pixels: int = MAX_PIXELS) -> npt.NDArray[Any]:
     """Decode a picture; as `read_picture`, from the bytes of a file."""
     view = memoryview(data).cast('B')
@@ -128,7 +126,7 @@ def opencv_path(path: str | Path) -> str:
     return str(path)
 
 
-def picture_size(data: Bytes) -> tuple[int, int] | None:
+def picture_size(data: bytes | memoryview) -> tuple[int, int] | None:
     """Return (height, width) of an encoded picture, without decoding it.
 
     Returns:
@@ -160,7 +158,7 @@ def _is_cut_short(view: memoryview) -> bool:
     if head.startswith(_PNG):
         place = len(_PNG)
         while place + 12 <= len(view):
-            if view[place + 4:place + 8] == b'IEND':
+            if bytes(view[place + 4:place + 8]) == b'IEND':
                 return False
             place += 12 + _big(view[place:place + 4])
         return True
