@@ -67,8 +67,9 @@ def huge_png(side):
     def chunk(name, data):
         return struct.pack('>I', len(data)) + name + data + struct.pack(
             '>I', zlib.crc32(name + data))
-    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', side, side, 8, 2, 0, 0, 0)) \
-        + chunk(b'IDAT', zlib.compress(b'')) + chunk(b'IEND', b'')
+    header = struct.pack('>IIBBBBB', side, side, 8, 2, 0, 0, 0)
+    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(b'')) \
+        + chunk(b'IEND', b'')
 
 
 def test_a_picture_above_the_limit_is_not_decoded():
