@@ -51,7 +51,10 @@ class Finding:
 
 
 RENDER = """
-import time, mujoco
+import os, time
+from samg_ros.sim.gl import check_gl
+check_gl()
+import mujoco
 model = mujoco.MjModel.from_xml_string(
     '<mujoco><visual><quality offsamples="0"/></visual><worldbody>'
     '<light pos="0 0 3" castshadow="false"/><geom size=".1"/></worldbody></mujoco>')
@@ -65,7 +68,8 @@ with mujoco.Renderer(model, 84, 84) as renderer:
         renderer.render()
     rate = 20 / (time.perf_counter() - begin)
     from OpenGL import GL
-    print(f'{GL.glGetString(GL.GL_RENDERER).decode()}, {rate:.0f} frames/s at 84 x 84')
+    backend = os.environ.get('MUJOCO_GL', 'window')
+    print(f'{backend}: {GL.glGetString(GL.GL_RENDERER).decode()}, {rate:.0f} frames/s at 84 x 84')
 """
 
 MESSAGE = """
@@ -143,13 +147,10 @@ def check_rendering() -> Finding:
     """Render frames as the simulator will."""
     if not _installed('mujoco'):
         return Finding('Rendering', MISSING, 'not tried without MuJoCo')
-    backend = os.environ.get('MUJOCO_GL') or 'egl'
-    works, text = _try(RENDER, MUJOCO_GL=backend)
+    works, text = _try(RENDER)
     if works:
-        return Finding('Rendering', OK, f'{backend}: {text}')
-    return Finding('Rendering', MISSING, f'MuJoCo cannot render with MUJOCO_GL={backend} ({text}); '
-                                         'on Debian or Ubuntu: sudo apt-get install libegl1 '
-                                         'libopengl0 libgl1-mesa-dri')
+        return Finding('Rendering', OK, text)
+    return Finding('Rendering', MISSING, text.partition('MissingDependencyError: ')[2] or text)
 
 
 def check_ros() -> Finding:

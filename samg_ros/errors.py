@@ -54,6 +54,10 @@ class VideoError(SamgError):
     """A background video or a folder of them cannot be used."""
 
 
+class PictureError(InvalidInputError):
+    """A picture cannot be read or written: damaged, cut short, too large, or not one."""
+
+
 class EncodingError(SamgError, ValueError):
     """An image message has an encoding that cannot be converted."""
 

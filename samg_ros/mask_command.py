@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`samg mask`: images, folders of images and videos, masked with one reference.
 
-For a first look at what the masker makes of one's own camera, without ROS.
+For a first look at the masks of one's own camera, without ROS. Every frame that a file announces is
+counted, and every result is read back; where one is missing the exit status is 1.
 """
 
 from __future__ import annotations
@@ -20,13 +21,24 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from samg_ros.errors import ConfigError, InvalidInputError, VideoError
+from samg_ros.errors import ConfigError, InvalidInputError, PictureError, VideoError
 from samg_ros.masking import Masker, MaskerSettings, Reference, apply_mask
+from samg_ros.pictures import (
+    MAX_PIXELS,
+    check_pixels,
+    opencv_path,
+    picture_size,
+    read_picture,
+    shown,
+    write_picture,
+)
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 KINDS = ('masked', 'mask', 'overlay')
 OVERLAY_RGB = (0, 220, 130)
+_ADVICE = ('convert it: ffmpeg -i INPUT -c:v libx264 -crf 12 OUTPUT.mp4 (AV1 videos, as LeRobot '
+           'writes them, need an OpenCV whose FFmpeg has an AV1 decoder)')
 
 Image = npt.NDArray[np.uint8]
 
@@ -41,6 +53,8 @@ class Job:
         video: a video, not an image.
         seconds: time in the masker.
         areas: share of every frame that was kept, 0 .. 1.
+        size: (height, width) of its frames.
+        problems: what is missing in the results, one line each.
     """
 
     source: Path
@@ -48,14 +62,16 @@ class Job:
     video: bool
     seconds: float = 0.0
     areas: list[float] = field(default_factory=list)
+    size: tuple[int, int] = (0, 0)
+    problems: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row of the table as plain JSON types."""
         frames = len(self.areas)
-        return {'input': str(self.source), 'frames': frames,
+        return {'input': shown(self.source), 'frames': frames,
                 'kept_share': float(np.mean(self.areas)) if frames else 0.0,
                 'empty_frames': sum(area == 0 for area in self.areas),
-                'ms_per_frame': 1000 * self.seconds / max(1, frames)}
+                'ms_per_frame': 1000 * self.seconds / max(1, frames), 'problems': self.problems}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,8 +96,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--json', type=Path, metavar='PATH', help='write the table there as well')
 
 
-def run(args: argparse.Namespace) -> None:
-    """Run `samg mask`."""
+def run(args: argparse.Namespace) -> int:
+    """Run `samg mask`; the exit status is 1 when a result is missing."""
     if args.batch < 1:
         raise ConfigError(f'--batch {args.batch}: expected 1 or more')
     jobs = find_jobs(args.inputs, args.out)
@@ -89,16 +105,21 @@ def run(args: argparse.Namespace) -> None:
     masker = Masker.load(args.model, MaskerSettings(seed=args.seed), args.device, args.weights)
     masker.fit(reference)
     for job in jobs:
-        with contextlib.ExitStack() as stack:
-            frames = tqdm(read_frames(job), desc=job.source.name, unit='frame', leave=False)
-            stack.callback(frames.close)
-            mask_job(job, frames, masker, args.write, args.batch)
+        if job.problems:
+            continue
+        try:
+            with contextlib.closing(tqdm(read_frames(job), desc=shown(job.source.name),
+                                         unit='frame', leave=False)) as frames:
+                mask_job(job, frames, masker, args.write, args.batch)
+        except (PictureError, VideoError) as error:
+            job.problems.append(str(error))
     rows = [job.to_dict() for job in jobs]
     print_table(rows)
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps({'inputs': rows}, indent=2) + '\n')
-    print(args.out)
+    print(shown(args.out))
+    return int(any(job.problems for job in jobs))
 
 
 def find_jobs(inputs: list[Path], out: Path) -> list[Job]:
@@ -110,6 +131,8 @@ def find_jobs(inputs: list[Path], out: Path) -> list[Job]:
         InvalidInputError: if an input is missing or unreadable, is of no known kind or is an
             empty folder, or if two inputs would write the same file.
         VideoError: if a video cannot be opened.
+
+    An unreadable file of a folder is no error: its job has the problem.
     """
     jobs = []
     for path in inputs:
@@ -117,64 +140,77 @@ def find_jobs(inputs: list[Path], out: Path) -> list[Job]:
             files = [file for file in sorted(path.iterdir())
                      if file.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES]
             if not files:
-                raise InvalidInputError(f'{path}: no image or video in this folder; known are '
-                                        f'{" ".join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)}')
+                raise InvalidInputError(f'{shown(path)}: no image or video in this folder; known '
+                                        f'are {" ".join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)}')
             folder = out / path.resolve().name
         elif path.is_file():
             files, folder = [path], out
         else:
-            raise InvalidInputError(f'{path}: no such file or folder')
+            raise InvalidInputError(f'{shown(path)}: no such file or folder')
         for file in files:
             suffix = file.suffix.lower()
             if suffix not in IMAGE_SUFFIXES + VIDEO_SUFFIXES:
-                raise InvalidInputError(f'{file}: neither an image nor a video; known are '
+                raise InvalidInputError(f'{shown(file)}: neither an image nor a video; known are '
                                         f'{" ".join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)}')
             jobs.append(Job(file, folder / file.stem, suffix in VIDEO_SUFFIXES))
     targets: dict[tuple[Path, bool], Path] = {}
     for job in jobs:
-        _check_readable(job)
+        try:
+            _check_readable(job)
+        except (PictureError, VideoError) as error:
+            if job.source in inputs:
+                raise
+            job.problems.append(str(error))
         other = targets.setdefault((job.target, job.video), job.source)
         if other != job.source:
-            raise InvalidInputError(f'{other} and {job.source} would both be written to '
-                                    f'{job.target}_*; mask them into two folders')
+            raise InvalidInputError(f'{shown(other)} and {shown(job.source)} would both be '
+                                    f'written to {shown(job.target)}_*; mask them into two folders')
     return jobs
 
 
 def read_frames(job: Job) -> Iterator[Image]:
     """Yield the frames of an image or video, (H, W, 3) uint8 RGB.
 
+    Frames of a video that cannot be decoded are left out and noted in the job's problems.
+
     Raises:
-        InvalidInputError: if the image cannot be read.
+        PictureError: if the image cannot be read.
         VideoError: if the video gives no frame.
     """
     if not job.video:
-        picture = cv2.imread(str(job.source), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise InvalidInputError(f'{job.source}: not a readable image')
-        yield np.asarray(picture[..., ::-1], np.uint8)
+        yield np.asarray(read_picture(job.source)[..., ::-1], np.uint8)
         return
-    capture = cv2.VideoCapture(str(job.source))
+    capture = cv2.VideoCapture(opencv_path(job.source))
     try:
-        count = 0
-        while True:
+        announced = round(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        read = failed = 0
+        # A damaged frame is a failed read; the frames after it can still be read.
+        while read + failed < announced or not failed:
             there, picture = capture.read()
-            if not there:
-                break
-            count += 1
-            yield np.asarray(picture[..., ::-1], np.uint8)
+            read, failed = read + there, failed + (not there)
+            if there:
+                yield np.asarray(picture[..., ::-1], np.uint8)
     finally:
         capture.release()
-    if count == 0:
-        raise VideoError(f'{job.source}: OpenCV reads no frame of this video; convert it to mp4')
+    if read == 0:
+        raise VideoError(f'{shown(job.source)}: OpenCV reads no frame of this video; {_ADVICE}')
+    if read < announced:
+        job.problems.append(f'{shown(job.source)}: {announced - read} of the {announced} frames '
+                            'that it announces cannot be read; they are left out')
 
 
 def mask_job(job: Job, frames: Iterator[Image], masker: Masker, kinds: list[str],
              batch: int) -> None:
-    """Mask the frames of a job and write the results."""
+    """Mask the frames of a job, write the results and read them back.
+
+    Raises:
+        PictureError, VideoError: if a source cannot be read or a result cannot be written.
+    """
     writers: dict[str, cv2.VideoWriter] = {}
     job.target.parent.mkdir(parents=True, exist_ok=True)
     try:
         for images in _batches(frames, batch):
+            job.size = images.shape[1:3]
             begin = time.perf_counter()
             masks: Any = masker(images)
             job.seconds += time.perf_counter() - begin
@@ -185,6 +221,8 @@ def mask_job(job: Job, frames: Iterator[Image], masker: Masker, kinds: list[str]
     finally:
         for writer in writers.values():
             writer.release()
+    for kind in kinds:
+        _check_written(job, kind)
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
@@ -194,19 +232,37 @@ def print_table(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         print(f'{row["input"]:{width}}  {row["frames"]:6}  {100 * row["kept_share"]:6.1f}  '
               f'{row["empty_frames"]:5}  {row["ms_per_frame"]:8.1f}')
+    for problem in (problem for row in rows for problem in row['problems']):
+        print(f'missing: {problem}')
 
 
 def _check_readable(job: Job) -> None:
-    """Look at the head of the file only: before the fit, which takes a while."""
+    """Check that a source can be opened and is not too large, before the reference is fitted."""
+    name = shown(job.source)
     if not job.video:
-        if not cv2.haveImageReader(str(job.source)):
-            raise InvalidInputError(f'{job.source}: not a readable image')
+        try:
+            size = picture_size(job.source.read_bytes())
+        except OSError as error:
+            raise PictureError(f'{name}: cannot be read ({error.strerror})') from error
+        if size is None:
+            raise PictureError(f'{name}: not a readable image')
+        _check_size(name, *size)
         return
-    capture = cv2.VideoCapture(str(job.source))
+    capture = cv2.VideoCapture(opencv_path(job.source))
     opened = capture.isOpened()
+    size = (round(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+            round(capture.get(cv2.CAP_PROP_FRAME_WIDTH)))
     capture.release()
     if not opened:
-        raise VideoError(f'{job.source}: not a video that OpenCV can read; convert it to mp4')
+        raise VideoError(f'{name}: not a video that OpenCV can read; {_ADVICE}')
+    _check_size(name, *size)
+
+
+def _check_size(name: str, height: int, width: int) -> None:
+    try:
+        check_pixels(height, width, MAX_PIXELS)
+    except PictureError as error:
+        raise PictureError(f'{name}: {error}') from error
 
 
 def _batches(frames: Iterator[Image], size: int) -> Iterator[Image]:
@@ -229,17 +285,49 @@ def _pictures(kind: str, images: Image, masks: Any) -> Image:
     return np.where(masks[..., None], tinted, images)
 
 
+def _result(job: Job, kind: str) -> Path:
+    """Return the file of a result; only Motion JPEG keeps odd sides, MPEG-4 cuts them off."""
+    odd = job.size[0] % 2 or job.size[1] % 2
+    ending = '.png' if not job.video else '.avi' if odd else '.mp4'
+    return job.target.with_name(f'{job.target.name}_{kind}{ending}')
+
+
 def _write(job: Job, kind: str, picture: Image, writers: dict[str, cv2.VideoWriter]) -> None:
     bgr = np.ascontiguousarray(picture[..., ::-1])
-    path = job.target.with_name(f'{job.target.name}_{kind}{".mp4" if job.video else ".png"}')
+    path = _result(job, kind)
     if not job.video:
-        if not cv2.imwrite(str(path), bgr):
-            raise InvalidInputError(f'{path}: cannot be written; check the folder')
+        write_picture(path, bgr)
         return
     if kind not in writers:
-        rate = cv2.VideoCapture(str(job.source)).get(cv2.CAP_PROP_FPS) or 30.0
-        writers[kind] = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), rate,
-                                        bgr.shape[1::-1])
+        rate = cv2.VideoCapture(opencv_path(job.source)).get(cv2.CAP_PROP_FPS) or 30.0
+        backend, code = (cv2.CAP_OPENCV_MJPEG, 'MJPG') if path.suffix == '.avi' \
+            else (cv2.CAP_FFMPEG, 'mp4v')
+        writers[kind] = cv2.VideoWriter(opencv_path(path), backend,
+                                        cv2.VideoWriter.fourcc(*code), rate, bgr.shape[1::-1])
         if not writers[kind].isOpened():
-            raise VideoError(f'{path}: OpenCV cannot write this video; check the folder')
+            raise VideoError(f'{shown(path)}: OpenCV cannot write this video; check the folder')
     writers[kind].write(bgr)
+
+
+def _check_written(job: Job, kind: str) -> None:
+    """Read a result back; what is missing goes to the job's problems."""
+    path = _result(job, kind)
+    if not job.video:
+        height, width = picture_size(path.read_bytes()) or (0, 0)
+        frames = int(height > 0)
+    else:
+        capture = cv2.VideoCapture(opencv_path(path))
+        frames = height = width = 0
+        while True:
+            there, picture = capture.read()
+            if not there:
+                break
+            frames += 1
+            height, width = picture.shape[:2]
+        capture.release()
+    if frames != len(job.areas):
+        job.problems.append(f'{shown(path)}: {frames} of {len(job.areas)} frames can be read '
+                            'back; is the disk full?')
+    elif (height, width) != job.size:
+        job.problems.append(f'{shown(path)}: {height} x {width} pixels were written, the source '
+                            f'has {job.size[0]} x {job.size[1]}')

@@ -8,6 +8,8 @@ page at a time when it is asked again. An update at the paper's size is a dozen 
 
 import ctypes
 import platform
+import sys
+from typing import Any
 
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 """Parameters of mallopt, from glibc's malloc.h."""
@@ -30,3 +32,14 @@ def keep_freed_memory() -> bool:
     library = ctypes.CDLL(None)
     settings = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, KEPT_BYTES))
     return all(library.mallopt(parameter, value) for parameter, value in settings)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory of the computer or the GPU did not suffice.
+
+    torch raises a RuntimeError of its allocator on a CPU and a class of its own on a GPU.
+    """
+    torch: Any = sys.modules.get('torch')
+    return isinstance(error, MemoryError) \
+        or torch is not None and isinstance(error, torch.OutOfMemoryError) \
+        or isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -107,8 +107,9 @@ def prepare_gl() -> None:
     its own symbols: it brings an LLVM, Mesa's driver puts another LLVM's symbols in the global
     scope, and PyTorch's optimisers, which import Triton, would then crash the process.
     """
-    if not os.environ.get('MUJOCO_GL') and not os.environ.get('DISPLAY'):
-        os.environ['MUJOCO_GL'] = 'egl'
+    backend = os.environ.get('MUJOCO_GL', '').strip().lower()  # dm_control knows small letters only
+    if backend or not os.environ.get('DISPLAY'):
+        os.environ['MUJOCO_GL'] = backend or 'egl'
     _load_triton_apart_from_mesa()
 
 
@@ -120,6 +121,15 @@ def _load_triton_apart_from_mesa() -> None:
     for folder in (triton.submodule_search_locations or ()) if triton else ():
         for library in Path(folder).glob('_C/libtriton*.so'):
             ctypes.CDLL(str(library), mode=os.RTLD_NOW | os.RTLD_LOCAL | os.RTLD_DEEPBIND)
+
+
+def check_gl() -> None:
+    """Open the OpenGL context that the simulator draws with.
+
+    Raises:
+        MissingDependencyError: if there is none with the environment's settings.
+    """
+    call_on_render_thread(_open_gl)
 
 
 @functools.cache

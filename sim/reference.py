@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from samg_ros.errors import ConfigError, EmptyMaskError, SamgError
+from samg_ros.errors import ConfigError, EmptyMaskError, PictureError
+from samg_ros.pictures import write_picture
 from samg_ros.sim.env import SimEnv
 from samg_ros.sim.render import QUALITIES
 from samg_ros.sim.sim_step import SimStep
@@ -244,9 +245,7 @@ def run_show(args: argparse.Namespace) -> None:
 def _write_image(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        written = cv2.imwrite(str(path), image[..., ::-1])
-    except cv2.error:
-        written = False
-    if not written:
-        raise SamgError(f"the picture '{path}' cannot be written; give a path that ends in .png "
-                        'in a folder that can be written to')
+        write_picture(path, image[..., ::-1])
+    except PictureError as error:
+        raise PictureError(f'{error}; give a path that ends in .png in a folder that can be '
+                           'written to') from error

@@ -120,3 +120,71 @@ def test_two_inputs_for_one_result_are_refused_before_any_work(tmp_path):
 def test_batch_below_one_is_refused(capsys):
     assert cli.main(['mask', 'f.png', '--reference', 'any', '--out', 'any', '--batch', '0']) == 2
     assert '--batch 0' in capsys.readouterr().err
+
+
+def mask(weights, reference, *arguments):
+    return cli.main(['mask', *map(str, arguments), '--reference', str(reference), '--weights',
+                     str(weights)])
+
+
+def frames_of(path):
+    capture, frames = cv2.VideoCapture(str(path)), []
+    while (read := capture.read())[0]:
+        frames.append(read[1])
+    return frames
+
+
+def test_a_damaged_frame_is_missing_but_not_those_after_it(weights, reference, tmp_path, capsys):
+    writer = cv2.VideoWriter(str(tmp_path / 'v.mp4'), cv2.VideoWriter.fourcc(*'mp4v'), 12, (96, 64))
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        writer.write(rng.integers(0, 255, (64, 96, 3), np.uint8))
+    writer.release()
+    data = bytearray((tmp_path / 'v.mp4').read_bytes())
+    data[len(data) // 2:len(data) // 2 + 6000] = bytes(6000)
+    (tmp_path / 'v.mp4').write_bytes(data)
+    assert mask(weights, reference, tmp_path / 'v.mp4', '--out', tmp_path / 'out') == 1
+    said = capsys.readouterr().out
+    assert 'of the 40 frames that it announces cannot be read' in said
+    assert 20 < len(frames_of(tmp_path / 'out' / 'v_mask.mp4')) < 40
+
+
+def test_a_video_with_odd_sides_keeps_its_size(weights, reference, tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / 'v.avi'), cv2.CAP_OPENCV_MJPEG,
+                             cv2.VideoWriter.fourcc(*'MJPG'), 12, (97, 65))
+    for index in range(5):
+        writer.write(np.full((65, 97, 3), 40 * index, np.uint8))
+    writer.release()
+    assert mask(weights, reference, tmp_path / 'v.avi', '--out', tmp_path / 'out') == 0
+    frames = frames_of(tmp_path / 'out' / 'v_masked.avi')
+    assert len(frames) == 5 and frames[0].shape == (65, 97, 3)
+
+
+def test_what_was_not_written_is_missing(weights, reference, tmp_path, monkeypatch, capsys):
+    class FullDisk:
+        def __init__(self, path, *_):
+            open(path, 'wb').close()
+
+        def isOpened(self):
+            return True
+
+        def write(self, frame):
+            pass
+
+        release = isOpened
+
+    source = video(tmp_path / 'v.mp4')
+    monkeypatch.setattr(cv2, 'VideoWriter', FullDisk)
+    FullDisk.fourcc = staticmethod(lambda *letters: 0)
+    assert mask(weights, reference, source, '--out', tmp_path / 'out') == 1
+    assert '0 of 10 frames can be read back' in capsys.readouterr().out
+
+
+def test_one_bad_picture_of_a_folder_does_not_stop_the_others(weights, reference, tmp_path, capsys):
+    picture(tmp_path / 'in' / 'a.png')
+    (tmp_path / 'in' / 'b.jpg').write_bytes(picture(tmp_path / 'c.jpg').read_bytes()[:1500])
+    (tmp_path / 'in' / 'd.png').write_bytes(b'hello')
+    assert mask(weights, reference, tmp_path / 'in', '--out', tmp_path / 'out') == 1
+    said = capsys.readouterr().out
+    assert 'b.jpg: the image is cut short' in said and 'd.png: not a readable image' in said
+    assert (tmp_path / 'out' / 'in' / 'a_mask.png').exists()

@@ -22,7 +22,7 @@ from samg_ros.bags.replay import Replay, ReplaySettings, SideTopics, read_side_t
 from samg_ros.bags.result import Bad, BagResult
 from samg_ros.bags.topics import Topics, frame_of, stamp_ns
 from samg_ros.errors import BagError, ConfigError, EncodingError, InvalidInputError
-from samg_ros.evaluation.episodes import View
+from samg_ros.evaluation.episodes import View, small_view
 from samg_ros.evaluation.metrics import mask_iou
 from samg_ros.masking import Masker, apply_mask
 from samg_ros.rl.evaluation.policy import Policy
@@ -52,6 +52,31 @@ class Seen(NamedTuple):
     predicted_iou: float
     """NaN where it is not known."""
     latency_ms: float
+
+
+class _PackedMask(NamedTuple):
+    """A mask at one bit a pixel: 1 MB for 4K."""
+
+    bits: npt.NDArray[np.uint8]
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, mask: npt.NDArray[np.bool_]) -> _PackedMask:
+        return cls(np.packbits(mask), (mask.shape[0], mask.shape[1]))
+
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """Return (H, W) bool."""
+        count = self.shape[0] * self.shape[1]
+        return np.unpackbits(self.bits, count=count).reshape(self.shape).astype(np.bool_)
+
+
+class _Waiting(NamedTuple):
+    """A masked frame whose true mask has not been read yet."""
+
+    frame_index: int
+    mask: _PackedMask
+    view: View
+    """Small, for the page."""
 
 
 class Observed(Protocol):
@@ -148,8 +173,8 @@ class Evaluation:
         self._result = BagResult(with_policy=observed.side is not None)
         self._actions: list[npt.NDArray[np.float64] | None] = []
         self._before: npt.NDArray[np.bool_] | None = None
-        self._masks: dict[int, tuple[int, View]] = {}
-        self._truths: dict[int, npt.NDArray[np.bool_]] = {}
+        self._masks: dict[int, _Waiting] = {}
+        self._truths: dict[int, _PackedMask] = {}
 
     def run(self, progress: bool = False) -> BagResult:
         """Return the figures of the whole bag."""
@@ -202,27 +227,27 @@ class Evaluation:
         result.latency_ms.append(seen.latency_ms)
         self._actions.append(action)
         if self._topics.truth is None:
-            self._rank(seen.predicted_iou if mask.any() else 0.0, index, view)
+            self._rank(seen.predicted_iou if mask.any() else 0.0, index, small_view(view))
         else:
-            self._masks[stamp] = index, view
+            self._masks[stamp] = _Waiting(index, _PackedMask.of(mask), small_view(view))
             self._meet(stamp)
         if self._sink is not None:
             self._sink(MaskedFrame(message.header, log_time_ns, view, action))
 
     def _on_truth(self, stamp: int, truth: npt.NDArray[np.bool_]) -> None:
-        self._truths[stamp] = truth
+        self._truths[stamp] = _PackedMask.of(truth)
         self._meet(stamp)
 
     def _meet(self, stamp: int) -> None:
         """Compare a mask with its truth once both are there."""
         if stamp in self._masks and stamp in self._truths:
-            index, view = self._masks.pop(stamp)
-            truth = self._truths.pop(stamp)
-            if truth.shape != view.mask.shape:
+            index, packed, view = self._masks.pop(stamp)
+            mask, truth = packed.mask(), self._truths.pop(stamp).mask()
+            if truth.shape != mask.shape:
                 self._result.unusable[f'{self._topics.truth}: a true mask has {truth.shape} '
-                                      f'pixels, its frame {view.mask.shape}'] += 1
+                                      f'pixels, its frame {mask.shape}'] += 1
                 return
-            iou = float(mask_iou(view.mask, truth))
+            iou = float(mask_iou(mask, truth))
             self._result.truth_iou[index] = iou
             self._rank(iou, index, view)
         waiting: dict[int, Any]

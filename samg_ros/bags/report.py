@@ -81,12 +81,13 @@ def _write_page(folder: Path, result: BagResult, figures: dict[str, Any], losses
     plots = [('Masks over the time of the bag.', traces(result.times_s, masks, '', (0, 1)), True),
              ('Latency of the masker.',
               traces(result.times_s, {'ms': result.latency_ms}, 'ms'), False)]
-    if figures.get('policy', {}).get('compared'):
+    if (figures.get('policy') or {}).get('compared'):
         plots.append(('Greatest difference from the recorded action.', traces(
             result.times_s, {'difference': result.action_error}, 'action'), False))
     return write_page(
         folder / PAGE_NAME, 'bag.html.j2', figures=figures, rows=_rows(figures), losses=losses,
-        facts=facts, plots=plots, video=VIDEO_NAME, how=how,
+        facts=facts, plots=plots, how=how,
+        video=VIDEO_NAME if (folder / VIDEO_NAME).exists() else '',
         judged='IoU with the truth' if figures['truth_iou'] else 'predicted IoU',
         worst=[{'frame': still(bad.view.frame), 'masked': still(bad.view.masked),
                 'words': f'frame {bad.frame_index}: {bad.score:.2f}'} for bad in result.worst])

@@ -21,6 +21,7 @@ from samg_ros.demonstrations.episode import ArmEpisode
 from samg_ros.demonstrations.lerobot_layout import DatasetInfo
 from samg_ros.demonstrations.run_lengths import from_text
 from samg_ros.errors import DemonstrationError, MissingDependencyError, first_line
+from samg_ros.pictures import decode_picture
 
 try:
     import pyarrow
@@ -173,7 +174,4 @@ def _array(table: Any, column: str, kind: type) -> npt.NDArray[Any]:
 
 
 def _decoded(data: bytes) -> npt.NDArray[np.uint8]:
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise ValueError('a frame is not a picture that OpenCV reads')
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+    return np.asarray(cv2.cvtColor(decode_picture(data), cv2.COLOR_BGR2RGB), np.uint8)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +20,26 @@ class View(NamedTuple):
     """(H, W) bool; all true where nothing is masked."""
     masked: NDArray[np.uint8]
     """(H, W, 3) uint8 RGB, what goes on to the policy."""
+
+
+MOST_SHOWN_SIDE = 480
+"""Longer side in pixels of the frames on a page, which shows them 240 pixels wide."""
+
+
+def small_view(view: View) -> View:
+    """Return a view of its own memory, at most MOST_SHOWN_SIDE pixels high and wide.
+
+    A page and the memory of an evaluation are then bounded, whatever the camera's size.
+    """
+    height, width = view.frame.shape[:2]
+    scale = MOST_SHOWN_SIDE / max(height, width)
+    if scale >= 1:
+        return View(view.frame.copy(), view.mask.copy(), view.masked.copy())
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    frame, masked = (np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+                     for picture in (view.frame, view.masked))
+    mask = cv2.resize(view.mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    return View(frame, mask > 0, masked)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samg_ros.errors import VideoError
-from samg_ros.evaluation.episodes import View
+from samg_ros.evaluation.episodes import View, small_view
+from samg_ros.pictures import opencv_path
 
 _SIDE = 168
 """Least height of a frame in a video, in pixels."""
@@ -53,12 +54,13 @@ class Video:
         Raises:
             VideoError: if this machine's OpenCV cannot write VP8.
         """
-        frame = np.ascontiguousarray(_triptych(view)[..., ::-1])
+        frame = np.ascontiguousarray(_triptych(small_view(view))[..., ::-1])
         if self._writer is None:
             self._size = frame.shape[1], frame.shape[0]
             with _quiet_stderr():
                 self._writer = cv2.VideoWriter(
-                    str(self._path), cv2.VideoWriter.fourcc(*'VP80'), _FRAMES_PER_S, self._size
+                    opencv_path(self._path), cv2.VideoWriter.fourcc(*'VP80'), _FRAMES_PER_S,
+                    self._size
                 )
             if not self._writer.isOpened():
                 raise VideoError(

@@ -3,7 +3,7 @@
 
 The output carries the header of its input. With reliable QoS and a deep enough queue every frame
 is masked, which lockstep needs; with the defaults (best effort, depth 1) the newest frame wins, and
-those that it overtook are counted. Frames of several cameras that wait at the same time are masked
+frames that it replaced are counted. Frames of several cameras that wait at the same time are masked
 in one call; no camera waits for another.
 """
 
@@ -20,10 +20,11 @@ from std_srvs.srv import Trigger
 from samg_ros.errors import ConfigError, NotFittedError, SamgError
 from samg_ros.masking import Masker
 from samg_ros.masking.models import load_model
-from samg_ros.memory import keep_freed_memory
-from samg_ros.perception.camera import CameraStream, Frame, MaskResult
+from samg_ros.memory import is_out_of_memory, keep_freed_memory
+from samg_ros.perception.camera import CameraStream
 from samg_ros.perception.clicks import Clicks
 from samg_ros.perception.description import DESCRIPTION_PARAMETER
+from samg_ros.perception.frames import Frame, MaskResult
 from samg_ros.perception.parameters import LIVE, PerceptionParameters
 from samg_ros.perception.references import load_reference
 from samg_ros.ros.diagnostics import Diagnostics
@@ -39,18 +40,18 @@ class Perception(ManagedNode):
     def __init__(self, **options: Any) -> None:
         super().__init__('perception', **options)
         declare_torch_threads(self)
-        self._asked = PerceptionParameters.declare(self)
+        self._params = PerceptionParameters.declare(self)
         self.add_on_set_parameters_callback(self._on_parameters)
-        self.diagnostics = Diagnostics(self, self._asked.model)
+        self.diagnostics = Diagnostics(self, self._params.model)
         # Masking in the callbacks would let messages pile up in the executor's queue.
         self._turn = Deferred(self, self._mask_waiting)
-        self.cameras = [CameraStream(self, name, self._asked, self._turn.request)
-                        for name in self._asked.cameras]
+        self.cameras = [CameraStream(self, name, self._params, self._turn.request)
+                        for name in self._params.cameras]
         self.create_service(Trigger, '~/capture_reference', self._on_capture)
         self.create_service(Trigger, '~/clear_points', self._on_clear)
         self._description = ''
-        self._sought: dict[tuple[str, ...], Clicks] = {}
-        """What is sought by its references: the clicks on it, which hold its masker."""
+        self._targets: dict[tuple[str, ...], Clicks] = {}
+        """Paths of references -> the clicks on their objects, which hold the masker."""
 
     # Lifecycle
 
@@ -60,25 +61,25 @@ class Perception(ManagedNode):
         Raises:
             SamgError: if model, weights, device or a reference is not usable.
         """
-        asked = self._asked
-        if not all(asked.cameras.values()) and not asked.wait_for_capture:
+        params = self._params
+        if not all(params.cameras.values()) and not params.wait_for_capture:
             raise ConfigError("perception needs a reference: set its parameter 'reference' to a "
                               'folder (samg reference render makes one), or wait_for_capture')
-        weights = asked.weights or None
+        weights = params.weights or None
         keep_freed_memory()
-        model = load_model(asked.model, weights)
-        sought: dict[tuple[str, ...], Clicks] = {}
-        for name, paths in asked.cameras.items():
-            if paths in sought:
+        model = load_model(params.model, weights)
+        targets: dict[tuple[str, ...], Clicks] = {}
+        for name, paths in params.cameras.items():
+            if paths in targets:
                 continue
-            masker = Masker(model, asked.settings, asked.device, asked.model, weights)
+            masker = Masker(model, params.settings, params.device, params.model, weights)
             if paths:
                 masker.fit([load_reference(path) for path in paths])
-            sought[paths] = Clicks(masker, asked.max_points, asked.folder_of(name))
-        self._sought = sought
+            targets[paths] = Clicks(masker, params.max_points, params.folder_of(name))
+        self._targets = targets
         self._describe()
         for camera in self.cameras:
-            camera.configure(sought[asked.cameras[camera.name]])
+            camera.configure(targets[params.cameras[camera.name]])
 
     def activate(self) -> None:
         """Begin to listen."""
@@ -91,16 +92,16 @@ class Perception(ManagedNode):
             camera.deactivate()
 
     def cleanup(self) -> None:
-        """Let go of the model and the publishers."""
-        self._sought = {}
+        """Release the model and the publishers."""
+        self._targets = {}
         for camera in self.cameras:
             camera.cleanup()
 
     # Parameters
 
     def _describe(self) -> None:
-        """Let others ask how the masks are made; the trainer puts it into its checkpoint."""
-        masker = next(iter(self._sought.values())).masker
+        """Set the parameter that says how masks are made; the trainer saves its value."""
+        masker = next(iter(self._targets.values())).masker
         self._description = json.dumps(masker.describe())
         # A parameter declared as read-only cannot be declared anew when a setting has changed, so
         # _on_parameters refuses what others want to set.
@@ -120,20 +121,20 @@ class Perception(ManagedNode):
         if not values:
             return SetParametersResult(successful=True)
         try:
-            asked = self._asked.changed(values)
+            params = self._params.changed(values)
         except SamgError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        self._asked = asked
-        if self._sought:
-            for clicks in self._sought.values():
-                clicks.masker.adjust(**asked.adjustable)
+        self._params = params
+        if self._targets:
+            for clicks in self._targets.values():
+                clicks.masker.adjust(**params.adjustable)
             self._describe()
         return SetParametersResult(successful=True)
 
     # Frames
 
     def _mask_waiting(self) -> None:
-        """Mask the next frame of every camera; those that can be go together."""
+        """Mask the next frame of every camera; equal sizes of one masker in one batch."""
         together: dict[Any, list[tuple[CameraStream, Frame]]] = {}
         for camera in self.cameras:
             if (frame := camera.take()) is not None:
@@ -148,39 +149,38 @@ class Perception(ManagedNode):
         try:
             prediction = masker.predict(np.stack([frame.pixels for _, frame in members]))
             masks = prediction.masks.cpu().numpy()  # a GPU has done its work only now
-        except SamgError as error:
-            cause, why = ('no_reference', 'click on the object and call ~/capture_reference') \
-                if isinstance(error, NotFittedError) else ('image', str(error))
+        except (SamgError, MemoryError, RuntimeError) as error:
+            cause, why = _cause(error)
             for camera, _ in members:
                 camera.drops.add(cause, why)
             return
-        took_s = time.perf_counter() - started
+        duration_s = time.perf_counter() - started
         ious = prediction.predicted_iou.amin(dim=1).tolist()
         for index, (camera, frame) in enumerate(members):
-            found = MaskResult(masks[index], prediction.similarity[index], ious[index], took_s,
+            found = MaskResult(masks[index], prediction.similarity[index], ious[index], duration_s,
                           len(members))
-            camera.publish(frame, found, self._asked.fill)
+            camera.publish(frame, found, self._params.fill)
 
     # Clicks
 
     def _on_clear(self, request: Any, response: Any) -> Any:
-        if not self._sought:
+        if not self._targets:
             response.success, response.message = False, 'perception is not configured'
             return response
-        count = sum(map(len, self._sought.values()))
-        for clicks in self._sought.values():
+        count = sum(map(len, self._targets.values()))
+        for clicks in self._targets.values():
             clicks.clear()
         response.success, response.message = True, f'cleared {count} clicked points'
         return response
 
     def _on_capture(self, request: Any, response: Any) -> Any:
-        if not self._sought:
+        if not self._targets:
             response.success, response.message = False, 'perception is not configured'
             return response
-        sought = list(self._sought.values())
+        targets = list(self._targets.values())
         said = []
         response.success = True
-        for clicks in [clicks for clicks in sought if len(clicks)] or sought[:1]:
+        for clicks in [clicks for clicks in targets if len(clicks)] or targets[:1]:
             try:
                 reference = clicks.capture()
             except SamgError as error:
@@ -192,6 +192,21 @@ class Perception(ManagedNode):
                         f'{share:.1%} of the frame; look at masked/overlay')
         response.message = '; '.join(said)
         return response
+
+
+def _cause(error: Exception) -> tuple[str, str]:
+    """Return the name and the text under which frames are dropped after an error of the masker.
+
+    Raises:
+        Exception: the error itself, if no frame can be its cause.
+    """
+    if isinstance(error, NotFittedError):
+        return 'no_reference', 'click on the object and call ~/capture_reference'
+    if is_out_of_memory(error):
+        return 'memory', 'there is not enough memory to mask the image'
+    if isinstance(error, SamgError):
+        return 'image', str(error)
+    raise error
 
 
 def main(argv: list[str] | None = None) -> NoReturn:

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One camera of `perception`: what comes from it, waits its turn, and goes out masked."""
+"""One camera of `perception`: its topics, its queue of frames, and its diagnostics."""
 
 from __future__ import annotations
 
 import copy
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from std_msgs.msg import Header
 from samg_ros.errors import EncodingError, SamgError
 from samg_ros.masking import apply_mask
 from samg_ros.perception.clicks import Clicks
+from samg_ros.perception.frames import Frame, MaskResult, overlay
 from samg_ros.perception.parameters import COMPRESSED, PerceptionParameters
 from samg_ros.ros import qos
 from samg_ros.ros.diagnostics import OK, WARN, Drops, Rate, Report
@@ -30,55 +30,31 @@ from samg_ros.ros.messages.images import (
     mask_to_image,
 )
 from samg_ros.ros.messages.message_info import Arrivals, waited_s
+from samg_ros.ros.silence import describe_silence
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from samg_ros.ros.node import ManagedNode
 
 
-@dataclass(frozen=True)
-class Frame:
-    """What is to be masked."""
-
-    header: Header
-    pixels: npt.NDArray[np.uint8]
-    """(H, W, 3) RGB."""
-    came_at: float
-    """When the middleware got it, on the clock of `time.perf_counter`."""
-
-
-@dataclass(frozen=True)
-class MaskResult:
-    """What the masker made of a frame."""
-
-    mask: npt.NDArray[Any]
-    """(H, W) bool."""
-    similarity: Tensor
-    """(O, H, W) float, -1 to 1, on the masker's device."""
-    predicted_iou: float
-    """Least of its objects."""
-    took_s: float
-    """Seconds of the masker's call."""
-    batch: int
-    """Frames in that call."""
+_KEPT_INFOS = 32
+"""CameraInfo messages kept to find the one of a frame's stamp: a second of a 30 Hz camera."""
 
 
 class CameraStream:
     """The topics below a camera's name, its clicks, and its figures on /diagnostics."""
 
-    def __init__(self, node: ManagedNode, name: str, asked: PerceptionParameters,
+    def __init__(self, node: ManagedNode, name: str, params: PerceptionParameters,
                  on_frame: Callable[[], None]) -> None:
-        """Begin to report.
+        """Declare the reports.
 
         Args:
-            node: whose topics and diagnostics these are.
+            node: that has the topics and the diagnostics.
             name: of the camera; its topics are `<name>/image` and so on. Empty for the only one,
                 whose topics are `image` and so on.
-            asked: the node's parameters, for those that cannot change.
-            on_frame: called when a frame has come.
+            params: parameters of the node; only those that cannot change are read.
+            on_frame: called when a frame has arrived.
         """
-        self._node, self._asked, self._on_frame = node, asked, on_frame
+        self._node, self._params, self._on_frame = node, params, on_frame
         self.name = name
         self.prefix = f'{name}/' if name else ''
         label = f'{name} ' if name else ''
@@ -89,12 +65,18 @@ class CameraStream:
         self.masking = Rate()
         """The masker's part of it."""
         self.received = 0
-        """Frames whose turn was or never will be: those masked and those dropped."""
+        """Frames that are dealt with: masked, dropped, or skipped because of no subscriber."""
+        self.skipped = 0
+        """Frames that were not masked because no topic of the result has a subscriber."""
         self.clicks: Clicks | None = None
-        """Those on what this camera is to find, from `configure` to `cleanup`."""
+        """The clicks on the objects of this camera; set from `configure` to `cleanup`."""
         self._arrivals = Arrivals()
         self._waiting: deque[tuple[Any, float]] = deque(maxlen=1)
-        self._info: CameraInfo | None = None
+        self._infos: deque[CameraInfo] = deque(maxlen=_KEPT_INFOS)
+        self._frames: Any = None
+        self._lost = self._missed = self._replaced = 0
+        self._counted: Counter[str] = Counter()
+        self._arrived_at = 0.0
         self._newest: npt.NDArray[np.uint8] | None = None
         self._batch = 0
         self._area = self._predicted_iou = 0.0
@@ -111,7 +93,7 @@ class CameraStream:
         """Create the publishers.
 
         Args:
-            clicks: on what is to be found; they hold its masker.
+            clicks: on the objects to be found; they hold the masker.
         """
         self.clicks = clicks
 
@@ -129,17 +111,22 @@ class CameraStream:
 
     def activate(self) -> None:
         """Begin to listen."""
-        self._arrivals = Arrivals()  # what was sent meanwhile was not for us
+        self._arrivals = Arrivals()  # frames sent while inactive do not count as missed
+        self._lost = self._missed = self._replaced = 0
+        self._counted.clear()
+        self._arrived_at = time.monotonic()
 
         def listen(message_type: Any, topic: str, callback: Callable[..., None],
-                   depth: int = 1, with_info: bool = False) -> Any:
+                   depth: int = 1, with_info: bool = False,
+                   on_lost: Callable[[int], None] | None = None) -> Any:
             made = qos.subscription(
                 self._node, self._node.diagnostics, message_type, topic, callback,
-                qos.sensor_data(depth), with_info)
+                qos.sensor_data(depth), with_info, on_lost)
             self._inputs.append(made)
             return made
 
-        listen(CameraInfo, f'{self.prefix}camera_info', self._on_info)
+        listen(CameraInfo, f'{self.prefix}camera_info', self._infos.append,
+               _KEPT_INFOS)
         # Named after the image's topic, as their publishers name them, whatever `image` is
         # remapped to.
         image = self._node.resolve_topic_name(f'{self.prefix}image')
@@ -147,29 +134,32 @@ class CameraStream:
                lambda message: self._on_click(message.point), 10)
         listen(Point, f'{image}_mouse_left', self._on_click, 10)
         listen(Point, f'{self.prefix}masked/overlay_mouse_left', self._on_click, 10)
-        if self._asked.image_transport == COMPRESSED:
-            self._convert: Callable[[Any], npt.NDArray[np.uint8]] = compressed_to_rgb
-            frames = listen(CompressedImage, f'{image}/compressed', self._on_message,
-                            with_info=True)
+        if self._params.image_transport == COMPRESSED:
+            self._convert: Callable[[Any, int], npt.NDArray[np.uint8]] = compressed_to_rgb
+            self._frames = listen(CompressedImage, f'{image}/compressed', self._on_message,
+                                  with_info=True, on_lost=self._on_lost)
         else:
             self._convert = image_to_rgb
-            frames = listen(Image, f'{self.prefix}image', self._on_message, with_info=True)
-        profile = frames.qos_profile
+            self._frames = listen(Image, f'{self.prefix}image', self._on_message,
+                                  with_info=True, on_lost=self._on_lost)
+        profile = self._frames.qos_profile
         keeps_all = profile.history == HistoryPolicy.KEEP_ALL
         self._waiting = deque(maxlen=None if keeps_all else profile.depth)
 
     def deactivate(self) -> None:
         """Stop listening."""
+        self._frames = None
         while self._inputs:
             self._node.destroy_subscription(self._inputs.pop())
         if left := len(self._waiting):
             self.received += left
-            self.drops.count('inactive', left, 'the node was deactivated before its turn')
+            self.drops.count('inactive', left, 'the node was deactivated before it was masked')
             self._waiting.clear()
 
     def cleanup(self) -> None:
-        """Let go of the clicks and the publishers."""
-        self.clicks = self._info = self._newest = None
+        """Release the clicks and the publishers."""
+        self.clicks = self._newest = None
+        self._infos.clear()
         while self._outputs:
             self._node.destroy_publisher(self._outputs.pop())
 
@@ -177,75 +167,120 @@ class CameraStream:
 
     @property
     def waiting(self) -> int:
-        """How many frames wait for their turn."""
+        """How many frames wait to be masked."""
         return len(self._waiting)
 
-    def _on_info(self, message: CameraInfo) -> None:
-        self._info = message
+    @property
+    def has_subscribers(self) -> bool:
+        """Whether any topic of the result has a subscriber."""
+        return any(map(qos.has_subscribers, self._outputs))
+
+    def _on_lost(self, total: int) -> None:
+        self._lost = total
+        self._count_missed()
+
+    def _count_missed(self) -> None:
+        """Count frames that did not arrive: lost on the way, or replaced by a newer one.
+
+        The message numbers say how many are missing; the middleware says how many of these it
+        lost. Its event may come before or after the next message.
+        """
+        lost = min(self._lost, self._missed)
+        for cause, count, why in (
+                ('lost', lost, 'the middleware lost it on the way; docs/perception.md'),
+                ('overtaken', self._missed - lost + self._replaced,
+                 'a newer frame arrived before it was masked')):
+            if count or cause in self._counted:
+                self.drops.count(cause, count - self._counted[cause], why)
+                self._counted[cause] = count
 
     def _on_message(self, message: Any, info: Mapping[str, Any]) -> None:
         if not self._inputs:
             return  # the executor had it in its queue when the node was deactivated
-        came_at = time.perf_counter() - waited_s(info)
+        self._arrived_at = time.monotonic()
+        received_at = time.perf_counter() - waited_s(info)
         missed = self._arrivals.missed(info)
-        if overtaken := missed + (len(self._waiting) == self._waiting.maxlen):
-            self.received += overtaken
-            self.drops.count('overtaken', overtaken, 'a newer frame came before its turn, or it '
-                             'was lost on the way')
-        self._waiting.append((message, came_at))
+        replaced = int(len(self._waiting) == self._waiting.maxlen)
+        if missed or replaced:
+            self.received += missed + replaced
+            self._missed += missed
+            self._replaced += replaced
+            self._count_missed()
+        self._waiting.append((message, received_at))
         self._on_frame()
 
     def take(self) -> Frame | None:
-        """Return the frame whose turn it is, None if there is none that is a picture."""
+        """Return the oldest frame that waits and can be decoded; None if there is none."""
         while self._waiting:
-            message, came_at = self._waiting.popleft()
+            message, received_at = self._waiting.popleft()
             self.received += 1
             try:
-                self._newest = self._convert(message)
+                self._newest = self._convert(message, self._params.max_pixels)
+            except MemoryError:
+                self.drops.add('memory', 'there is not enough memory for the image')
+                continue
             except SamgError as error:
                 self.drops.add('encoding' if isinstance(error, EncodingError) else 'image',
                                str(error))
                 continue
-            return Frame(message.header, self._newest, came_at)
+            if self._params.lazy and not self.has_subscribers:
+                self.skipped += 1
+                continue
+            return Frame(message.header, self._newest, received_at)
         return None
 
     def publish(self, frame: Frame, found: MaskResult, fill: tuple[int, int, int]) -> None:
-        """Publish what is wanted of a frame.
+        """Publish the results that have subscribers, and the masked image.
 
         Args:
             frame: from `take`.
-            found: in it.
+            found: its mask.
             fill: RGB outside the mask.
         """
         header, mask = frame.header, found.mask
         self._batch, self._predicted_iou = found.batch, found.predicted_iou
         self._area = float(np.count_nonzero(mask)) / mask.size
-        self.masking.tick(found.took_s)
-        # The image goes last: whoever acts on it then has the rest already.
+        self.masking.tick(found.duration_s)
+        # The image goes last, so that its receivers have the other results by then.
         if qos.has_subscribers(self._mask_topic):
             self._mask_topic.publish(mask_to_image(mask, header))
         if qos.has_subscribers(self._score_topic):
             score = found.similarity.amax(dim=0)
             grey = ((score + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy()
             self._score_topic.publish(array_to_image(grey, header))
-        if self._info is not None and qos.has_subscribers(self._info_topic):
-            info_out = copy.copy(self._info)
-            info_out.header = header
-            self._info_topic.publish(info_out)
+        if qos.has_subscribers(self._info_topic) and (info := self._info_of(header)) is not None:
+            self._info_topic.publish(info)
         if qos.has_subscribers(self._overlay_topic):
             self._overlay_topic.publish(array_to_image(overlay(frame.pixels, mask), header))
         masked = apply_mask(frame.pixels, mask, fill)
         self._image_topic.publish(array_to_image(masked, header))
-        self.latency.tick(time.perf_counter() - frame.came_at)
+        self.latency.tick(time.perf_counter() - frame.received_at)
         stamp_s = header.stamp.sec + header.stamp.nanosec / 1e9
         self._stamp_age.tick(self._node.get_clock().now().nanoseconds / 1e9 - stamp_s)
+
+    def _info_of(self, header: Header) -> CameraInfo | None:
+        """Return the camera's data that hold for a frame, with the frame's header.
+
+        Those of the same stamp; else, from a driver that sends them now and then, the newest that
+        are not younger than the frame.
+        """
+        def stamp(of: Header) -> tuple[int, int]:
+            return of.stamp.sec, of.stamp.nanosec
+
+        until = [info for info in self._infos if stamp(info.header) <= stamp(header)]
+        if not until:
+            return None
+        info = copy.copy(max(until, key=lambda each: stamp(each.header)))
+        info.header = header
+        return info
 
     # Clicks
 
     def _on_click(self, point: Point) -> None:
-        assert self.clicks is not None
+        if self.clicks is None or not self._inputs:
+            return  # the executor had it in its queue when the node was deactivated
         if self._newest is None:
-            self.clicks_dropped.add('no_frame', 'no frame has come yet that could be clicked on')
+            self.clicks_dropped.add('no_frame', 'no frame has arrived yet')
             return
         try:
             self.clicks.add(point.x, point.y, self._newest, self.name)
@@ -256,14 +291,15 @@ class CameraStream:
 
     def _report_frames(self) -> Report:
         report = self.drops.report()
-        values = {'in': self.received, 'out': self.latency.count, **report.values}
+        values = {'in': self.received, 'out': self.latency.count,
+                  'no_subscriber': self.skipped, **report.values}
         if not self._arrivals.numbered:
             values['overtaken'] = 'not known'
         return Report(report.level, report.message, values)
 
     def _report(self) -> Report:
-        latency, asked = self.latency, self._asked
-        values = {'model': asked.model, 'device': asked.device,
+        latency, params = self.latency, self._params
+        values = {'model': params.model, 'device': params.device,
                   'frames': latency.count, 'rate_hz': latency.hz,
                   'latency_median_ms': latency.duration_ms(50),
                   'latency_p95_ms': latency.duration_ms(95),
@@ -277,28 +313,17 @@ class CameraStream:
         if self.clicks is not None and self.clicks.masker.reference is None:
             return Report(WARN, 'no reference: click on the object and call ~/capture_reference',
                           values)
+        silent_s = min(time.monotonic() - self._arrived_at, latency.age_s)
+        if silent_s > params.stale_after_s:
+            return Report(WARN, f'no frame was masked for {silent_s:.1f} s: '
+                          f'{describe_silence(self._node, self._frames)}', values)
+        if params.lazy and not self.has_subscribers:
+            return Report(OK, 'idle: no subscriber of a masked topic', values)
         if not latency.count:
             return Report(OK, 'waiting for the first image', values)
-        if latency.age_s > asked.stale_after_s:
-            return Report(WARN, f'no frame was masked for {latency.age_s:.1f} s', values)
+        if latency.age_s > params.stale_after_s and self.drops.total:
+            return Report(WARN, f'no frame was masked for {latency.age_s:.1f} s: frames arrive '
+                          f'and are dropped; last {self.drops.last}', values)
         if self._area == 0.0:
             return Report(WARN, 'the mask is empty: the object is not found', values)
         return Report(OK, 'masking', values)
-
-
-_COLOUR = np.array([40, 220, 60], dtype=np.uint16)
-
-
-def overlay(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return the frame with what is outside the mask darkened and the object tinted.
-
-    Args:
-        frame: (H, W, 3) uint8 RGB.
-        mask: (H, W) bool.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-    """
-    wide = frame.astype(np.uint16)
-    tinted = (2 * wide + _COLOUR) // 3
-    return np.where(mask[..., None], tinted, wide // 3).astype(np.uint8)

@@ -12,6 +12,7 @@ from samg_ros.errors import ConfigError
 from samg_ros.masking import MaskerSettings
 from samg_ros.masking.masker import ADJUSTABLE
 from samg_ros.masking.settings import COMBINATIONS, DTYPES, MOST_FIT_STEPS, SIMILARITY_PROMPTS
+from samg_ros.pictures import MAX_PIXELS
 from samg_ros.ros.parameters import declare
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class PerceptionParameters:
     capture_folder: str
     image_transport: str
     max_points: int
+    max_pixels: int
+    lazy: bool
     stale_after_s: float
     fill: tuple[int, int, int]
     settings: MaskerSettings
@@ -72,6 +75,10 @@ class PerceptionParameters:
                 '(jpeg, png) on image/compressed.', choices=(RAW, COMPRESSED)),
             max_points=declare(node, 'max_points', 16, 'Most points that can be clicked; each is '
                                'one more prompt.', between=(1, 256)),
+            max_pixels=declare(node, 'max_pixels', MAX_PIXELS, 'A frame of more pixels is dropped '
+                               'before it is decoded.', between=(256, 2**31)),
+            lazy=declare(node, 'lazy', True, 'Mask only while a topic of the result has a '
+                         'subscriber.'),
             stale_after_s=declare(node, 'stale_after_s', 1.0, 'Seconds without a frame after '
                                   'which /diagnostics warns.', between=(0.01, 3600.0)),
             fill=_colour(declare(node, 'fill', [0, 0, 0], 'RGB outside the mask, 0 to 255.',

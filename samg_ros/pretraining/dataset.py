@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from samg_ros.errors import InvalidInputError
+from samg_ros.pictures import read_picture
 from samg_ros.sim.procedural.rooms import render_room
 from samg_ros.sim.procedural.scenes import render_scene
 from samg_ros.sim.visual.backgrounds import paint_canvas
@@ -142,10 +142,7 @@ def load_backgrounds(folder: Path, count: int, photographs: Sequence[Path] = (),
     rng = np.random.default_rng([seed, 2])
     sources = []
     for path in photographs:
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise InvalidInputError(f'photograph {path}: not a readable image; remove it')
-        sources.append(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8))
+        sources.append(np.ascontiguousarray(read_picture(path)[..., ::-1]))
     crops = [random_crop(rng, sources[int(rng.integers(len(sources)))], BACKGROUND_SIZE)
              for _ in range(count // 3)]
     return np.concatenate([pictures, np.stack(crops)])

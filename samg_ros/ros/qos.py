@@ -62,15 +62,18 @@ def publisher(node: Node, diagnostics: Diagnostics, message_type: Any, topic: st
 
 def subscription(node: Node, diagnostics: Diagnostics, message_type: Any, topic: str,
                  callback: Callable[..., None], profile: QoSProfile,
-                 with_info: bool = False) -> Subscription:
+                 with_info: bool = False,
+                 on_lost: Callable[[int], None] | None = None) -> Subscription:
     """Create a subscription; as `publisher`, with `qos_overrides.<topic>.subscription.*`.
 
     Received messages are counted on /diagnostics. With `with_info` the callback also gets the
     middleware's information about the message: a mapping as `samg_ros.ros.messages.message_info`
-    reads it, empty where rclpy does not pass it on.
+    reads it, empty where rclpy does not pass it on. `on_lost` is called with the number of messages
+    that the middleware lost so far, where it reports that.
     """
     events = SubscriptionEventCallbacks(
-        incompatible_qos=_reporter(node, diagnostics, topic, 'a publisher', 'offers'))
+        incompatible_qos=_reporter(node, diagnostics, topic, 'a publisher', 'offers'),
+        message_lost=None if on_lost is None else lambda event: on_lost(event.total_count))
     name = node.resolve_topic_name(topic)
 
     def count(*given: Any) -> None:

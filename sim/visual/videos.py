@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from samg_ros.errors import VideoError
+from samg_ros.pictures import opencv_path
 from samg_ros.sim.visual.backgrounds import ProceduralVideo
 
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
@@ -144,7 +145,7 @@ class VideoFolder:
         return video
 
     def _is_readable(self, path: Path) -> bool:
-        capture = cv2.VideoCapture(str(path))
+        capture = cv2.VideoCapture(opencv_path(path))
         readable = bool(capture.isOpened() and capture.read()[0])
         capture.release()
         if not readable:
@@ -222,7 +223,7 @@ class _Video:
 
     def _rewind(self) -> None:
         self.pause()
-        self._capture = cv2.VideoCapture(str(self.path))
+        self._capture = cv2.VideoCapture(opencv_path(self.path))
         self._promised = round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self._next = 0
         while self._next < len(self._frames) and self._capture.grab():

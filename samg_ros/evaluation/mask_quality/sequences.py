@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from samg_ros.errors import ConfigError
+from samg_ros.errors import ConfigError, PictureError
+from samg_ros.pictures import read_picture
 
 PROTOCOLS = ('first', 'other')
 _PICTURES = ('.jpg', '.jpeg', '.png')
@@ -68,9 +69,6 @@ def load_sequence(folder: Path | str) -> MaskedSequence:
 
 def _read(path: Path, how: int) -> npt.NDArray[np.uint8]:
     try:
-        picture = cv2.imdecode(np.fromfile(path, np.uint8), how)
-    except (OSError, cv2.error) as error:
-        raise ConfigError(f"cannot read '{path}': {error}") from error
-    if picture is None:
-        raise ConfigError(f"'{path}' is not a picture that OpenCV reads")
-    return np.asarray(picture, np.uint8)
+        return np.asarray(read_picture(path, how), np.uint8)
+    except PictureError as error:
+        raise ConfigError(str(error)) from error

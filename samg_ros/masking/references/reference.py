@@ -12,8 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from samg_ros.errors import EmptyMaskError, InvalidInputError, ReferenceLoadError, first_line
+from samg_ros.errors import (
+    EmptyMaskError,
+    InvalidInputError,
+    PictureError,
+    ReferenceLoadError,
+    first_line,
+)
 from samg_ros.masking.checks import check_size, checked_array, checked_path
+from samg_ros.pictures import read_picture, write_picture
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -101,8 +108,8 @@ class Reference:
     @classmethod
     def _load_folder(cls, folder: Path) -> Reference:
         image = _read(folder / 'image.png', cv2.IMREAD_COLOR)
-        mask = _read(folder / 'mask.png', cv2.IMREAD_GRAYSCALE) > 127
-        parts = tuple(_read(path, cv2.IMREAD_GRAYSCALE) > 127
+        mask = _read_mask(folder / 'mask.png')
+        parts = tuple(_read_mask(path)
                       for path in sorted(folder.glob('part_*.png'), key=_part_order))
         facts: object = {}
         if (folder / 'reference.yaml').exists():
@@ -154,8 +161,10 @@ class Reference:
         pictures |= {f'part_{index}.png': part * np.uint8(255)
                      for index, part in enumerate(self.parts)}
         for name, picture in pictures.items():
-            if not cv2.imwrite(str(folder / name), picture):
-                raise ReferenceLoadError(f'{folder / name}: cannot be written; check the folder')
+            try:
+                write_picture(folder / name, picture)
+            except PictureError as error:
+                raise ReferenceLoadError(str(error)) from error
         facts = {'points': self.points.tolist(), 'source': self.source}
         (folder / 'reference.yaml').write_text(yaml.safe_dump(facts))
         return folder
@@ -230,10 +239,41 @@ def _read(path: Path, flags: int) -> npt.NDArray[np.uint8]:
     if not path.exists():
         raise ReferenceLoadError(f'{path}: no such file; a reference folder needs image.png and '
                                  'mask.png')
-    picture = cv2.imread(str(path), flags)
-    if picture is None:
-        raise ReferenceLoadError(f'{path}: not a readable image; write it again')
-    return np.asarray(picture, np.uint8)
+    try:
+        return read_picture(path, flags)
+    except PictureError as error:
+        raise ReferenceLoadError(f'{error}; write it again') from error
+
+
+def _read_mask(path: Path) -> Mask:
+    """Read a mask picture of two values, of which the object has the larger.
+
+    Also 0 and 1, 16 bits, and a palette or colours, where one of the two is black. Greys between 0
+    and 255, as smoothing leaves them, are the object from 128 on.
+
+    Raises:
+        ReferenceLoadError: if it is not clear what is the object; the values are named.
+    """
+    picture = _read(path, cv2.IMREAD_UNCHANGED)
+    if picture.ndim == 3:
+        if picture.shape[2] == 4 and not (picture[..., 3] == picture[0, 0, 3]).all():
+            raise ReferenceLoadError(f'{path}: the mask has a transparent part; save it without, '
+                                     'white on black')
+        colours = np.unique(picture[..., :3].reshape(-1, 3), axis=0)
+        if len(colours) > 2 and (colours != colours[:, :1]).any():
+            raise ReferenceLoadError(f'{path}: the mask has {len(colours)} colours; expected white '
+                                     'on black, or one colour on black')
+        picture = picture[..., :3].max(axis=2)
+    values = np.unique(picture)
+    if len(values) > 2 and picture.dtype != np.uint8:
+        raise ReferenceLoadError(f'{path}: the mask has {len(values)} values from {values[0]} to '
+                                 f'{values[-1]}; expected two, 0 and one for the object')
+    if len(values) <= 2 and values[0] == 0:
+        return np.asarray(picture > 0)
+    if picture.dtype == np.uint8 and values[0] < 64 and values[-1] >= 192:
+        return np.asarray(picture > 127)
+    raise ReferenceLoadError(f'{path}: the mask has the values {values[:8].tolist()}; expected 0 '
+                             'and one for the object, for example 255')
 
 
 def _rgb(bgr: Image) -> Image:

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from samg_ros.errors import ConfigError
+from samg_ros.errors import ConfigError, PictureError
 from samg_ros.mask_command import IMAGE_SUFFIXES
+from samg_ros.pictures import read_picture
 from samg_ros.sim.visual.backgrounds import ProceduralVideo
 
 PAINTED_VIDEOS = 16
@@ -78,9 +79,10 @@ def _from_folder(folder: Path, size: int, rng: np.random.Generator) -> list[NDAr
 
 def _crop(path: Path, size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Read an image and scale a random square of it."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ConfigError(f"overlay_images: '{path}' cannot be read as an image; remove it")
+    try:
+        image = read_picture(path)
+    except PictureError as error:
+        raise ConfigError(f'overlay_images: {error}; remove it') from error
     height, width = image.shape[:2]
     side = max(1, int(min(height, width) * rng.uniform(_SMALLEST_SHARE, 1)))
     top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)

@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from samg_ros.errors import EncodingError, InvalidInputError, first_line
+from samg_ros.errors import EncodingError, InvalidInputError, PictureError, first_line
+from samg_ros.pictures import MAX_PIXELS, check_pixels, decode_picture
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
@@ -46,20 +47,23 @@ ENCODINGS = ('rgb8', *_TO_RGB)
 """Encodings that are read without cv_bridge."""
 
 
-def image_to_rgb(message: Image) -> Pixels:
+def image_to_rgb(message: Image, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Return the pixels of an image message as RGB.
 
     Args:
         message: sensor_msgs/Image in one of ENCODINGS, or in any encoding that `cv_bridge` turns
             into rgb8 where that is installed. An alpha channel is dropped, grey is repeated.
+        max_pixels: a larger image is refused.
 
     Returns:
         (H, W, 3) uint8. For rgb8 without row padding it shares the message's memory.
 
     Raises:
         EncodingError: if the encoding cannot be converted.
-        InvalidInputError: if height, width, step and data do not fit together.
+        InvalidInputError: if height, width, step and data do not fit together, or there are more
+            than `max_pixels` pixels.
     """
+    check_pixels(message.height, message.width, max_pixels)
     if message.encoding not in ENCODINGS:
         return _through_cv_bridge(message, 'rgb8')
     pixels = _rows(message)
@@ -71,33 +75,29 @@ def image_to_rgb(message: Image) -> Pixels:
     return _converted(pixels, message.encoding)
 
 
-def compressed_to_rgb(message: CompressedImage) -> Pixels:
+def compressed_to_rgb(message: CompressedImage, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Return the pixels of a compressed image message as RGB.
 
     Args:
         message: sensor_msgs/CompressedImage, jpeg or png, as image_transport or a camera driver
             writes it. An alpha channel is dropped, grey is repeated, a mosaic interpolated.
+        max_pixels: a larger image is refused before it is decoded.
 
     Returns:
         (H, W, 3) uint8.
 
     Raises:
-        EncodingError: if the format is another, or the data are not of it.
+        EncodingError: if the format is another, or the data are not of it, cut short or too large.
     """
     # '<encoding of the source>; jpeg compressed <order of the colours>', or only 'jpeg'.
     source, separator, compression = message.format.lower().rpartition(';')
     if not any(name in compression for name in ('jpeg', 'jpg', 'png')) \
             or 'compresseddepth' in compression:
         raise EncodingError(f"compressed image format '{message.format}' is neither jpeg nor png")
-    data = np.frombuffer(message.data, np.uint8)
     try:  # as it is stored: neither turned by EXIF nor made three channels
-        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
-    except cv2.error as error:
-        raise EncodingError(f'the compressed image cannot be decoded: {first_line(error)}'
-                            ) from error
-    if pixels is None:
-        raise EncodingError(f"the {len(data)} bytes of a compressed image are not "
-                            f"'{message.format}'")
+        pixels = decode_picture(memoryview(message.data), cv2.IMREAD_UNCHANGED, max_pixels)
+    except PictureError as error:
+        raise EncodingError(f"compressed image '{message.format}': {error}") from error
     decoded: Any = pixels if pixels.dtype == np.uint8 else _eight_bits(pixels)
     if decoded.ndim == 2:
         return _converted(decoded, source if source.startswith('bayer_') else 'mono8')

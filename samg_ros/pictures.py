@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading and writing pictures: one reader and one writer for the whole package.
+
+OpenCV alone is not enough. Before version 5 it decodes half a JPEG without an error and fills the
+rest with grey; it crashes on file names that are not UTF-8; and it makes room for whatever size a
+picture claims to have. So the size is read first, the end of the data is looked for, and files
+are opened by Python.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from samg_ros.errors import InvalidInputError, PictureError, first_line
+
+MAX_PIXELS = 2 * 7680 * 4320
+"""Pixels of the largest picture that is decoded unless told otherwise: twice an 8K camera's."""
+
+_JPEG, _PNG, _BMP = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n', b'BM'
+_MARKER = re.compile(rb'\xff+([^\x00\xff\xd0-\xd7])', re.DOTALL)
+"""The next marker of a JPEG: inside pixel data, FF is followed by 00 or a restart marker."""
+_FRAME_HEADERS = frozenset(range(0xc0, 0xd0)) - {0xc4, 0xc8, 0xcc}
+_END_OF_IMAGE, _START_OF_SCAN = 0xd9, 0xda
+
+
+def read_picture(path: str | Path, flags: int = cv2.IMREAD_COLOR,
+                 max_pixels: int = MAX_PIXELS) -> npt.NDArray[Any]:
+    """Read a picture file, whatever its name is made of.
+
+    Args:
+        path: of a JPEG, PNG, BMP, TIFF or WebP file.
+        flags: OpenCV's, cv2.IMREAD_*.
+        max_pixels: a larger picture is not decoded.
+
+    Returns:
+        (H, W, 3) BGR or (H, W), as OpenCV gives it.
+
+    Raises:
+        PictureError: if the file cannot be read, is damaged, cut short or too large.
+    """
+    name = shown(path)
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise PictureError(f'{name}: cannot be read ({error.strerror})') from error
+    try:
+        return decode_picture(data, flags, max_pixels)
+    except PictureError as error:
+        raise PictureError(f'{name}: {error}') from error
+
+
+def decode_picture(data: bytes | memoryview, flags: int = cv2.IMREAD_COLOR,
+                   max_pixels: int = MAX_PIXELS) -> npt.NDArray[Any]:
+    """Decode a picture; as `read_picture`, from the bytes of a file."""
+    view = memoryview(data).cast('B')
+    size = picture_size(view)
+    if size is None:
+        raise PictureError(f'the {len(view)} bytes are not a readable image; known are JPEG, PNG, '
+                           'BMP, TIFF and WebP')
+    check_pixels(*size, max_pixels)
+    if _is_cut_short(view):
+        raise PictureError('the image is cut short: its end is missing')
+    try:
+        picture = cv2.imdecode(np.frombuffer(view, np.uint8), flags)
+    except (cv2.error, MemoryError) as error:
+        raise PictureError(f'the image cannot be decoded: {first_line(error)}') from error
+    if picture is None:
+        raise PictureError('the image is damaged: it cannot be decoded')
+    return np.asarray(picture)
+
+
+def write_picture(path: str | Path, picture: npt.NDArray[np.uint8]) -> None:
+    """Write a picture in the format of its file's ending.
+
+    Args:
+        path: of the file.
+        picture: (H, W, 3) uint8 BGR or (H, W) uint8.
+
+    Raises:
+        PictureError: if it cannot be encoded or written.
+    """
+    path = Path(path)
+    try:
+        encoded = cv2.imencode(path.suffix, picture)[1]
+        path.write_bytes(encoded.tobytes())
+    except cv2.error as error:
+        raise PictureError(f'{shown(path)}: cannot be encoded: {first_line(error)}') from error
+    except OSError as error:
+        raise PictureError(f'{shown(path)}: cannot be written ({error.strerror})') from error
+
+
+def check_pixels(height: int, width: int, max_pixels: int) -> None:
+    """Check that a picture of this size may be decoded.
+
+    Raises:
+        PictureError: if it has more than `max_pixels` pixels.
+    """
+    if height * width > max_pixels:
+        raise PictureError(f'the image has {height} x {width} pixels, more than max_pixels '
+                           f'{max_pixels}')
+
+
+def shown(path: str | Path) -> str:
+    """Return a path as text that any terminal and log can take; other bytes in hexadecimal."""
+    return os.fsencode(path).decode('utf-8', 'backslashreplace')
+
+
+def opencv_path(path: str | Path) -> str:
+    """Return the name under which OpenCV can open a file itself, as it must a video.
+
+    Raises:
+        InvalidInputError: if the name is not UTF-8, of which OpenCV's Python module crashes.
+    """
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(f'{shown(path)}: the name is not UTF-8, and OpenCV cannot open '
+                                'such a file; rename it') from error
+    return str(path)
+
+
+def picture_size(data: bytes | memoryview) -> tuple[int, int] | None:
+    """Return (height, width) of an encoded picture, without decoding it.
+
+    Returns:
+        None if the data are no JPEG, PNG, BMP, TIFF or WebP, or end before the size.
+    """
+    view = memoryview(data).cast('B')
+    head = bytes(view[:32])
+    try:
+        if head.startswith(_JPEG):
+            return _jpeg_size(view)
+        if head.startswith(_PNG):
+            return _big(head[20:24]), _big(head[16:20])
+        if head.startswith(_BMP):
+            return abs(int.from_bytes(head[22:26], 'little', signed=True)), _little(head[18:22])
+        if head[:4] == b'RIFF' and head[8:12] == b'WEBP':
+            return _webp_size(head)
+        if head[:4] in (b'II*\0', b'MM\0*'):
+            return _tiff_size(view)
+    except (IndexError, ValueError):
+        pass
+    return None
+
+
+def _is_cut_short(view: memoryview) -> bool:
+    """Whether the end of a JPEG, PNG or WebP is missing; bytes after the end do not matter."""
+    head = bytes(view[:12])
+    if head.startswith(_JPEG):
+        return not any(marker == _END_OF_IMAGE for marker, _ in _jpeg_markers(view))
+    if head.startswith(_PNG):
+        place = len(_PNG)
+        while place + 12 <= len(view):
+            if bytes(view[place + 4:place + 8]) == b'IEND':
+                return False
+            place += 12 + _big(view[place:place + 4])
+        return True
+    return head[:4] == b'RIFF' and 8 + _little(head[4:8]) > len(view)
+
+
+def _jpeg_markers(view: memoryview) -> Any:
+    """Yield (marker, place of the byte after it), up to the end of the image or of the data."""
+    place = 2
+    while (found := _MARKER.search(view, place)) is not None:
+        marker, place = found.group(1)[0], found.end()
+        yield marker, place
+        if marker == _END_OF_IMAGE:
+            return
+        if marker != 0x01:  # TEM, the only other one without a length
+            place += _big(view[place:place + 2])
+
+
+def _jpeg_size(view: memoryview) -> tuple[int, int] | None:
+    for marker, place in _jpeg_markers(view):
+        if marker in _FRAME_HEADERS and place + 7 <= len(view):
+            return _big(view[place + 3:place + 5]), _big(view[place + 5:place + 7])
+        if marker == _START_OF_SCAN:
+            break
+    return None
+
+
+def _webp_size(head: bytes) -> tuple[int, int] | None:
+    """Size by the three kinds of WebP (RFC 9649): lossy, lossless, extended."""
+    kind = head[12:16]
+    if kind == b'VP8 ':
+        return _little(head[28:30]) & 0x3fff, _little(head[26:28]) & 0x3fff
+    if kind == b'VP8L':
+        bits = _little(head[21:25])
+        return (bits >> 14 & 0x3fff) + 1, (bits & 0x3fff) + 1
+    if kind == b'VP8X':
+        return _little(head[27:30]) + 1, _little(head[24:27]) + 1
+    return None
+
+
+def _tiff_size(view: memoryview) -> tuple[int, int] | None:
+    """Tags 256 (width) and 257 (height) of the first directory (TIFF 6.0, section 2)."""
+    order: Any = 'little' if view[0] == ord('I') else 'big'
+
+    def number(begin: int, size: int) -> int:
+        return int.from_bytes(view[begin:begin + size], order)
+
+    place = number(4, 4)
+    sizes = {}
+    for entry in range(place + 2, place + 2 + 12 * number(place, 2), 12):
+        tag, kind = number(entry, 2), number(entry + 2, 2)
+        if tag in (256, 257):
+            sizes[tag] = number(entry + 8, 2 if kind == 3 else 4)
+    return (sizes[257], sizes[256]) if len(sizes) == 2 else None
+
+
+def _big(data: bytes | memoryview) -> int:
+    return int.from_bytes(data, 'big')
+
+
+def _little(data: bytes | memoryview) -> int:
+    return int.from_bytes(data, 'little')
