@@ -26,11 +26,11 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float64MultiArray
 
 import samg_ros.sim.gym_env  # noqa: F401  # registers the environments
+from samg_ros.files.share import share_file
 from samg_ros.nodes.mujoco_bridge_node import MujocoBridge
 from samg_ros.ros import qos
 from samg_ros.ros.compat import make_executor
 from samg_ros.ros.domain import choose_domain
-from samg_ros.ros.files import share_file
 from samg_ros.ros.messages import command, time_step
 from samg_ros.ros.node import close, spin
 from samg_ros.ros.parameters import overrides

@@ -20,13 +20,13 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from samg_ros.files.share import share_file
 from samg_ros.graphs.one_process import make_node
 from samg_ros.graphs.sim_train import make_plan, prepare_reference
 from samg_ros.masking import Masker
 from samg_ros.rl.training.learner import Learner
 from samg_ros.ros.compat import make_executor
 from samg_ros.ros.domain import choose_domain
-from samg_ros.ros.files import share_file
 from samg_ros.ros.node import close, spin
 from samg_ros.sim.env import SimEnv
 

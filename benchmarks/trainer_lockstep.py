@@ -23,9 +23,9 @@ from samg_ros.graphs.sim_train import PARAMETER_FILE, TrainPlan, make_plan, prep
 
 def over_ros(plan: TrainPlan) -> None:
     """Train as `samg run sim_train` does, without the evaluation."""
+    from samg_ros.files.share import parameter_file
     from samg_ros.graphs.commands.run_sim_train import train
     from samg_ros.ros.domain import choose_domain
-    from samg_ros.ros.files import parameter_file
     from samg_ros.ros.signals import StopSignal
 
     choose_domain()

@@ -27,8 +27,8 @@ def generate_launch_description() -> LaunchDescription:
 def make_nodes(given: dict[str, Any]) -> list[LaunchDescriptionEntity]:
     """Check the arguments and return the nodes."""
     from samg_ros.errors import ConfigError
+    from samg_ros.files.share import parameter_file
     from samg_ros.graphs.arm import CAMERAS, PARAMETER_FILE, make_plan
-    from samg_ros.ros.files import parameter_file
 
     plan = make_plan(given['params_file'], **{argument.name: given[argument.name]
                                               for argument in ARM})

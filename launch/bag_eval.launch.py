@@ -24,9 +24,9 @@ def generate_launch_description() -> LaunchDescription:
 
 def start(given: dict[str, Any]) -> list[LaunchDescriptionEntity]:
     """Check the arguments and return the nodes."""
+    from samg_ros.files.share import parameter_file
     from samg_ros.graphs.bag_eval import PARAMETER_FILE, make_plan
     from samg_ros.nodes.bag_evaluator_node import READY
-    from samg_ros.ros.files import parameter_file
 
     plan = make_plan(params_file=given['params_file'],
                      **{argument.name: given[argument.name] for argument in BAG_EVAL})

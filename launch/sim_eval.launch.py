@@ -20,8 +20,8 @@ def generate_launch_description() -> LaunchDescription:
 
 def start(given: dict[str, Any]) -> list[LaunchDescriptionEntity]:
     """Check the arguments and return the nodes."""
+    from samg_ros.files.share import parameter_file
     from samg_ros.graphs.sim_eval import PARAMETER_FILE, make_nodes
-    from samg_ros.ros.files import parameter_file
 
     nodes = make_nodes(params_file=given['params_file'],
                        **{argument.name: given[argument.name] for argument in SIM_EVAL})

@@ -22,8 +22,8 @@ def generate_launch_description() -> LaunchDescription:
 
 def make_nodes(given: dict[str, Any]) -> list[LaunchDescriptionEntity]:
     """Check the arguments, prepare the reference, and return the nodes."""
+    from samg_ros.files.share import parameter_file
     from samg_ros.graphs.sim_train import PARAMETER_FILE, make_plan, prepare_reference
-    from samg_ros.ros.files import parameter_file
 
     plan = make_plan(**{argument.name: given[argument.name] for argument in SIM_TRAIN})
     parameters = parameter_file(given['params_file'], PARAMETER_FILE)

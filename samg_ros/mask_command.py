@@ -22,8 +22,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from samg_ros.errors import ConfigError, InvalidInputError, PictureError, VideoError
-from samg_ros.masking import Masker, MaskerSettings, Reference, apply_mask
-from samg_ros.pictures import (
+from samg_ros.files.pictures import (
     MAX_PIXELS,
     check_pixels,
     opencv_path,
@@ -32,6 +31,7 @@ from samg_ros.pictures import (
     shown,
     write_picture,
 )
+from samg_ros.masking import Masker, MaskerSettings, Reference, apply_mask
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')

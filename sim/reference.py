@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from samg_ros.errors import ConfigError, EmptyMaskError, PictureError
-from samg_ros.pictures import write_picture
+from samg_ros.files.pictures import write_picture
 from samg_ros.sim.env import SimEnv
 from samg_ros.sim.render import QUALITIES
 from samg_ros.sim.sim_step import SimStep

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from samg_ros.errors import PictureError
-from samg_ros.pictures import (
+from samg_ros.files.pictures import (
     decode_picture,
     opencv_path,
     picture_size,

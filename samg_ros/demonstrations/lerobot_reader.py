@@ -21,7 +21,7 @@ from samg_ros.demonstrations.episode import ArmEpisode
 from samg_ros.demonstrations.lerobot_layout import DatasetInfo
 from samg_ros.demonstrations.run_lengths import from_text
 from samg_ros.errors import DemonstrationError, MissingDependencyError, first_line
-from samg_ros.pictures import decode_picture
+from samg_ros.files.pictures import decode_picture
 
 try:
     import pyarrow

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from samg_ros.errors import VideoError
 from samg_ros.evaluation.episodes import View, small_view
-from samg_ros.pictures import opencv_path
+from samg_ros.files.pictures import opencv_path
 
 _SIDE = 168
 """Least height of a frame in a video, in pixels."""

@@ -16,12 +16,12 @@ from typing import Any
 
 from samg_ros.arm.settings import KEEPS_MOVING
 from samg_ros.errors import ConfigError, VideoError
+from samg_ros.files.share import absolute, parameter_file, share_file
 from samg_ros.graphs.arguments import ARM
 from samg_ros.graphs.checkpoint_parameters import of_bridge, of_perception
 from samg_ros.graphs.spec import CAMERA_REMAPPINGS, NodeSpec, Remappings, given_only
 from samg_ros.rl.evaluation.shipped import find_checkpoint
 from samg_ros.rl.training.checkpoint import Checkpoint, load_checkpoint
-from samg_ros.ros.files import absolute, parameter_file, share_file
 from samg_ros.ros.given_parameters import given_parameters, unless_given
 from samg_ros.sim.tasks import COMMAND_TOPICS, get_task
 from samg_ros.sim.visual.settings import get_setting

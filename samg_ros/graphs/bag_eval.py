@@ -16,12 +16,12 @@ from typing import Any
 from samg_ros.bags.bag import open_bag
 from samg_ros.bags.topics import COMPRESSED, Topics, find_topics
 from samg_ros.errors import BagError, ConfigError
+from samg_ros.files.share import absolute
 from samg_ros.graphs import checkpoint_parameters
 from samg_ros.graphs.spec import NodeSpec, given_only
 from samg_ros.perception import parameters as perception_parameters
 from samg_ros.rl.evaluation.shipped import find_checkpoint
 from samg_ros.rl.training.checkpoint import Checkpoint, load_checkpoint
-from samg_ros.ros.files import absolute
 from samg_ros.ros.given_parameters import given_parameters, unless_given
 
 PARAMETER_FILE = 'config/bag_eval.yaml'

@@ -15,10 +15,10 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from samg_ros.files.share import share_file
 from samg_ros.graphs.arguments import Argument, from_launch
 from samg_ros.graphs.spec import NodeSpec
 from samg_ros.ros.domain import stay_on_this_machine
-from samg_ros.ros.files import share_file
 
 RVIZ = Argument('rviz', False, 'Show camera, mask and masked image in RViz.')
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from samg_ros.errors import ConfigError, VideoError
+from samg_ros.files.share import absolute
 from samg_ros.graphs import checkpoint_parameters
 from samg_ros.graphs.spec import CAMERA_REMAPPINGS, NodeSpec
 from samg_ros.rl.evaluation.episodes import SEED_OFFSET
 from samg_ros.rl.evaluation.shipped import find_checkpoint
 from samg_ros.rl.training.checkpoint import load_checkpoint
-from samg_ros.ros.files import absolute
 from samg_ros.ros.given_parameters import unless_given
 from samg_ros.sim.visual.settings import get_setting
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from samg_ros.errors import ConfigError
+from samg_ros.files.pictures import MAX_PIXELS
 from samg_ros.masking import MaskerSettings
 from samg_ros.masking.masker import ADJUSTABLE
 from samg_ros.masking.settings import COMBINATIONS, DTYPES, MOST_FIT_STEPS, SIMILARITY_PROMPTS
-from samg_ros.pictures import MAX_PIXELS
 from samg_ros.ros.parameters import declare
 
 if TYPE_CHECKING:

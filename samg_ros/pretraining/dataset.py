@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from samg_ros.pictures import read_picture
+from samg_ros.files.pictures import read_picture
 from samg_ros.sim.procedural.rooms import render_room
 from samg_ros.sim.procedural.scenes import render_scene
 from samg_ros.sim.visual.backgrounds import paint_canvas

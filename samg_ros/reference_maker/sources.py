@@ -12,8 +12,8 @@ import numpy as np
 from samg_ros.bags.bag import SUFFIXES as BAG_SUFFIXES, open_bag
 from samg_ros.bags.topics import find_topics, frame_of
 from samg_ros.errors import InvalidInputError, VideoError
+from samg_ros.files.pictures import opencv_path
 from samg_ros.mask_command import VIDEO_SUFFIXES
-from samg_ros.pictures import opencv_path
 from samg_ros.reference_maker.pictures import Image, limited
 
 MOST_SHOWN = 200

@@ -14,7 +14,7 @@ import random
 import socket
 from importlib.metadata import PackageNotFoundError, version
 
-from samg_ros.ros.files import share_file
+from samg_ros.files.share import share_file
 
 _PORT_BASE, _PORTS_PER_DOMAIN, _UNICAST_OFFSET = 7400, 250, 10
 """DDS's rule for the discovery ports of a domain (DDSI-RTPS 2.5, section 9.6.2.3)."""

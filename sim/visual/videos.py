@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from samg_ros.errors import VideoError
-from samg_ros.pictures import opencv_path
+from samg_ros.files.pictures import opencv_path
 from samg_ros.sim.visual.backgrounds import ProceduralVideo
 
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')

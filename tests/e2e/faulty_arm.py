@@ -18,8 +18,8 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool
 
 from samg_ros.arm.joint_limits import load_joint_limits
+from samg_ros.files.share import share_file
 from samg_ros.ros import qos
-from samg_ros.ros.files import share_file
 from samg_ros.ros.messages.images import array_to_image, image_to_rgb
 from samg_ros.sim.tasks import COMMAND_TOPICS
 

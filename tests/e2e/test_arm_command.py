@@ -12,11 +12,11 @@ from samg_ros.arm.joint_limits import load_joint_limits
 from samg_ros.bags.bag import open_bag
 from samg_ros.bags.limits import count_excesses, read_commands
 from samg_ros.errors import SamgError
+from samg_ros.files.share import share_file
 from samg_ros.graphs.arm import make_plan
 from samg_ros.graphs.spec import CAMERA_REMAPPINGS
 from samg_ros.nodes.arm_episodes_node import ArmEpisodes
 from samg_ros.rl.training.checkpoint import load_checkpoint, save_checkpoint
-from samg_ros.ros.files import share_file
 
 TOPIC = '/forward_position_controller/commands'
 FAST = """

@@ -11,9 +11,9 @@ from std_srvs.srv import SetBool
 
 from samg_ros.arm.joint_limits import load_joint_limits
 from samg_ros.errors import SamgError
+from samg_ros.files.share import share_file
 from samg_ros.graphs.arm import SIMULATED_LIMITS, make_plan
 from samg_ros.nodes.executables import node_class
-from samg_ros.ros.files import share_file
 from samg_ros.sim.tasks import COMMAND_TOPICS
 
 CONTROLLER = COMMAND_TOPICS['position']

@@ -26,13 +26,13 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool
 
+from samg_ros.files.share import share_file
 from samg_ros.masking import Masker, MaskerSettings, Reference
 from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from samg_ros.ros.compat import make_executor
 from samg_ros.ros.domain import choose_domain
-from samg_ros.ros.files import share_file
 from samg_ros.sim.env import SimEnv
 from samg_ros.sim.tasks import COMMAND_TOPICS
 

@@ -12,11 +12,11 @@ from processes import Command
 from samg_ros import cli
 from samg_ros.bags.bag import open_bag
 from samg_ros.errors import CheckpointError
+from samg_ros.files.share import parameter_file
 from samg_ros.graphs.one_process import OneProcess
 from samg_ros.graphs.sim_train import PARAMETER_FILE, make_plan
 from samg_ros.rl.training.checkpoint import load_checkpoint
 from samg_ros.ros.domain import choose_domain
-from samg_ros.ros.files import parameter_file
 from samg_ros.ros.signals import StopSignal
 
 TINY = ('{"batch_size": 8, "hidden_dim": 16, "random_steps": 20, "update_after": 30, '

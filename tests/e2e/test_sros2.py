@@ -16,6 +16,7 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 
 from samg_ros.bags.recording import Recording
+from samg_ros.files.share import share_file
 from samg_ros.graphs import (
     arm as arm_plan,
     bag_eval as bag_eval_plan,
@@ -31,7 +32,6 @@ from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
 from samg_ros.ros.compat import make_executor
 from samg_ros.ros.domain import choose_domain
-from samg_ros.ros.files import share_file
 from samg_ros.ros.node import close
 from samg_ros.sim.env import SimEnv
 

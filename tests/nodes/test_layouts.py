@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from samg_ros.files.share import share_file
 from samg_ros.nodes.recorder_node import TOPICS
-from samg_ros.ros.files import share_file
 
 SHOWN = {f'/{topic}' for topic in TOPICS} | {'/masked/overlay', '/diagnostics'}
 CONFIG = Path(__file__).parents[2] / 'config'

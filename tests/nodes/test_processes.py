@@ -13,9 +13,9 @@ import pytest
 from sensor_msgs.msg import Image
 
 from samg_ros.errors import BagError
+from samg_ros.files.share import share_file
 from samg_ros.nodes.executables import NODES
 from samg_ros.ros import domain
-from samg_ros.ros.files import share_file
 from samg_ros.ros.node import PlainNode, close
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samg_ros.errors import ConfigError, PictureError
-from samg_ros.pictures import read_picture
+from samg_ros.files.pictures import read_picture
 
 PROTOCOLS = ('first', 'other')
 _PICTURES = ('.jpg', '.jpeg', '.png')

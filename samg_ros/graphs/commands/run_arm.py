@@ -34,10 +34,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, stop_signal: StopSignal) -> int:
+    from samg_ros.files.share import parameter_file
     from samg_ros.graphs.arm import EPISODES, MANAGER, PARAMETER_FILE, make_plan
     from samg_ros.graphs.one_process import OneProcess
     from samg_ros.ros.domain import choose_domain, stay_on_this_machine
-    from samg_ros.ros.files import parameter_file
 
     plan = make_plan(args.params_file, **from_namespace(args, ARM))
     parameters = parameter_file(args.params_file, PARAMETER_FILE)

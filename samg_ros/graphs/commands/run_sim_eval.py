@@ -32,10 +32,10 @@ def run(args: argparse.Namespace) -> int:
     """
     # Nothing heavy is imported before this line: see StopSignal.
     with StopSignal(INTERRUPTED, 'samg: interrupted') as stop_signal:
+        from samg_ros.files.share import parameter_file
         from samg_ros.graphs.one_process import OneProcess
         from samg_ros.graphs.sim_eval import PARAMETER_FILE, make_nodes
         from samg_ros.ros.domain import choose_domain
-        from samg_ros.ros.files import parameter_file
 
         nodes = make_nodes(params_file=args.params_file, **from_namespace(args, SIM_EVAL))
         parameters = parameter_file(args.params_file, PARAMETER_FILE)

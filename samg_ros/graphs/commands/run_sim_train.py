@@ -51,11 +51,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace, stop_signal: StopSignal) -> int:
     began = time.monotonic()
+    from samg_ros.files.share import parameter_file
     from samg_ros.graphs.sim_train import PARAMETER_FILE, make_plan, prepare_reference
     from samg_ros.progress import duration
     from samg_ros.rl.evaluation.run_report import evaluate_and_report
     from samg_ros.ros.domain import choose_domain
-    from samg_ros.ros.files import parameter_file
 
     plan = make_plan(**from_namespace(args, SIM_TRAIN))
     parameters = parameter_file(args.params_file, PARAMETER_FILE)

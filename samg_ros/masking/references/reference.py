@@ -19,8 +19,8 @@ from samg_ros.errors import (
     ReferenceLoadError,
     first_line,
 )
+from samg_ros.files.pictures import read_picture, write_picture
 from samg_ros.masking.checks import check_size, checked_array, checked_path
-from samg_ros.pictures import read_picture, write_picture
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]

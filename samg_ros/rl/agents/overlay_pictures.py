@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samg_ros.errors import ConfigError, PictureError
+from samg_ros.files.pictures import read_picture
 from samg_ros.mask_command import IMAGE_SUFFIXES
-from samg_ros.pictures import read_picture
 from samg_ros.sim.visual.backgrounds import ProceduralVideo
 
 PAINTED_VIDEOS = 16

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samg_ros.errors import EncodingError, InvalidInputError, PictureError, first_line
-from samg_ros.pictures import MAX_PIXELS, check_pixels, decode_picture
+from samg_ros.files.pictures import MAX_PIXELS, check_pixels, decode_picture
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
