@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,3 +46,12 @@ def make_expert(env: SimEnv, file: Path | str | None = None) -> Expert:
                 f'train one with `samg train expert --task {env.spec.name}` and give its file, or '
                 f'take a task that has one: {", ".join(shipped_experts())}')
     return TrainedExpert(env, StatePolicy.load(file))
+
+
+def expert_source(env: SimEnv, file: Path | str | None = None) -> str:
+    """Return what `make_expert` takes, for a run's checkpoint: 'scripted', or the file's SHA-256."""
+    if not file:
+        if has_scripted_expert(env):
+            return 'scripted'
+        file = FOLDER / f'{env.spec.name}.npz'
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()

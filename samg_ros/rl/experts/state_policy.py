@@ -4,7 +4,8 @@
 The file is read without pickle. Arrays: `weight_i` (out, in) and `bias_i` (out,) of each layer,
 `in_shift`, `in_scale`, `out_shift` and `out_scale`. A file of this package also has `description`,
 JSON that says which task it is for and what its inputs and outputs mean; a file without it is read
-as DAPG's policies are (tanh between the layers, arXiv 1709.10087), and only its sizes can be checked.
+as DAPG's policies are (tanh between the layers, arXiv 1709.10087), and only its sizes can be
+checked.
 """
 
 from __future__ import annotations
