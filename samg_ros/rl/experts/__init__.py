@@ -49,7 +49,7 @@ def make_expert(env: SimEnv, file: Path | str | None = None) -> Expert:
 
 
 def expert_source(env: SimEnv, file: Path | str | None = None) -> str:
-    """Return what `make_expert` takes, for a run's checkpoint: 'scripted', or the file's SHA-256."""
+    """Return what `make_expert` takes: 'scripted', or the SHA-256 of the file."""
     if not file:
         if has_scripted_expert(env):
             return 'scripted'

@@ -2,14 +2,15 @@
 """Soft actor-critic on states, compiled by JAX for one core.
 
 Haarnoja et al. 2018 (arXiv 1812.05905): two critics, their smaller value, a temperature that keeps
-the policy's entropy. With layer norm in every hidden layer (arXiv 2302.02948 shows what it does for
-critics) and returns of n steps. Networks of these sizes are so small that most of an eager update is
-overhead: compiled, a hundred updates are one call and take half of the time of PyTorch's.
+the policy's entropy. Every hidden layer has layer norm (for critics see arXiv 2302.02948), and
+returns may have n steps. Networks of these sizes are so small that most of an eager update is
+overhead: compiled, fifty updates are one call and take half of PyTorch's time.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,9 @@ import numpy.typing as npt
 
 from samg_ros.errors import MissingDependencyError
 
+# On arrays this small, threads cost more than they bring.
+os.environ.setdefault('XLA_FLAGS', '--xla_cpu_multi_thread_eigen=false '
+                      'intra_op_parallelism_threads=1')
 try:
     import jax
     import jax.numpy as jnp

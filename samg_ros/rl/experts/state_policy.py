@@ -74,20 +74,23 @@ class StatePolicy:
         Args:
             state: (S,) numbers.
         """
+        x, _ = self.before_tanh(state)
+        if self.normalised:
+            x = np.tanh(x)
+        result: Array = (self.out_scale * x + self.out_shift).astype(np.float32)
+        return result
+
+    def before_tanh(self, state: npt.ArrayLike) -> tuple[Array, Array]:
+        """Return what the last layer makes of a state, (A,), and what goes into it, (H,)."""
         x = np.asarray(state, np.float32) - self.in_shift
         if self.normalised:
             x = np.clip(x / self.in_scale, -INPUT_LIMIT, INPUT_LIMIT)
         else:
             x = x / (self.in_scale + np.float32(_DAPG_EPSILON))
-        last = len(self.weights) - 1
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             x = weight @ x + bias
-            if layer < last:
-                x = np.maximum(_layer_norm(x), 0) if self.normalised else np.tanh(x)
-        if self.normalised:
-            x = np.tanh(x)
-        result: Array = (self.out_scale * x + self.out_shift).astype(np.float32)
-        return result
+            x = np.maximum(_layer_norm(x), 0) if self.normalised else np.tanh(x)
+        return self.weights[-1] @ x + self.biases[-1], x
 
     def save(self, path: Path | str) -> None:
         """Write the file.
@@ -104,7 +107,7 @@ class StatePolicy:
             arrays[f'weight_{i}'], arrays[f'bias_{i}'] = weight, bias
         try:
             with Path(path).open('wb') as file:
-                np.savez(file, description=json.dumps(description), **arrays)
+                np.savez(file, **{**arrays, 'description': np.array(json.dumps(description))})
         except OSError as error:
             raise ExpertError(f'cannot write the expert {path}: {error.strerror}') from error
 
@@ -131,9 +134,9 @@ class StatePolicy:
             return cls(
                 weights=tuple(_floats(arrays[f'weight_{i}'], 2) for i in range(layers)),
                 biases=tuple(_floats(arrays[f'bias_{i}'], 1) for i in range(layers)),
-                **{name: _floats(arrays[name], 1)
-                   for name in ('in_shift', 'in_scale', 'out_shift', 'out_scale')},
-                **facts)._checked()
+                in_shift=_floats(arrays['in_shift'], 1), in_scale=_floats(arrays['in_scale'], 1),
+                out_shift=_floats(arrays['out_shift'], 1),
+                out_scale=_floats(arrays['out_scale'], 1), **facts)._checked()
         except (KeyError, TypeError, ValueError) as error:
             raise ExpertError(f'the expert {path} is not whole: {error}') from error
 

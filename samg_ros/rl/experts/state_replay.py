@@ -9,11 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from samg_ros.rl.experts.soft_actor_critic import Transitions
+from samg_ros.rl.experts.state_policy import INPUT_LIMIT
 
 Array = npt.NDArray[np.float32]
-
-STATE_LIMIT = 10.0
-"""Standard deviations at which states are cut off."""
 
 
 class StateReplay:
@@ -84,8 +82,8 @@ class StateReplay:
         return Transitions(**picked)
 
     def normalised(self, states: Array) -> Array:
-        """Return states in standard deviations from their mean, cut off at `STATE_LIMIT`."""
-        result: Array = np.clip((states - self.mean) / self.deviation, -STATE_LIMIT, STATE_LIMIT)
+        """Return states in standard deviations from their mean, cut off at `INPUT_LIMIT`."""
+        result: Array = np.clip((states - self.mean) / self.deviation, -INPUT_LIMIT, INPUT_LIMIT)
         return result
 
     def state_dict(self) -> dict[str, npt.NDArray[Any]]:
