@@ -68,6 +68,7 @@ ROS = [
 DEMONSTRATIONS = ['h5py>=3.6', 'pyarrow>=14']  # HDF5 files; LeRobot data sets
 MODELS = ['segment-anything>=1.0', 'timm>=1.0', 'torchvision>=0.16', 'transformers>=4.57']
 WEB = ['starlette>=0.40', 'uvicorn>=0.30', 'pillow>=9.0']  # the page of `samg reference make`
+EXPERTS = ['jax>=0.4.30']  # training on states
 RAY = ['ray>=2.10']  # many runs at once
 DEVELOPMENT = [
     'colcon-common-extensions',
@@ -97,7 +98,7 @@ setup(
     python_requires='>=3.10',
     install_requires=LEARNING + SIMULATION + BAGS,
     extras_require={'ros': ROS, 'models': MODELS, 'demonstrations': DEMONSTRATIONS,
-                    'ray': RAY, 'web': WEB, 'dev': DEVELOPMENT},
+                    'experts': EXPERTS, 'ray': RAY, 'web': WEB, 'dev': DEVELOPMENT},
     zip_safe=False,
     author='The samg_ros authors',
     maintainer='The samg_ros authors',

@@ -71,6 +71,8 @@ COMMANDS: dict[tuple[str, ...], Command] = {
                                  'train a policy on masked frames'),
     ('train', 'clone'): Command('samg_ros.rl.commands.train_clone',
                                 'train a policy to imitate an expert that knows the state'),
+    ('train', 'expert'): Command('samg_ros.rl.commands.train_expert',
+                                 "train an expert on the simulator's state, to be imitated"),
     ('train', 'mini'): Command('samg_ros.pretraining.train', 'train the embedded mask model'),
     ('eval', 'masks'): Command('samg_ros.evaluation.mask_quality.command',
                                "compare masks with the simulator's segmentation"),

@@ -46,6 +46,10 @@ class CheckpointError(SamgError):
     """A training checkpoint is missing, cut short, or belongs to something else."""
 
 
+class ExpertError(SamgError):
+    """There is no expert for a task, or the one that was given is not meant for it."""
+
+
 class DemonstrationError(SamgError):
     """Demonstrations cannot be read or written, or do not fit what they are wanted for."""
 

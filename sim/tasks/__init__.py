@@ -131,6 +131,13 @@ class Simulation(Protocol):
     def step(self, action: np.ndarray) -> tuple[float, float, bool]:
         """Advance one control step; returns reward, discount and whether the episode is over."""
 
+    def state(self) -> dict[str, np.ndarray]:
+        """Return what the task's own observations are, by name, each (n,) float64.
+
+        Raises:
+            ConfigError: if the family has none.
+        """
+
     def recolour(self, colours: Colours) -> None:
         """Give robot, floor and sky other colours in `model`; the caller uploads textures."""
 

@@ -144,6 +144,9 @@ class AdroitSimulation:
         bad = (mjtWarning.mjWARN_BADQPOS, mjtWarning.mjWARN_BADQVEL, mjtWarning.mjWARN_BADQACC)
         return sum(self.data.warning[kind].number for kind in bad)
 
+    def state(self) -> dict[str, np.ndarray]:
+        return {'observation': np.array(self._env._get_obs(), dtype=np.float64)}
+
     def recolour(self, colours: Colours) -> None:
         """Paint the hand, the ground's checker and, in place of a sky, the table."""
         import mujoco

@@ -90,6 +90,10 @@ class ArmSimulation(DmEnvironment):
         self.success = reward == 1.0  # exactly where the goal is reached, by dm_control's tolerance
         return reward, discount, over
 
+    def state(self) -> dict[str, np.ndarray]:
+        raise ConfigError(f"the state of task '{self._name}' has no vector of its own; experts of "
+                          'the arm are scripted')
+
     def recolour(self, colours: Colours) -> None:
         """Paint the arm, with rings and fingers lighter, the ground's checker and the sky."""
         import mujoco

@@ -84,6 +84,10 @@ class SuiteSimulation(DmEnvironment):
     def seed(self, seed: int) -> None:
         self._env.task.random.seed(seed)
 
+    def state(self) -> dict[str, np.ndarray]:
+        observed = self._env.task.get_observation(self._env.physics)
+        return {name: np.ravel(value).astype(np.float64) for name, value in observed.items()}
+
     def recolour(self, colours: Colours) -> None:
         """Paint the material `self`, the floor's checker and the sky, as DMC-GB does."""
         import mujoco

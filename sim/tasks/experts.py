@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from samg_ros.errors import ConfigError
+from samg_ros.errors import ExpertError
 
 if TYPE_CHECKING:
     from samg_ros.sim.env import SimEnv
@@ -33,6 +33,9 @@ _DAMPING = 0.1
 class Expert(Protocol):
     """Knows what to do."""
 
+    episode_steps: int | None
+    """Agent steps after which there is nothing more to learn in an episode; None for its end."""
+
     def act(self) -> np.ndarray:
         """Return the action for the present state, (A,) float64 within the limits."""
 
@@ -46,6 +49,8 @@ class ReachExpert:
     Wampler 1986, "Manipulator inverse kinematic solutions based on vector formulations and
     damped least-squares methods", eq. 13. The fingers stay as they are.
     """
+
+    episode_steps: int | None = 20  # at 0.16 s a step; by then a hand is where it should be
 
     def __init__(self, env: SimEnv) -> None:
         """Take an environment of a reaching task whose actions are joint velocities."""
@@ -86,14 +91,19 @@ class ReachExpert:
         target.pos = np.clip(place, low, high)
 
 
-def make_expert(env: SimEnv) -> Expert:
-    """Return the expert of an environment's task.
+def has_scripted_expert(env: SimEnv) -> bool:
+    """Whether somebody wrote down what to do in an environment's task."""
+    return env.spec.name in _TARGETS and env.spec.control == 'action'
+
+
+def make_scripted_expert(env: SimEnv) -> Expert:
+    """Return the scripted expert of an environment's task.
 
     Raises:
-        ConfigError: if there is none, or the actions are not those that it knows.
+        ExpertError: if there is none, or the actions are not those that it knows.
     """
-    if env.spec.name not in _TARGETS or env.spec.control != 'action':
-        raise ConfigError(f"there is no expert for task '{env.spec.name}' with control "
+    if not has_scripted_expert(env):
+        raise ExpertError(f"there is no scripted expert for task '{env.spec.name}' with control "
                           f"'{env.spec.control}'; there is one for {', '.join(_TARGETS)} with "
                           "control 'action'")
     return ReachExpert(env)

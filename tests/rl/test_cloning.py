@@ -2,17 +2,20 @@
 """Cloning on the real simulated arm, briefly."""
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from samg_ros.errors import CheckpointError, ConfigError
+from samg_ros.errors import CheckpointError, ConfigError, ExpertError
 from samg_ros.masking import Masker, MaskerSettings
 from samg_ros.rl.agents.imitation import Imitator
 from samg_ros.rl.commands import train_clone as clone_command
 from samg_ros.rl.data.replay import Batch
 from samg_ros.rl.evaluation.policy import load_policy
+from samg_ros.rl.experts import FOLDER
+from samg_ros.rl.experts.state_policy import StatePolicy
 from samg_ros.rl.training import dagger as cloning
 from samg_ros.rl.training.checkpoint import load_checkpoint
 from samg_ros.rl.training.imperfect_masks import show_imperfectly
@@ -82,10 +85,37 @@ def test_a_run_does_not_go_on_with_other_settings(tmp_path, masker):
     before = (tmp_path / 'checkpoint.pt').read_bytes()
     with pytest.raises(CheckpointError, match='learning_rate'):
         cloning.train_clone(settings(learning_rate=0.5), tmp_path, masker)
-    with pytest.raises(CheckpointError, match="masks of 'truth', not 'masker'"):
+    with pytest.raises(CheckpointError, match="masks 'truth', not 'masker'"):
         cloning.train_clone(settings(), tmp_path, masker, masks='masker')
     assert (tmp_path / 'checkpoint.pt').read_bytes() == before
     assert load_checkpoint(tmp_path).counters['masks'] == 'truth'
+
+
+def test_a_clone_of_a_trained_expert_sees_three_frames_and_ends_behind_the_masker(tmp_path):
+    masker = Masker.load('mini', MaskerSettings(fit_weights=False, passes=1)).fit(
+        render_reference('cartpole_swingup', 32, 32))
+    asked = []
+
+    class Counted:
+        reference, objects, describe = masker.reference, masker.objects, masker.describe
+
+        def __call__(self, frames):
+            asked.append(len(frames))
+            return masker(frames)
+
+    config = cloning.clone_config(
+        'cartpole_swingup', steps=60, update_after=20, batch_size=8, checkpoint_every=20,
+        camera_size=32, hidden_dim=16, feature_dim=8, action_repeat=100,
+        convolutions=[[4, 3, 2]], observation={'size': 16})
+    clone = cloning.train_clone(config, tmp_path, Counted(), masks='both')
+    assert clone.done and load_policy(tmp_path).spec.frame_stack == 3
+    # Episodes of 11 frames: those that begin before frame 40 are masked by the truth.
+    assert sum(asked) == 22
+    own = FOLDER / 'cartpole_swingup.npz'
+    other = tmp_path / 'other.npz'
+    replace(StatePolicy.load(own), facts={}).save(other)
+    with pytest.raises(CheckpointError, match='expert'):
+        cloning.train_clone(config, tmp_path, masker, masks='both', expert=other)
 
 
 def test_an_agent_that_would_not_learn_it_is_refused():
@@ -104,8 +134,8 @@ def test_a_masker_that_a_checkpoint_cannot_carry_is_refused(tmp_path):
 
 
 def test_a_task_without_an_expert_is_refused(tmp_path, masker):
-    config = cloning.clone_config('cartpole_swingup', observation={'proprioception': ()})
-    with pytest.raises(ConfigError, match='no expert'):
+    config = cloning.clone_config('reacher_easy')
+    with pytest.raises(ExpertError, match="'reacher_easy'"):
         cloning.train_clone(config, tmp_path, masker)
     assert not tmp_path.joinpath('replay').exists()
 

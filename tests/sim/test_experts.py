@@ -2,15 +2,15 @@
 import numpy as np
 import pytest
 
-from samg_ros.errors import ConfigError
+from samg_ros.errors import ExpertError
 from samg_ros.sim.env import SimEnv
-from samg_ros.sim.tasks.experts import make_expert
+from samg_ros.sim.tasks.experts import make_scripted_expert
 
 
 @pytest.mark.parametrize('task', ['arm_reach', 'arm_reach_brick'])
 def test_the_expert_reaches_the_target_and_stays(task: str) -> None:
     env = SimEnv(task, seed=3, height=16, width=16, action_repeat=4, truth=False)
-    expert = make_expert(env)
+    expert = make_scripted_expert(env)
     low, high = env.action_spec
     for _ in range(2):
         step = env.reset()
@@ -26,7 +26,7 @@ def test_the_expert_reaches_the_target_and_stays(task: str) -> None:
 
 def test_a_varied_target_is_elsewhere_in_its_box_and_reached_there() -> None:
     env = SimEnv('arm_reach', seed=3, height=16, width=16, action_repeat=4, truth=False)
-    expert = make_expert(env)
+    expert = make_scripted_expert(env)
     rng = np.random.default_rng(0)
     places = []
     for _ in range(3):
@@ -43,6 +43,6 @@ def test_a_varied_target_is_elsewhere_in_its_box_and_reached_there() -> None:
 
 def test_a_task_without_an_expert_is_refused() -> None:
     env = SimEnv('cartpole_swingup', height=16, width=16)
-    with pytest.raises(ConfigError, match="no expert for task 'cartpole_swingup'"):
-        make_expert(env)
+    with pytest.raises(ExpertError, match="no scripted expert for task 'cartpole_swingup'"):
+        make_scripted_expert(env)
     env.close()

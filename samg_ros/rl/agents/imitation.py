@@ -11,9 +11,12 @@ from torch import Tensor
 
 from samg_ros.device import usable_device
 from samg_ros.observation import Observation
+from samg_ros.rl.agents.augmentation import shift, shift_offsets
 from samg_ros.rl.agents.networks import Actor, Encoder
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.data.replay import Batch
+
+_PARTS = ('encoder', 'actor', 'optimiser')
 
 
 class Imitator:
@@ -36,6 +39,7 @@ class Imitator:
         self.actor.to(self._device)
         parameters = [*self.encoder.parameters(), *self.actor.parameters()]
         self.optimiser = torch.optim.Adam(parameters, lr=config.learning_rate)
+        self.generator = torch.Generator(self._device).manual_seed(config.seed)
 
     @torch.no_grad()
     def act(self, observation: Observation) -> NDArray[np.float32]:
@@ -58,7 +62,10 @@ class Imitator:
         """
         for group in self.optimiser.param_groups:
             group['lr'] = self.config.learning_rate * (1 - share)
-        loss = F.mse_loss(self.actor(self.encoder(batch.pixels), batch.joints), batch.action)
+        pixels, pad = batch.pixels, self.config.shift_pad
+        if pad:
+            pixels = shift(pixels, shift_offsets(len(pixels), pad, self.generator), pad)
+        loss = F.mse_loss(self.actor(self.encoder(pixels), batch.joints), batch.action)
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
@@ -66,10 +73,11 @@ class Imitator:
 
     def state_dict(self) -> dict[str, Any]:
         """Return networks and optimiser; the first two are what a policy is loaded from."""
-        return {name: getattr(self, name).state_dict()
-                for name in ('encoder', 'actor', 'optimiser')}
+        state = {name: getattr(self, name).state_dict() for name in _PARTS}
+        return {**state, 'generator': self.generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave."""
-        for name in ('encoder', 'actor', 'optimiser'):
+        for name in _PARTS:
             getattr(self, name).load_state_dict(state[name])
+        self.generator.set_state(state['generator'].cpu())

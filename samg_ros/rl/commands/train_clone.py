@@ -8,6 +8,7 @@ from pathlib import Path
 
 from samg_ros.arguments import parse_settings
 from samg_ros.interruption import EXIT_INTERRUPTED, stop_on_signals
+from samg_ros.observation import SOURCES
 from samg_ros.progress import ProgressLine, duration
 from samg_ros.rl.config import field_help
 from samg_ros.rl.evaluation.run_report import evaluate_and_report
@@ -21,7 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--task', default='arm_reach', help='task with an expert (%(default)s)')
     parser.add_argument('--masks', default=MASKS[0], choices=MASKS,
                         help='what masks the frames learned from: the truth with random errors, '
-                        'quick and for any masker, or the masker itself (%(default)s)')
+                        'quick and for any masker, the masker itself, or the masker for the last '
+                        'third (%(default)s)')
+    parser.add_argument('--expert', type=Path, default=None, metavar='FILE.npz',
+                        help="expert to learn from (the task's own: scripted, or trained)")
+    parser.add_argument('--source', default='masked', choices=SOURCES,
+                        help='what the policy sees (%(default)s)')
     parser.add_argument('--seed', type=int, default=0, help=help_of['seed'])
     parser.add_argument('--steps', type=int, default=None, help='frames to learn from')
     parser.add_argument('--run-dir', type=Path, default=None,
@@ -48,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
         0, or 130 after Ctrl-C, when what was learned is saved.
     """
     overrides = {**parse_settings(args.set), 'seed': args.seed}
+    overrides['observation'] = {'source': args.source, **overrides.get('observation', {})}
     if args.steps is not None:
         overrides['steps'] = args.steps
     config = clone_config(args.task, **overrides)
@@ -63,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
 
     with stop_on_signals() as should_stop:
         try:
-            clone = train_clone(config, run_dir, masker, args.masks, args.device, show,
-                                should_stop)
+            clone = train_clone(config, run_dir, masker, args.masks, args.device,
+                                args.expert, show, should_stop)
             show(clone, force=True)
         finally:
             line.close()

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an expert on the simulator's state is trained: an episode, its updates, now and then a test.
+
+No picture is rendered. A run's folder holds `run.npz`, from which the same command goes on, and
+`expert.npz`, the best policy so far by its return without noise.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from samg_ros.errors import CheckpointError, ConfigError
+from samg_ros.rl.data.storage import lock_folder
+from samg_ros.rl.experts.soft_actor_critic import SacSettings, SoftActorCritic, log_std
+from samg_ros.rl.experts.state_policy import StatePolicy
+from samg_ros.rl.experts.state_replay import StateReplay
+from samg_ros.rl.experts.trained import layout_of, visible_state
+from samg_ros.sim.tasks import Simulation, TaskSpec, get_task, load_simulation
+
+RUN_NAME, EXPERT_NAME = 'run.npz', 'expert.npz'
+_UPDATES_PER_CALL = 50
+_TEST_SEED = 1000
+"""Added to the run's seed for the episodes that say how good a policy is."""
+
+Array = npt.NDArray[np.float32]
+Act = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class ExpertConfig:
+    """Everything that decides what a run computes."""
+
+    task: str
+    """Task to train on."""
+    seed: int = 0
+    """Of networks, noise and episodes."""
+    steps: int = 500_000
+    """Agent steps at most."""
+    stop_at: float = float('inf')
+    """Return without noise, mean of the test's episodes, that is enough."""
+    action_repeat: int = 2
+    """Control steps for one action."""
+    random_episodes: int = 8
+    """With random actions, before the first update."""
+    capacity: int = 600_000
+    """Transitions that are remembered."""
+    n_step: int = 3
+    """Rewards summed before the value of the next state; DrQ-v2 too takes 1 for the walker."""
+    discount: float = 0.98
+    """Of one agent step."""
+    test_every: int = 20
+    """Episodes between two tests and two checkpoints."""
+    test_episodes: int = 5
+    """Of a test."""
+    agent: SacSettings = field(default_factory=SacSettings)
+    """How the agent learns."""
+
+
+_BY_DOMAIN: dict[str, dict[str, Any]] = {
+    'finger': {'n_step': 1},
+    'walker': {'n_step': 1, 'discount': 0.99},
+}
+_AGENT_BY_DOMAIN: dict[str, dict[str, Any]] = {
+    'finger': {'entropy': 3.0, 'learning_rate': 7e-4},
+    'walker': {'entropy': 1.5, 'learning_rate': 7e-4},
+}
+"""Found by trial, see docs/cloning.md: with three steps and more noise both stayed below 860."""
+
+
+def expert_config(task: str, **changes: Any) -> ExpertConfig:
+    """Return the settings for a task.
+
+    Raises:
+        UnknownTaskError: if there is no such task.
+        ConfigError: if the task has no state that an expert could learn on.
+    """
+    spec = get_task(task)
+    if spec.family != 'dmcontrol':
+        raise ConfigError(f"experts are trained on DMControl's tasks, not on '{task}'; for Adroit "
+                          'give the published ones to `samg train clone --expert`')
+    agent = SacSettings(**_AGENT_BY_DOMAIN.get(spec.domain, {}))
+    return ExpertConfig(task, agent=agent, **{**_BY_DOMAIN.get(spec.domain, {}), **changes})
+
+
+class ExpertRun:
+    """One run: simulator, agent, and what they have seen."""
+
+    def __init__(self, config: ExpertConfig, run_dir: Path | str) -> None:
+        """Start a run, or resume the one in the folder.
+
+        Raises:
+            CheckpointError: if the folder holds another run, cannot be used, or is in use.
+            MissingDependencyError: if JAX is not installed.
+        """
+        self.config, self.run_dir = config, Path(run_dir)
+        self.spec: TaskSpec = get_task(config.task)
+        self._simulation = load_simulation(self.spec, config.seed + 1)
+        self._simulation.reset()
+        self.low, self.high = self._simulation.action_low, self._simulation.action_high
+        self.layout = layout_of(visible_state(self.spec.domain, self._simulation))
+        states, self._actions = sum(size for _, size in self.layout), len(self.low)
+        self._agent = SoftActorCritic(states, self._actions, config.agent, config.seed)
+        self._replay = StateReplay(states, self._actions, config.capacity, config.n_step,
+                                   config.discount)
+        self.steps = self.episodes = 0
+        self.best = self.last = float('-inf')
+        self._lock = lock_folder(self.run_dir)
+        if (self.run_dir / RUN_NAME).exists():
+            self._resume()
+
+    @property
+    def done(self) -> bool:
+        """Whether the budget is spent, or the policy is good enough."""
+        return self.steps >= self.config.steps or self.best >= self.config.stop_at
+
+    def episode(self) -> None:
+        """Go through one episode and learn as many times as it had steps; test when it is time.
+
+        Raises:
+            CheckpointError: if the checkpoint cannot be written.
+        """
+        config = self.config
+        rng = np.random.default_rng((config.seed, self.episodes))
+        self._simulation.seed(config.seed + 1 + self.episodes)
+        states, actions, rewards = self._act_out(self._simulation, self._explore(rng))
+        self._replay.add(states, actions, rewards)
+        self.episodes += 1
+        self.steps += len(rewards)
+        if self.episodes >= config.random_episodes:
+            for _ in range(max(1, len(rewards) // _UPDATES_PER_CALL)):
+                self._agent.update(self._replay.sample(rng, _UPDATES_PER_CALL,
+                                                       config.agent.batch_size))
+        if self.episodes % config.test_every == 0 or self.done:
+            self.test()
+            self.save()
+
+    def test(self) -> float:
+        """Return the mean return without noise; a policy better than those before is written."""
+        simulation = load_simulation(self.spec, self.config.seed + _TEST_SEED)
+        act = self._explore(None)
+        returns = [self._act_out(simulation, act)[2].sum()
+                   for _ in range(self.config.test_episodes)]
+        simulation.close()
+        self.last = float(np.mean(returns))
+        if self.last > self.best:
+            self.best = self.last
+            self.policy().save(self.run_dir / EXPERT_NAME)
+        return self.last
+
+    def policy(self) -> StatePolicy:
+        """Return the present policy without noise."""
+        arrays, count = self._agent.actor(), self._actions
+        return StatePolicy(
+            weights=(arrays[0].T, arrays[2].T, arrays[4][:, :count].T),
+            biases=(arrays[1], arrays[3], arrays[5][:count]),
+            in_shift=self._replay.mean, in_scale=self._replay.deviation,
+            out_shift=((self.low + self.high) / 2).astype(np.float32),
+            out_scale=((self.high - self.low) / 2).astype(np.float32),
+            task=self.spec.name, control=self.spec.control, state=self.layout,
+            action_repeat=self.config.action_repeat,
+            facts={'steps': self.steps, 'seed': self.config.seed, 'return': round(self.last, 1)})
+
+    def save(self) -> None:
+        """Write the run, whole or not at all.
+
+        Raises:
+            CheckpointError: if that fails; the one before stays.
+        """
+        values: dict[str, Any] = {'config': np.array(_text(self.config)),
+                                  'counters': np.array([self.steps, self.episodes]),
+                                  'returns': np.array([self.best, self.last]),
+                                  **self._agent.state_dict(), **self._replay.state_dict()}
+        path = self.run_dir / RUN_NAME
+        temporary = path.with_suffix('.part')
+        try:
+            with temporary.open('wb') as file:
+                np.savez(file, **values)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise CheckpointError(f'cannot write {path}: {error.strerror}; the previous one, if '
+                                  'any, is untouched') from error
+
+    def close(self) -> None:
+        """Let another process have the run; saves nothing."""
+        self._lock.close()
+        self._simulation.close()
+
+    def _explore(self, rng: np.random.Generator | None) -> Act:
+        """Return what acts: at random, by the policy with its noise, or without for None."""
+        if rng is not None and self.episodes < self.config.random_episodes:
+            return lambda state: rng.uniform(-1, 1, self._actions).astype(np.float32)
+        policy = self.policy()
+        spread = self._agent.actor()[4][:, self._actions:], self._agent.actor()[5][self._actions:]
+
+        def act(state: Array) -> Array:
+            mean, hidden = policy.before_tanh(state)
+            if rng is not None:
+                noise = rng.standard_normal(self._actions).astype(np.float32)
+                mean = mean + np.exp(log_std(hidden @ spread[0] + spread[1])) * noise
+            action: Array = np.tanh(mean)
+            return action
+
+        return act
+
+    def _act_out(self, simulation: Simulation, act: Act) -> tuple[Array, Array, Array]:
+        """Return states (T + 1, S), actions (T, A) in [-1, 1] and rewards (T,) of an episode."""
+        simulation.reset()
+        states, actions, rewards, over = [self._state(simulation)], [], [], False
+        control_steps = 0
+        while not over:
+            actions.append(act(states[-1]))
+            command = self.low + (actions[-1].astype(np.float64) + 1) / 2 * (self.high - self.low)
+            total = 0.0
+            for _ in range(self.config.action_repeat):
+                reward, _, over = simulation.step(command)
+                total += reward
+                control_steps += 1
+                over = over or control_steps >= self.spec.episode_steps
+                if over:
+                    break
+            rewards.append(total)
+            states.append(self._state(simulation))
+        return np.stack(states), np.stack(actions), np.array(rewards, np.float32)
+
+    def _state(self, simulation: Simulation) -> Array:
+        parts = visible_state(self.spec.domain, simulation)
+        return np.concatenate(list(parts.values())).astype(np.float32)
+
+    def _resume(self) -> None:
+        path = self.run_dir / RUN_NAME
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                values = {name: file[name] for name in file.files}
+            before = json.loads(str(values['config']))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise CheckpointError(f'{path} is cut short or damaged ({error}); restore it, or '
+                                  'choose another run folder') from error
+        for name, value in json.loads(_text(self.config)).items():
+            if before.get(name) != value and name not in ('steps', 'stop_at'):
+                raise CheckpointError(
+                    f'{self.run_dir} holds a run with {name} {before.get(name)}, not {value}; keep '
+                    'the setting to resume it, or choose another run folder')
+        self.steps, self.episodes = map(int, values['counters'])
+        self.best, self.last = map(float, values['returns'])
+        self._agent.load_state_dict(values)
+        self._replay.load_state_dict(values)
+
+
+def _text(config: ExpertConfig) -> str:
+    return json.dumps(asdict(config))

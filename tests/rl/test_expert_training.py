@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training an expert on states, briefly."""
+
+import argparse
+
+import numpy as np
+import pytest
+
+from samg_ros.errors import CheckpointError, ConfigError
+from samg_ros.rl.commands import train_expert
+from samg_ros.rl.experts import make_expert
+from samg_ros.rl.experts.state_replay import StateReplay
+from samg_ros.rl.experts.training import ExpertRun, expert_config
+from samg_ros.sim.env import SimEnv
+
+
+def settings(**changes):
+    return expert_config('cartpole_swingup', **{
+        'steps': 100, 'action_repeat': 50, 'random_episodes': 2, 'test_every': 2,
+        'test_episodes': 1, **changes})
+
+
+def finished(run_dir, **changes):
+    run = ExpertRun(settings(**changes), run_dir)
+    while not run.done:
+        run.episode()
+    weights = run.policy().weights
+    run.close()
+    return weights
+
+
+def test_an_interrupted_run_ends_with_the_weights_of_one_left_alone(tmp_path):
+    whole = finished(tmp_path / 'whole')
+    finished(tmp_path / 'parts', steps=40)
+    parts = finished(tmp_path / 'parts')
+    assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
+
+
+def test_other_settings_and_damaged_runs_are_refused(tmp_path):
+    finished(tmp_path, steps=40)
+    with pytest.raises(CheckpointError, match='n_step 3, not 1'):
+        ExpertRun(settings(n_step=1), tmp_path)
+    (tmp_path / 'run.npz').write_bytes((tmp_path / 'run.npz').read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match='cut short or damaged'):
+        ExpertRun(settings(), tmp_path)
+
+
+def test_the_command_writes_an_expert_that_acts(tmp_path, capsys):
+    parser = argparse.ArgumentParser()
+    train_expert.add_arguments(parser)
+    args = parser.parse_args(['--task', 'cartpole_swingup', '--steps', '500', '--run-dir',
+                              str(tmp_path)])
+    assert train_expert.run(args) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / 'expert.npz')
+    env = SimEnv('cartpole_swingup', height=16, width=16)
+    expert = make_expert(env, tmp_path / 'expert.npz')
+    env.reset()
+    assert expert.act().shape == (1,)
+    env.close()
+
+
+def test_adroit_is_not_trained_here():
+    with pytest.raises(ConfigError, match='DMControl'):
+        expert_config('adroit_door')
+
+
+def test_returns_of_n_steps_end_with_their_episode():
+    replay = StateReplay(1, 1, 100, 3, 0.5)
+    states = np.arange(5, dtype=np.float32)[:, None]
+    replay.add(states, np.zeros((4, 1), np.float32), np.array([1, 2, 4, 8], np.float32))
+    held = replay.state_dict()
+    assert held['replay_reward'].tolist() == [3.0, 6.0, 8.0, 8.0]
+    assert held['replay_discount'].tolist() == [0.125, 0.125, 0.25, 0.5]
+    assert held['replay_next_state'][:, 0].tolist() == [3, 4, 4, 4]
+    assert np.isclose(replay.mean[0], 2) and np.isclose(replay.deviation[0], np.sqrt(2))
