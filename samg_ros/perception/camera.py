@@ -30,7 +30,7 @@ from samg_ros.ros.messages.images import (
     mask_to_image,
 )
 from samg_ros.ros.messages.message_info import Arrivals, waited_s
-from samg_ros.ros.silence import describe_silence
+from samg_ros.ros.publishers import describe_publishers
 
 if TYPE_CHECKING:
     from samg_ros.ros.node import ManagedNode
@@ -136,10 +136,12 @@ class CameraStream:
         listen(Point, f'{self.prefix}masked/overlay_mouse_left', self._on_click, 10)
         if self._params.image_transport == COMPRESSED:
             self._convert: Callable[[Any, int], npt.NDArray[np.uint8]] = compressed_to_rgb
+            self._image_type = 'sensor_msgs/msg/CompressedImage'
             self._frames = listen(CompressedImage, f'{image}/compressed', self._on_message,
                                   with_info=True, on_lost=self._on_lost)
         else:
             self._convert = image_to_rgb
+            self._image_type = 'sensor_msgs/msg/Image'
             self._frames = listen(Image, f'{self.prefix}image', self._on_message,
                                   with_info=True, on_lost=self._on_lost)
         profile = self._frames.qos_profile
@@ -148,7 +150,6 @@ class CameraStream:
 
     def deactivate(self) -> None:
         """Stop listening."""
-        self._frames = None
         while self._inputs:
             self._node.destroy_subscription(self._inputs.pop())
         if left := len(self._waiting):
@@ -316,7 +317,8 @@ class CameraStream:
         silent_s = min(time.monotonic() - self._arrived_at, latency.age_s)
         if silent_s > params.stale_after_s:
             return Report(WARN, f'no frame was masked for {silent_s:.1f} s: '
-                          f'{describe_silence(self._node, self._frames)}', values)
+                          f'{describe_publishers(self._node, self._frames.topic_name)}; expected '
+                          f'{self._image_type}', values)
         if params.lazy and not self.has_subscribers:
             return Report(OK, 'idle: no subscriber of a masked topic', values)
         if not latency.count:
