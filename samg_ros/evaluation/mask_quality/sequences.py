@@ -71,4 +71,4 @@ def _read(path: Path, how: int) -> npt.NDArray[np.uint8]:
     try:
         return np.asarray(read_picture(path, how), np.uint8)
     except PictureError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(f'cannot read a picture: {error}') from error
