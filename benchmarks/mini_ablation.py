@@ -58,7 +58,7 @@ def main() -> None:
                 ious[name][task] = None
                 continue
             points = choose_points(bodies, step.mask, clicks)
-            settings = MaskerSettings(**changes)  # type: ignore[arg-type]
+            settings = MaskerSettings(colour_rules=True, **changes)  # type: ignore[arg-type]
             masker = Masker.load('mini', settings, weights=args.weights).fit(
                 render_reference(task, points=points.tolist()))
             ious[name][task] = float(evaluate_masks(masker, frames).iou.mean())

@@ -15,7 +15,7 @@ import numpy as np
 from samg_ros.evaluation.mask_quality.report import shown_errors
 from samg_ros.evaluation.mask_quality.rollouts import Rollouts, collect_frames
 from samg_ros.evaluation.mask_quality.scores import evaluate_masks
-from samg_ros.masking import Masker
+from samg_ros.masking import Masker, MaskerSettings
 from samg_ros.sim.reference import render_reference
 
 TASKS = ('walker_walk', 'cheetah_run', 'cartpole_swingup', 'finger_spin', 'quadruped_walk',
@@ -26,7 +26,7 @@ CAPTION = 12
 
 def column(task: str, setting: str, frames: int, videos: Path | None) -> np.ndarray:
     """Return (H, 168, 3) uint8 RGB: frame and errors side by side, ordinary ones first."""
-    masker = Masker.load('mini').fit(render_reference(task))
+    masker = Masker.load('mini', MaskerSettings(colour_rules=True)).fit(render_reference(task))
     found = evaluate_masks(masker, collect_frames(Rollouts(task, setting, frames, videos=videos)))
     moments = [*found.typical[:EACH], *found.worst[:EACH]]
     cells = []
