@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 CONFIGURE, ACTIVATE, SHUTDOWN = 'configure', 'activate', 'shutdown'
 """Labels of transitions; a node resolves `shutdown` by the state that it is in."""
-ABSENT, INACTIVE, ACTIVE, FINALIZED = 'absent', 'inactive', 'active', 'finalized'
+ABSENT, UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = (
+    'absent', 'unconfigured', 'inactive', 'active', 'finalized')
 GOALS = {CONFIGURE: INACTIVE, ACTIVATE: ACTIVE, SHUTDOWN: FINALIZED}
 """Transition -> state after it."""
 _TICK_S = 0.02
@@ -102,8 +103,9 @@ class LifecycleManager(PlainNode):
         self._future: Any = None
         self._since = self._asked_at = time.monotonic()
         self._begin_at = self._since + _SETTLE_S
+        self._asked_at -= _ASK_S
         self._why = ''
-        self._told_to_end = False
+        self._told_to_end = self._begun = False
         self.diagnostics = Diagnostics(self)
         self.diagnostics.add('graph', self._report)
         steady_timer(self, _TICK_S, self._tick)
@@ -149,7 +151,7 @@ class LifecycleManager(PlainNode):
             self._steps.clear()  # the other manager goes on with the nodes
             self.error = name_conflict(self)
             return
-        if time.monotonic() < self._begin_at:
+        if time.monotonic() < self._begin_at or not self._why and not self._is_ours(managed):
             return
         if self._future is None and managed.alive and managed.client.service_is_ready():
             self._future = managed.client.call_async(
@@ -170,6 +172,26 @@ class LifecycleManager(PlainNode):
         self._begin_step()
         if self.up:
             self.get_logger().info(f'{", ".join(each.name for each in self._nodes)}: active')
+
+    def _is_ours(self, first: Managed) -> bool:
+        """Whether the first node waits to be configured; asks it, before anything is changed.
+
+        One that is further already belongs to another manager, which may not be discovered yet, so
+        this one ends without touching it.
+        """
+        if self._begun or not first.alive:
+            return True
+        if first.state == UNCONFIGURED:
+            self._begun = True
+        elif first.state != ABSENT:
+            self._steps.clear()
+            self.error = ConfigError(
+                f"{first.name} is {first.state} already: another lifecycle manager runs it, or its "
+                "parameter 'autostart' is true; end the other, or set autostart to false")
+        elif time.monotonic() - self._asked_at > _ASK_S:
+            self._asked_at = time.monotonic()
+            first.ask()
+        return self._begun
 
     def _begin_step(self) -> None:
         self._future = None

@@ -53,7 +53,7 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None,
         printed in one line.
     """
     stop_signal = stop_signal or StopSignal()
-    node, code = None, 0
+    node, executor, code = None, None, 0
     try:
         rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
         node = make()
@@ -73,7 +73,8 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None,
     finally:
         stop_signal.defer()
         try:
-            run_all_then_raise((lambda: close([] if node is None else [node]), rclpy.try_shutdown))
+            run_all_then_raise((lambda: close([] if node is None else [node]),
+                                lambda: executor and executor.shutdown(), rclpy.try_shutdown))
         except SamgError as error:
             print_error(error)
             code = 2

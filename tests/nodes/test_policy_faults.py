@@ -172,7 +172,8 @@ def test_a_joint_state_that_is_repeated_is_not_new(graph, arm, tmp_path, limits)
     arm.start(node)
     arm.frozen_stamp = arm.header().stamp  # the driver repeats its last message
     graph.until(lambda: node.state == 'safe')
-    assert arm.is_still() and 'no joint state came' in node._driver.reason
+    graph.until(arm.is_still)
+    assert 'no joint state came' in node._driver.reason
     graph.until(lambda: 'came with the stamp of the one before' in arm.enable().message)
     assert node.state == 'disabled'
     assert int(node._joint_states.repeated) > 10
