@@ -1,10 +1,146 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Types of command-line arguments that several commands take."""
+"""Arguments that several commands take: their types, and outputs that are checked beforehand."""
 
+from __future__ import annotations
+
+import argparse
 import json
-from typing import Any
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from samg_ros.errors import ConfigError
+from samg_ros.errors import ConfigError, OutputError
+from samg_ros.files.outputs import check_file, check_folder
+
+LARGEST_SEED = 2**31 - 1
+"""Fits every generator that is seeded here, with room for the numbers that are added to it."""
+
+
+class Output(NamedTuple):
+    """An output that the command line names."""
+
+    option: str
+    """As typed, such as --json."""
+    path: Path
+    is_folder: bool
+
+
+class _OutputAction(argparse.Action):
+    """Stores a path, and notes it in `samg_outputs` for `check_outputs`."""
+
+    is_folder = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{'type': path_argument, **options})
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 values: Any, option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, values)
+        outputs = getattr(namespace, 'samg_outputs', [])
+        namespace.samg_outputs = [*outputs, Output(option_string or self.dest, values,
+                                                   self.is_folder)]
+
+
+class OutputFile(_OutputAction):
+    """argparse action of an option that names a file to write."""
+
+
+class OutputFolder(_OutputAction):
+    """argparse action of an option that names a folder for results."""
+
+    is_folder = True
+
+
+def add_json(parser: argparse.ArgumentParser, what: str = 'figures') -> None:
+    """Declare `--json FILE` and `--overwrite`."""
+    parser.add_argument('--json', action=OutputFile, default=None, metavar='FILE',
+                        help=f'write the {what} there too')
+    add_overwrite(parser)
+
+
+def add_out(parser: argparse.ArgumentParser, words: str, required: bool = False) -> None:
+    """Declare `--out DIR` and `--overwrite`."""
+    parser.add_argument('--out', action=OutputFolder, default=None, metavar='DIR', help=words,
+                        required=required)
+    add_overwrite(parser)
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Declare `--overwrite`, once however often this is called."""
+    if parser.get_default('overwrite') is None:
+        parser.add_argument('--overwrite', action='store_true',
+                            help='replace files that exist')
+
+
+def add_seed(parser: argparse.ArgumentParser, words: str, default: int = 0) -> None:
+    """Declare `--seed N`."""
+    parser.add_argument('--seed', type=seed, default=default, metavar='N',
+                        help=f'{words} (%(default)s)')
+
+
+def check_outputs(args: argparse.Namespace) -> None:
+    """Check the outputs of a parsed command line, before the work begins.
+
+    Raises:
+        OutputError: if one cannot be written, exists already, is named twice, or is also an
+            input of the same command.
+    """
+    outputs: list[Output] = getattr(args, 'samg_outputs', [])
+    others = [] if not outputs else list(_other_paths(args, {each.path for each in outputs}))
+    for index, output in enumerate(outputs):
+        place = os.path.realpath(output.path)
+        if place in others:
+            raise OutputError(f"{output.option} names '{output.path}', which is also an input; "
+                              'give another name')
+        if any(place == os.path.realpath(each.path) for each in outputs[:index]):
+            raise OutputError(f"'{output.path}' is named twice; give each output its own name")
+        check = check_folder if output.is_folder else check_file
+        check(output.path, getattr(args, 'overwrite', False))
+
+
+def _other_paths(args: argparse.Namespace, outputs: set[Path]) -> Iterator[str]:
+    """Every path that the other arguments may mean, with links followed."""
+    for value in vars(args).values():
+        for each in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(each, str):
+                each = each.rpartition('=')[2]  # of NAME=PATH
+            if isinstance(each, str | Path) and each not in outputs and str(each):
+                yield os.path.realpath(str(each).replace('\0', ''))
+
+
+def path_argument(text: str) -> Path:
+    """Read a path; `~` is the home folder.
+
+    Raises:
+        argparse.ArgumentTypeError: if there is no such user, or no path can be so.
+    """
+    if not text or '\0' in text:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a path')
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f'{text!r}: {error}') from error
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Return an argparse type: a whole number from `least` to `most`."""
+    limits = f'from {least} to {most}' if most is not None else f'of at least {least}'
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = None
+        if number is None or number < least or (most is not None and number > most):
+            raise argparse.ArgumentTypeError(f'{text[:60]!r}: expected a whole number {limits}')
+        return number
+
+    return read
+
+
+seed = whole(0, LARGEST_SEED)
+"""argparse type of a seed."""
 
 
 def names(text: str) -> list[str]:
@@ -13,23 +149,34 @@ def names(text: str) -> list[str]:
 
 
 def whole_numbers(text: str) -> list[int]:
-    """Read `NUMBER[,NUMBER...]`, likewise."""
-    return [int(number) for number in text.split(',') if number]
+    """Read `N[,N...]`, each 0 or more, likewise."""
+    return [whole(0)(number) for number in text.split(',') if number]
+
+
+def seeds(text: str) -> list[int]:
+    """Read `SEED[,SEED...]`, likewise."""
+    return [seed(number) for number in text.split(',') if number]
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:
     """Turn NAME=VALUE strings, the value as JSON or a plain word, into overrides.
 
     Raises:
-        ConfigError: if there is no '='.
+        ConfigError: if there is no '=', no name, a name comes twice, or a number is not finite.
     """
     values: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition('=')
-        if not equals:
+        if not equals or not name:
             raise ConfigError(f"'{pair}' is not a setting; write NAME=VALUE")
+        if name in values:
+            raise ConfigError(f"the setting '{name}' is given twice; give it once")
         try:
-            values[name] = json.loads(text)
-        except ValueError:
+            values[name] = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
             values[name] = text
     return values
+
+
+def _refuse_constant(text: str) -> None:
+    raise ConfigError(f'{text} is not a usable value; give a finite number')

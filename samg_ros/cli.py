@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from samg_ros import __version__
+from samg_ros.arguments import check_outputs
 from samg_ros.errors import MissingDependencyError, SamgError
 from samg_ros.ros.signals import INTERRUPTED
 
@@ -212,6 +213,7 @@ def _dispatch(arguments: list[str]) -> int:
     if not typed:
         _check_words(arguments)
     args = build_parser(typed).parse_args(arguments)
+    check_outputs(args)
     status = args.samg_run(args)
     return 0 if status is None else int(status)
 

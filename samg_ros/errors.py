@@ -78,8 +78,12 @@ class ConfigError(SamgError, ValueError):
     """A setting in a configuration or on the command line is not usable."""
 
 
+class OutputError(SamgError):
+    """A file or folder of results cannot be written, or would replace what is not ours."""
+
+
 class ReportError(SamgError):
-    """A report cannot be written."""
+    """A file of evaluated episodes cannot be read."""
 
 
 class MissingDependencyError(SamgError):
