@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
-import json
 import os
 import platform
 import shutil
@@ -21,7 +20,9 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
+from samg_ros.arguments import add_json
 from samg_ros.errors import SamgError
+from samg_ros.files.outputs import write_json
 
 OK, NOTE, MISSING = 'ok', 'note', 'missing'
 TIMEOUT_S = 60
@@ -93,7 +94,7 @@ rclpy.shutdown()
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg doctor`."""
-    parser.add_argument('--json', type=Path, metavar='PATH', help='write the findings there too')
+    add_json(parser, 'findings')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -107,8 +108,7 @@ def run(args: argparse.Namespace) -> int:
     print(f'\nmissing: {", ".join(missing)}' if missing else
           '\nThis machine can train: samg run sim_train')
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps([asdict(finding) for finding in findings], indent=2) + '\n')
+        write_json(args.json, [asdict(finding) for finding in findings])
     return int(bool(missing))
 
 

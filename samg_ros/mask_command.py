@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,7 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from samg_ros.errors import ConfigError, InvalidInputError, PictureError, VideoError
+from samg_ros.arguments import add_json, add_out, add_seed, path_argument, whole
+from samg_ros.errors import InvalidInputError, PictureError, VideoError
+from samg_ros.files.outputs import make_folder, write_json
 from samg_ros.files.pictures import (
     MAX_PIXELS,
     check_pixels,
@@ -76,13 +77,12 @@ class Job:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg mask`."""
-    parser.add_argument('inputs', nargs='+', type=Path, metavar='INPUT',
+    parser.add_argument('inputs', nargs='+', type=path_argument, metavar='INPUT',
                         help='image, video, or folder of images and videos')
     parser.add_argument('--reference', type=Path, required=True, metavar='DIR',
                         help='folder with image.png and mask.png, or an image of the public '
                              'SAM-G data')
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR',
-                        help='folder for the results; made when missing')
+    add_out(parser, 'folder for the results; made when missing', required=True)
     parser.add_argument('--write', nargs='+', choices=KINDS, default=['masked', 'mask'],
                         metavar='KIND',
                         help=f'what to write, of {", ".join(KINDS)} (default: masked mask)')
@@ -90,20 +90,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--weights', metavar='FILE',
                         help="its weights, NAME=PATH,NAME=PATH for a pair (the package's)")
     parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda' (default: %(default)s)")
-    parser.add_argument('--batch', type=int, default=8, metavar='N',
+    parser.add_argument('--batch', type=whole(1), default=8, metavar='N',
                         help='frames of a video masked at once (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='of the fit to the reference')
-    parser.add_argument('--json', type=Path, metavar='PATH', help='write the table there as well')
+    add_seed(parser, 'of the fit to the reference')
+    add_json(parser, 'table')
 
 
 def run(args: argparse.Namespace) -> int:
     """Run `samg mask`; the exit status is 1 when a result is missing."""
-    if args.batch < 1:
-        raise ConfigError(f'--batch {args.batch}: expected 1 or more')
     jobs = find_jobs(args.inputs, args.out)
     reference = Reference.load(args.reference)
     masker = Masker.load(args.model, MaskerSettings(seed=args.seed), args.device, args.weights)
     masker.fit(reference)
+    make_folder(args.out)
     for job in jobs:
         if job.problems:
             continue
@@ -116,8 +115,7 @@ def run(args: argparse.Namespace) -> int:
     rows = [job.to_dict() for job in jobs]
     print_table(rows)
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps({'inputs': rows}, indent=2) + '\n')
+        write_json(args.json, {'inputs': rows})
     print(shown(args.out))
     return int(any(job.problems for job in jobs))
 

@@ -8,7 +8,6 @@ whatever else the machine does falls on all alike: the ratios hold where the rat
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,8 +17,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from samg_ros.arguments import names
+from samg_ros.arguments import add_json, add_seed, names, whole
 from samg_ros.errors import ConfigError
+from samg_ros.files.outputs import write_json
 from samg_ros.sim.env import SimEnv
 from samg_ros.sim.render import QUALITIES
 from samg_ros.sim.tasks import TaskSpec, get_task
@@ -232,15 +232,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='render quality (both)')
     parser.add_argument('--seconds', type=float, default=2.0,
                         help='of stepping for each line of the table (2)')
-    parser.add_argument('--size', type=int, default=84, help='side of a frame in pixels (84)')
-    parser.add_argument('--action-repeat', type=int, default=None, metavar='N',
+    parser.add_argument('--size', type=whole(16, 4096), default=84,
+                        help='side of a frame in pixels (84)')
+    parser.add_argument('--action-repeat', type=whole(1), default=None, metavar='N',
                         help="control steps per frame (the task's)")
     parser.add_argument('--videos', default=None, metavar='DIR',
                         help='folder of videos for the video settings (painted ones)')
-    parser.add_argument('--seed', type=int, default=0,
-                        help='of initial states, actions and videos (0)')
-    parser.add_argument('--json', type=Path, default=None, metavar='FILE',
-                        help='write the figures there too')
+    add_seed(parser, 'of initial states, actions and videos')
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -257,5 +256,4 @@ def run(args: argparse.Namespace) -> None:
         rows: list[dict[str, Any]] = [
             {**asdict(speed), 'frames_per_s': speed.frames_per_s, 'steps_per_s': speed.steps_per_s}
             for speed in speeds]
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(rows, indent=2) + '\n')
+        write_json(args.json, rows)

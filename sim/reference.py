@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from samg_ros.errors import ConfigError, EmptyMaskError, PictureError
+from samg_ros.arguments import OutputFile, add_out, add_overwrite, add_seed, whole
+from samg_ros.errors import ConfigError, EmptyMaskError
 from samg_ros.files.pictures import write_picture
 from samg_ros.sim.env import SimEnv
 from samg_ros.sim.render import QUALITIES
@@ -199,15 +199,16 @@ def parse_points(text: str) -> list[tuple[float, float]]:
 def render_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg reference render`."""
     parser.add_argument('--task', required=True, help='task, such as walker_walk')
-    parser.add_argument('--out', required=True, type=Path, help='folder to write')
-    parser.add_argument('--size', type=int, default=84, help='side of the image in pixels (84)')
+    add_out(parser, 'folder to write', required=True)
+    parser.add_argument('--size', type=whole(16, 4096), default=84,
+                        help='side of the image in pixels (84)')
     parser.add_argument('--quality', choices=QUALITIES, default='fast', help='render quality')
     parser.add_argument('--points', type=parse_points, default=[], metavar="'X,Y X,Y'",
                         help='clicked points to store, in pixels')
-    parser.add_argument('--clicks', type=int, default=0, metavar='N',
+    parser.add_argument('--clicks', type=whole(0), default=0, metavar='N',
                         help='store N more points, in the middle of the largest bodies (0)')
     parser.add_argument('--camera', default=None, help="camera index or name (the task's)")
-    parser.add_argument('--seed', type=int, default=0, help='of the pose (0)')
+    add_seed(parser, 'of the pose')
 
 
 def run_render(args: argparse.Namespace) -> None:
@@ -215,8 +216,8 @@ def run_render(args: argparse.Namespace) -> None:
     camera = int(args.camera) if args.camera and args.camera.lstrip('-').isdigit() else args.camera
     reference = render_reference(args.task, args.size, args.size, args.seed, args.quality,
                                  args.points, camera, args.clicks)
-    reference.save(args.out)
-    _write_image(args.out / 'overlay.png', draw_reference(reference))
+    reference.save(args.out, args.overwrite)
+    write_picture(args.out / 'overlay.png', draw_reference(reference)[..., ::-1])
     print(describe_reference(reference))
     print(args.out)
 
@@ -226,7 +227,8 @@ def show_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('reference', help='a reference folder, or a public <domain>_0.png')
     parser.add_argument('--points', type=parse_points, default=None, metavar="'X,Y X,Y'",
                         help='show these clicked points instead')
-    parser.add_argument('--out', type=Path, default=None, help='picture to write (PNG)')
+    parser.add_argument('--out', action=OutputFile, default=None, help='picture to write (PNG)')
+    add_overwrite(parser)
 
 
 def run_show(args: argparse.Namespace) -> None:
@@ -238,14 +240,6 @@ def run_show(args: argparse.Namespace) -> None:
         reference = reference.with_points(args.points)
     print(describe_reference(reference))
     if args.out is not None:
-        _write_image(args.out, draw_reference(reference))
+        write_picture(args.out, draw_reference(reference)[..., ::-1])
         print(args.out)
 
-
-def _write_image(path: Path, image: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        write_picture(path, image[..., ::-1])
-    except PictureError as error:
-        raise PictureError(f'{error}; give a path that ends in .png in a folder that can be '
-                           'written to') from error

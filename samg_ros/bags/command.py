@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from samg_ros.arguments import add_json, add_out, add_seed
 from samg_ros.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
@@ -37,12 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='for a policy that sees joints (joint_states)')
     parser.add_argument('--command', default=None, metavar='TOPIC',
                         help='recorded actions (command)')
-    parser.add_argument('--out', type=Path, default=None, metavar='DIR',
-                        help=f'write the page, a video, the figures and the bag {BAG_NAME}/ '
-                             'there')
-    parser.add_argument('--json', type=Path, default=None, metavar='FILE',
-                        help='write the figures there too')
-    parser.add_argument('--seed', type=int, default=0, help='of the fit to the reference (0)')
+    add_out(parser, f'write the page, a video, the figures and the bag {BAG_NAME}/ there')
+    add_json(parser)
+    add_seed(parser, 'of the fit to the reference')
 
 
 def run(args: argparse.Namespace) -> None:
@@ -51,10 +49,11 @@ def run(args: argparse.Namespace) -> None:
 
     from samg_ros.bags.bag import open_bag
     from samg_ros.bags.evaluate import MaskedFrame, evaluate_bag
-    from samg_ros.bags.output import MaskBag, new_folder
+    from samg_ros.bags.output import MaskBag
     from samg_ros.bags.report import OFFLINE, VIDEO_NAME, present
     from samg_ros.bags.topics import find_topics
     from samg_ros.evaluation.pictures import Video
+    from samg_ros.files.outputs import make_folder
 
     bag = open_bag(args.bag)
     topics = find_topics(bag, args.image, args.truth, args.joint_states, args.command)
@@ -62,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
     with contextlib.ExitStack() as stack:
         sink = None
         if args.out is not None:
-            masks = stack.enter_context(MaskBag(new_folder(args.out) / BAG_NAME))
+            masks = stack.enter_context(MaskBag(make_folder(args.out) / BAG_NAME))
             video = stack.enter_context(Video(args.out / VIDEO_NAME))
 
             def sink(made: MaskedFrame) -> None:

@@ -25,20 +25,6 @@ _VERSION: Literal[8] = 8
 """Of rosbag2's metadata; the next one stores QoS in another way."""
 
 
-def new_folder(folder: Path) -> Path:
-    """Return the folder for results, made if it is not there.
-
-    Raises:
-        BagError: if it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BagError(f"cannot make the folder '{folder}': {error.strerror}; choose another --out"
-                       ) from error
-    return folder
-
-
 class MaskBag:
     """A bag that is being written, as a context; what is cut short has no index."""
 

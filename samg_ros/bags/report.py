@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from samg_ros.bags.topics import Topics
 from samg_ros.evaluation.page import write_page
 from samg_ros.evaluation.pictures import still
 from samg_ros.evaluation.plots import traces
+from samg_ros.files.outputs import write_json
 
 PAGE_NAME, VIDEO_NAME, FIGURES_NAME = 'bag.html', 'masked.webm', 'bag.json'
 OFFLINE = 'Every frame of the bag, masked one by one as the perception node does.'
@@ -61,15 +61,13 @@ def present(result: BagResult, bag: Bag, topics: Topics, out: Path | None,
         how: OFFLINE or LIVE.
 
     Raises:
-        ReportError: if the page cannot be written.
+        OutputError: if the page cannot be written.
     """
     figures = result.summary()
     print(table(figures, bag.losses))
-    text = json.dumps({'bag': str(bag.path), 'topics': vars(topics), 'losses': list(bag.losses),
-                       **figures}, indent=2) + '\n'
+    values = {'bag': str(bag.path), 'topics': vars(topics), 'losses': list(bag.losses), **figures}
     for path in filter(None, (json_file, out and out / FIGURES_NAME)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        write_json(path, values)
     if out is not None:
         print(_write_page(out, result, figures, bag.losses, facts, how), flush=True)
 

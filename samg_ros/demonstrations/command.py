@@ -8,11 +8,12 @@ D4RL) become the demonstrations that `samg train policy --demonstrations` puts i
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
+from samg_ros.arguments import OutputFolder, add_json, whole
 from samg_ros.errors import DemonstrationError
+from samg_ros.files.outputs import write_json
 from samg_ros.rl.commands.demonstrations import run_hdf5_import
 
 _HDF5 = ('.hdf5', '.h5')
@@ -24,23 +25,23 @@ def import_arguments(parser: argparse.ArgumentParser) -> None:
                         help='bags, folders of bags, or one HDF5 file or Minari folder')
     parser.add_argument('--task', required=True,
                         help='bags: what is demonstrated, in words; HDF5: name of the task')
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR',
+    parser.add_argument('--out', action=OutputFolder, required=True, metavar='DIR',
                         help='folder of the data set, new')
     bags = parser.add_argument_group('bags')
     bags.add_argument('--contract', type=Path, metavar='YAML',
                       help='which topics are camera, joints and action, and the rate; without it '
                       'those that `samg run arm --record` and ros2_control publish')
-    bags.add_argument('--size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'),
+    bags.add_argument('--size', type=whole(16, 8192), nargs=2, metavar=('HEIGHT', 'WIDTH'),
                       help='resize the frames; without it they keep their size')
     hdf5 = parser.add_argument_group('HDF5 files')
-    hdf5.add_argument('--camera-size', type=int, default=84, metavar='PIXELS',
+    hdf5.add_argument('--camera-size', type=whole(16, 4096), default=84, metavar='PIXELS',
                       help='side of the frames that are rendered from states (%(default)s)')
-    hdf5.add_argument('--action-repeat', type=int, default=1, metavar='STEPS',
+    hdf5.add_argument('--action-repeat', type=whole(1), default=1, metavar='STEPS',
                       help='control steps between two recorded moments (%(default)s)')
     hdf5.add_argument('--pixels', metavar='NAME',
                       help='which pictures, such as observations/image, if there are several')
-    hdf5.add_argument('--episodes', type=int, metavar='N', help='only the first N')
-    parser.add_argument('--json', type=Path, metavar='PATH', help='write the figures there too')
+    hdf5.add_argument('--episodes', type=whole(1), metavar='N', help='only the first N')
+    add_json(parser)
 
 
 def run_import(args: argparse.Namespace) -> None:
@@ -53,8 +54,6 @@ def run_import(args: argparse.Namespace) -> None:
     from samg_ros.demonstrations.contract import Contract, load_contract
 
     contract = Contract() if args.contract is None else load_contract(args.contract)
-    if args.size is not None and min(args.size) < 1:
-        raise DemonstrationError(f'--size {args.size[0]} {args.size[1]} must be at least 1 pixel')
     result = import_bags(find_bags(args.source), args.out, args.task, contract,
                          None if args.size is None else (args.size[0], args.size[1]))
     for bag, what in result.left_out.items():
@@ -69,14 +68,14 @@ def export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('dataset', type=Path, metavar='DATASET', help='a LeRobotDataset v3')
     parser.add_argument('--reference', type=Path, required=True, metavar='DIR',
                         help='the object to keep: folder with image.png and mask.png')
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR',
+    parser.add_argument('--out', action=OutputFolder, required=True, metavar='DIR',
                         help='folder of the masked data set, new')
     parser.add_argument('--frames', choices=('masked', 'both'), default='masked',
                         help='masked frames only, or raw and masked ones (%(default)s)')
     parser.add_argument('--model', default='mini', help='masking model (%(default)s)')
     parser.add_argument('--weights', default='', help='its weight files, see docs/models.md')
     parser.add_argument('--device', default='cpu', help='torch device (%(default)s)')
-    parser.add_argument('--json', type=Path, metavar='PATH', help='write the figures there too')
+    add_json(parser)
 
 
 def run_export(args: argparse.Namespace) -> None:
@@ -102,4 +101,4 @@ def _is_hdf5(sources: list[Path]) -> bool:
 
 def _write_json(path: Path | None, figures: dict[str, Any]) -> None:
     if path is not None:
-        path.write_text(json.dumps(figures, indent=2) + '\n')
+        write_json(path, figures)

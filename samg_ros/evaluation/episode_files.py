@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from samg_ros.errors import ReportError
 from samg_ros.evaluation.episodes import EpisodeResults, View, flatten
+from samg_ros.files.outputs import write_bytes
 
 
 def save_episodes(path: Path, results: Sequence[EpisodeResults], facts: Mapping[str, Any]) -> None:
@@ -26,7 +26,7 @@ def save_episodes(path: Path, results: Sequence[EpisodeResults], facts: Mapping[
         facts: what was evaluated, in plain JSON types.
 
     Raises:
-        ReportError: if the file cannot be written.
+        OutputError: if the file cannot be written.
     """
     heads = [{'setting': one.setting, 'seed': one.seed, 'frames_per_s': one.frames_per_s,
               'counts': [len(ious) for ious in one.mask_ious]} for one in results]
@@ -39,13 +39,7 @@ def save_episodes(path: Path, results: Sequence[EpisodeResults], facts: Mapping[
             arrays[f'{index}/{name}'] = np.array([getattr(view, name) for view in one.strip])
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    temporary = path.with_suffix('.part')
-    try:
-        temporary.write_bytes(buffer.getbuffer())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ReportError(f'cannot write {path}: {error.strerror}; choose another folder'
-                          ) from error
+    write_bytes(path, buffer.getbuffer())
 
 
 def load_episodes(path: Path) -> tuple[list[EpisodeResults], dict[str, Any]]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from samg_ros.errors import ReportError
 from samg_ros.evaluation.episodes import EpisodeResults
 from samg_ros.evaluation.page import write_page
 from samg_ros.evaluation.pictures import still
 from samg_ros.evaluation.plots import Plot
 from samg_ros.evaluation.tables import Table, write_csv
+from samg_ros.files.outputs import make_folder, write_json
 
 _STRIP_ROWS = {'camera': 'frame', 'mask': 'mask', 'policy sees': 'masked'}
 
@@ -64,15 +63,9 @@ class Figures:
         """Write the figures.
 
         Raises:
-            ReportError: if the file cannot be written.
+            OutputError: if the file cannot be written.
         """
-        figures = {'summary': self.summary, 'records': self.records}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(figures, indent=2) + '\n')
-        except OSError as error:
-            raise ReportError(f'cannot write {path}: {error.strerror}; choose another folder'
-                              ) from error
+        write_json(path, {'summary': self.summary, 'records': self.records})
 
     def write(self, folder: Path, facts: Mapping[str, str]) -> Path:
         """Write page, CSV and JSON, and return the page's path.
@@ -82,8 +75,9 @@ class Figures:
             facts: what was measured, by name; the command is added.
 
         Raises:
-            ReportError: if a file cannot be written.
+            OutputError: if a file cannot be written.
         """
+        make_folder(folder)
         self.write_json(folder / f'{self.name}.json')
         write_csv(folder / f'{self.name}.csv', self.records)
         return write_page(

@@ -6,14 +6,13 @@ videos are inside the file and nothing is loaded from anywhere.
 """
 
 import datetime
-import os
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from samg_ros import __version__
-from samg_ros.errors import ReportError
+from samg_ros.files.outputs import write_text
 
 
 def write_page(path: Path, template: str, **values: Any) -> Path:
@@ -28,19 +27,11 @@ def write_page(path: Path, template: str, **values: Any) -> Path:
         Absolute path of the page.
 
     Raises:
-        ReportError: if it cannot be written.
+        OutputError: if it cannot be written.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader('samg_ros.evaluation', 'templates'), autoescape=True,
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.get_template(template).render(
         version=__version__, date=f'{datetime.datetime.now():%Y-%m-%d %H:%M}', **values)
-    temporary = path.with_suffix('.part')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(page, encoding='utf-8')
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ReportError(f'cannot write {path}: {error.strerror}; choose another folder'
-                          ) from error
-    return path.resolve()
+    return write_text(path, page).resolve()

@@ -44,7 +44,7 @@ def write_report(
         Path of the page.
 
     Raises:
-        ReportError: if the page cannot be written.
+        OutputError: if the page cannot be written.
     """
     return write_page(
         Path(run_dir) / REPORT_NAME,

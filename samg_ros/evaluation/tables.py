@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from samg_ros.errors import ReportError
+from samg_ros.files.outputs import write_text
 
 NOTHING = '–'
 """Stands where there is no figure."""
@@ -43,15 +44,11 @@ def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     """Write records, at least one; fields that a record lacks, and None, are left empty.
 
     Raises:
-        ReportError: if the file cannot be written.
+        OutputError: if the file cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open('w', newline='') as file:
-            fields = dict.fromkeys(name for record in records for name in record)
-            writer = csv.DictWriter(file, list(fields))
-            writer.writeheader()
-            writer.writerows(records)
-    except OSError as error:
-        raise ReportError(f'cannot write {path}: {error.strerror}; choose another folder'
-                          ) from error
+    text = io.StringIO(newline='')
+    fields = dict.fromkeys(name for record in records for name in record)
+    writer = csv.DictWriter(text, list(fields))
+    writer.writeheader()
+    writer.writerows(records)
+    write_text(path, text.getvalue())

@@ -17,9 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from samg_ros.errors import OutputError, SamgError
 
 MARKER = '.samg_output'
@@ -139,27 +136,6 @@ def write_text(path: str | Path, text: str) -> Path:
 def write_json(path: str | Path, values: Any) -> Path:
     """Write plain values as JSON; as `write_bytes`."""
     return write_text(path, json.dumps(values, indent=2) + '\n')
-
-
-def write_picture(path: str | Path, picture: npt.NDArray[Any]) -> Path:
-    """Write a picture in the format that its name's ending says; as `write_bytes`.
-
-    Args:
-        path: ends in .png, .jpg or what else OpenCV writes.
-        picture: (H, W, 3) RGB or (H, W) grey, uint8.
-    """
-    import cv2
-
-    path = Path(path)
-    pixels = np.ascontiguousarray(picture[..., ::-1] if picture.ndim == 3 else picture)
-    try:
-        good, data = cv2.imencode(path.suffix or '.', pixels)
-    except cv2.error:
-        good = False
-    if not good:
-        raise OutputError(f"'{path}': no picture can be written under a name that ends in "
-                          f"'{path.suffix}'; call it .png or .jpg")
-    return write_bytes(path, data.tobytes())
 
 
 def _is_own(folder: Path) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samg_ros.errors import InvalidInputError, PictureError, first_line
+from samg_ros.files.outputs import write_bytes
 
 MAX_PIXELS = 2 * 7680 * 4320
 """Pixels of the largest picture that is decoded unless told otherwise: twice an 8K camera's."""
@@ -84,16 +85,15 @@ def write_picture(path: str | Path, picture: npt.NDArray[np.uint8]) -> None:
         picture: (H, W, 3) uint8 BGR or (H, W) uint8.
 
     Raises:
-        PictureError: if it cannot be encoded or written.
+        PictureError: if it cannot be encoded.
+        OutputError: if it cannot be written.
     """
     path = Path(path)
     try:
         encoded = cv2.imencode(path.suffix, picture)[1]
-        path.write_bytes(encoded.tobytes())
     except cv2.error as error:
         raise PictureError(f'{shown(path)}: cannot be encoded: {first_line(error)}') from error
-    except OSError as error:
-        raise PictureError(f'{shown(path)}: cannot be written ({error.strerror})') from error
+    write_bytes(path, encoded.tobytes())
 
 
 def check_pixels(height: int, width: int, max_pixels: int) -> None:

@@ -9,11 +9,11 @@ heavy: the command line is parsed before the seconds in which torch is imported.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from samg_ros.arguments import OutputFile, add_overwrite, path_argument, seed, whole
 from samg_ros.errors import ConfigError
 
 
@@ -56,18 +56,29 @@ def add_to_parser(parser: argparse.ArgumentParser, arguments: Sequence[Argument]
         if isinstance(argument.default, bool):
             options['action'] = argparse.BooleanOptionalAction if argument.default else 'store_true'
         else:
-            options['type'] = type(argument.default)
+            options['type'] = _argument_type(argument)
             options['metavar'] = None if argument.choices else argument.name.upper()
             options['choices'] = argument.choices or None
             if argument.default not in ('', 0):
                 options['help'] += ' (%(default)s)'
+            if argument.name == 'json':
+                options['action'] = OutputFile
+                add_overwrite(parser)
         parser.add_argument(f'--{argument.name.replace("_", "-")}', default=argument.default,
                             **options)
 
 
+def _argument_type(argument: Argument) -> Callable[[str], Any]:
+    if argument.name == 'json':
+        return path_argument
+    if isinstance(argument.default, int):
+        return seed if argument.name == 'seed' else whole(0)
+    return str
+
+
 def add_record(parser: argparse.ArgumentParser) -> None:
     """Declare `--record`, which is for one process; with a launch file goes `ros2 bag record`."""
-    parser.add_argument('--record', type=Path, default=None, metavar='FILE.mcap',
+    parser.add_argument('--record', action=OutputFile, default=None, metavar='FILE.mcap',
                         help='record what went in, what was made of it and the commands, for samg '
                         'eval bag')
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,7 +22,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from samg_ros.arguments import add_json, whole
 from samg_ros.errors import ConfigError, WeightsError
+from samg_ros.files.outputs import write_json
 from samg_ros.masking.engines.precision import HalfPrecision
 from samg_ros.masking.masker import Masker
 from samg_ros.masking.models.base import ModelPair, VisionModel
@@ -194,12 +195,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--devices', nargs='+', default=['cpu'], metavar='DEVICE')
     parser.add_argument('--dtypes', nargs='+', default=['float32'], choices=DTYPES, metavar='TYPE',
                         help=f'of {", ".join(DTYPES)} (default: float32)')
-    parser.add_argument('--batches', nargs='+', type=int, default=[1, 8], metavar='N')
-    parser.add_argument('--size', nargs=2, type=int, default=[84, 84], metavar=('ROWS', 'COLUMNS'),
+    parser.add_argument('--batches', nargs='+', type=whole(1), default=[1, 8], metavar='N')
+    parser.add_argument('--size', nargs=2, type=whole(16, 8192), default=[84, 84],
+                        metavar=('ROWS', 'COLUMNS'),
                         help='of a frame (default: 84 84)')
-    parser.add_argument('--turns', type=int, default=20, metavar='N', help='timed calls per row')
+    parser.add_argument('--turns', type=whole(1), default=20, metavar='N',
+                        help='timed calls per row')
     parser.add_argument('--cuda-graphs', action='store_true', help='replay recorded frames')
-    parser.add_argument('--json', type=Path, metavar='PATH', help='write the rows there as well')
+    add_json(parser, 'rows')
 
 
 def run(args: argparse.Namespace) -> None:
@@ -226,4 +229,4 @@ def run(args: argparse.Namespace) -> None:
     print(f'frames of {args.size[0]} x {args.size[1]}, {torch.get_num_threads()} threads, torch '
           f'{torch.__version__}')
     if args.json:
-        args.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + '\n')
+        write_json(args.json, [asdict(row) for row in rows])

@@ -8,17 +8,16 @@ camera, masker, watchdog and limits of the real graph.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
-from samg_ros.errors import InvalidInputError, ReportError, SamgError
+from samg_ros.errors import InvalidInputError, OutputError, SamgError
 from samg_ros.evaluation.episodes import EpisodeResults
+from samg_ros.files.outputs import check_file, write_json
 from samg_ros.ros import qos
 from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.diagnostics import OK, Diagnostics, Drops, Rate, Report
@@ -46,6 +45,8 @@ class ArmEpisodes(PlainNode):
         self._repeat = declare(self, 'action_repeat', 1, 'Control steps per time step.',
                                between=(1, 100))
         self._json = declare(self, 'json', '', 'File for the figures; empty for none.')
+        if self._json:
+            check_file(self._json, overwrite=True)
         self._setting = declare(self, 'setting', 'train', 'Visual setting, for the file.')
         self._seed = declare(self, 'seed', 0, 'Seed of the simulation, for the file.')
         self._timeout_s = declare(self, 'patience_s', 120.0, 'Seconds without progress after '
@@ -137,10 +138,9 @@ class ArmEpisodes(PlainNode):
               f'{results.return_error:.1f} (standard error)', flush=True)
         if self._json:
             try:
-                Path(self._json).write_text(json.dumps(results.to_dict(), indent=2) + '\n')
-            except OSError as error:
-                self.error = ReportError(f"cannot write '{self._json}': {error.strerror}; choose "
-                                         'another name')
+                write_json(self._json, results.to_dict())
+            except OutputError as error:
+                self.error = error
         self.finished = True
 
     def _on_time_step(self, message: Float64MultiArray) -> None:

@@ -17,10 +17,11 @@ from std_msgs.msg import Float64MultiArray
 
 from samg_ros.bags.bag import open_bag
 from samg_ros.bags.live import report_session
-from samg_ros.bags.output import COMMAND, MASK, MASKED, new_folder
+from samg_ros.bags.output import COMMAND, MASK, MASKED
 from samg_ros.bags.recording import Recording
 from samg_ros.bags.topics import Topics, check_topics
 from samg_ros.errors import SamgError
+from samg_ros.files.outputs import check_file, make_folder
 from samg_ros.nodes.recorder_node import TopicRecorder
 from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.node import PlainNode, print_error, run_node
@@ -71,10 +72,12 @@ class BagEvaluator(PlainNode):
         self._played = False
         self._since = self._changed = time.monotonic()
         self._count = 0
+        if self._json:
+            check_file(self._json, overwrite=True)
         bag = open_bag(self._bag)
         check_topics(bag, vars(self._topics))
         image_class = getattr(sensor_msgs.msg, bag.topics[image].rpartition('/')[2])
-        self._recording = Recording(new_folder(self._out) / SESSION_NAME)
+        self._recording = Recording(make_folder(self._out) / SESSION_NAME)
         self._tap = TopicRecorder(self, self._recording, {
             image: image_class, MASK: Image, MASKED: Image, COMMAND: Float64MultiArray})
         self._enabling = PolicyEnabler(self, 'policy') if self._policy else None

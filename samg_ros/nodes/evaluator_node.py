@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import json
 import time
-from pathlib import Path
 from typing import Any, NoReturn
 
 from std_msgs.msg import Float64MultiArray
 
-from samg_ros.errors import InvalidInputError, ReportError, SamgError
+from samg_ros.errors import InvalidInputError, OutputError, SamgError
 from samg_ros.evaluation.episodes import EpisodeResults
+from samg_ros.files.outputs import check_file, write_json
 from samg_ros.ros import qos
 from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.diagnostics import OK, Diagnostics, Drops, Report
@@ -41,6 +40,8 @@ class Evaluator(PlainNode):
                                   'which the evaluation ends with an error.',
                                   between=(1.0, 3600.0))
         self._json = declare(self, 'json', '', 'File for the figures; empty for none.')
+        if self._json:
+            check_file(self._json, overwrite=True)
         policy = declare(self, 'policy', 'policy', 'Node to enable.')
         self.returns: list[float] = []
         """Returns of the episodes that have ended."""
@@ -97,10 +98,9 @@ class Evaluator(PlainNode):
               f'{results.return_error:.1f}, {results.frames_per_s:.1f} frames/s', flush=True)
         try:
             if self._json:
-                Path(self._json).write_text(json.dumps(results.to_dict(), indent=2) + '\n')
-        except OSError as error:
-            self.error = ReportError(f"cannot write '{self._json}': {error.strerror}; choose "
-                                     'another file for json')
+                write_json(self._json, results.to_dict())
+        except OutputError as error:
+            self.error = error
         self.finished = True
 
     def _check(self) -> None:

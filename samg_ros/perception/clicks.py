@@ -35,6 +35,7 @@ class Clicks:
         """
         self.masker = masker
         self._most, self._folder = most, folder
+        self._has_saved = False  # what others put into the folder is not overwritten
         self._points: list[tuple[Picture, float, float]] = []
         self._frame: Frame | None = None
 
@@ -92,7 +93,8 @@ class Clicks:
         points = [(x, y) for picture, x, y in self._points if picture == last]
         reference = self.masker.capture(self._frame, points, 'captured by perception')
         if self._folder:
-            reference.save(Path(self._folder).expanduser())
+            reference.save(Path(self._folder).expanduser(), overwrite=self._has_saved)
+            self._has_saved = True
         self.masker.fit(reference)
         self._points.clear()
         self._frame = None

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 from tqdm import tqdm
 
+from samg_ros.arguments import add_seed, whole
 from samg_ros.errors import CheckpointError, ConfigError, first_line
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.mini import Mini
@@ -235,19 +236,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='checkpoint, weights and curve; an interrupted run goes on')
     parser.add_argument('--backgrounds', type=Path, metavar='FOLDER',
                         help='photographs to use as further backgrounds (.jpg, .png)')
-    parser.add_argument('--steps', type=int, help="optimiser steps (default: the preset's)")
+    parser.add_argument('--steps', type=whole(1), help="optimiser steps (default: the preset's)")
     parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda' (default: %(default)s)")
-    parser.add_argument('--workers', type=int, default=2,
+    parser.add_argument('--workers', type=whole(1), default=2,
                         help='processes that render scenes (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0)
+    add_seed(parser, 'of data, weights and batches')
 
 
 def run(args: argparse.Namespace) -> None:
     """Run `samg train mini`."""
     changes = {'seed': args.seed} | ({'steps': args.steps} if args.steps else {})
     config = MiniConfig(**(asdict(PRESETS[args.preset]) | changes))
-    if config.steps < 1 or args.workers < 1:
-        raise ConfigError('--steps and --workers: expected 1 or more')
     photographs: tuple[Path, ...] = ()
     if args.backgrounds:
         photographs = tuple(sorted(p for p in args.backgrounds.glob('*')

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import uvicorn
 
+from samg_ros.arguments import seed, whole
 from samg_ros.errors import ConfigError, first_line
 from samg_ros.interruption import on_stop_signals
 from samg_ros.masking import Masker, MaskerSettings
@@ -43,12 +44,12 @@ def make_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--weights', metavar='FILE',
                         help="its weights, NAME=PATH,NAME=PATH for a pair (the package's)")
     parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda' (default: %(default)s)")
-    parser.add_argument('--seed', type=int, default=0, help='of the fit when trying it')
+    parser.add_argument('--seed', type=seed, default=0, help='of the fit when trying it')
     parser.add_argument('--host', default=LOOPBACK, metavar='ADDRESS',
                         help='address to be reached at from other machines, such as a phone; '
                              'without encryption, so only in a network that you trust '
                              '(default: this machine alone)')
-    parser.add_argument('--port', type=int, default=0, help='(default: a free one)')
+    parser.add_argument('--port', type=whole(0, 65535), default=0, help='(default: a free one)')
     parser.add_argument('--no-browser', action='store_true', help='only print the link')
 
 

@@ -95,7 +95,8 @@ def _trained(study: Study, references: dict[tuple[str, int], Reference]) -> list
     """Train a policy behind each number of points."""
     runs = []
     for (task, count), reference in references.items():
-        folder: Path = reference.save(study.root / 'references' / f'{task}-{count}-points')
+        folder: Path = reference.save(study.root / 'references' / f'{task}-{count}-points',
+                                      overwrite=True)
         runs += study.plan(['masked'], tasks=[task], suffix=f'{count}-points',
                            reference=folder, variant=_words(count))
     return finished_scores(study.train(runs))

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samg_ros.arguments import names, parse_settings, whole_numbers
+from samg_ros.arguments import names, parse_settings, seeds, whole
 from samg_ros.evaluation.figures_report import Figures, Section, Shown
 from samg_ros.evaluation.mask_quality.rollouts import Frames, Rollouts, collect_frames
 from samg_ros.evaluation.mask_quality.scores import MaskScores, evaluate_masks
@@ -60,7 +60,7 @@ def add_study_arguments(parser: argparse.ArgumentParser, name: str, sources: str
                         help="tasks (the policies', else cartpole_swingup)")
     parser.add_argument('--masks-only', action='store_true',
                         help='no policies: mask IoU in random rollouts alone')
-    parser.add_argument('--frames', type=int, default=100,
+    parser.add_argument('--frames', type=whole(1), default=100,
                         help='of random rollouts, for each mask IoU (%(default)s)')
     parser.add_argument('--model', default='mini', help='mask model (%(default)s)')
     parser.add_argument('--weights', metavar='FILE',
@@ -70,10 +70,10 @@ def add_study_arguments(parser: argparse.ArgumentParser, name: str, sources: str
     group = parser.add_argument_group('training')
     group.add_argument('--source', type=names, action='extend', metavar='NAME[,NAME]',
                        help=f'what policies see ({sources})')
-    group.add_argument('--seed', type=whole_numbers, action='extend', metavar='N[,N]',
+    group.add_argument('--seed', type=seeds, action='extend', metavar='N[,N]',
                        help='a run each (0)')
     group.add_argument('--preset', default='quick', choices=PRESETS, help='(%(default)s)')
-    group.add_argument('--steps', type=int, help="agent steps (the preset's)")
+    group.add_argument('--steps', type=whole(1), help="agent steps (the preset's)")
     group.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
                        help='another setting of the training, value as JSON')
     group.add_argument('--run-dir', type=Path, default=Path('runs'), metavar='DIR',

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from samg_ros.arguments import names
+from samg_ros.arguments import add_json, add_out, add_seed, names, whole
 from samg_ros.errors import ConfigError
 from samg_ros.evaluation.mask_quality.degradations import degraded, parse_degradations, recolour
 from samg_ros.evaluation.mask_quality.report import write_mask_report
@@ -26,6 +25,7 @@ from samg_ros.evaluation.mask_quality.scores import (
     table,
 )
 from samg_ros.evaluation.mask_quality.sequences import PROTOCOLS, load_sequence
+from samg_ros.files.outputs import make_folder, write_json
 from samg_ros.sim.reference import best_view, choose_points, parse_points, render_reference
 from samg_ros.sim.render import QUALITIES
 from samg_ros.sim.tasks import get_task
@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='reference, or a folder of them by task (rendered)')
     parser.add_argument('--points', type=parse_points, default=None, metavar="'X,Y X,Y'",
                         help="clicked points in the reference's pixels")
-    parser.add_argument('--clicks', type=int, default=0, metavar='N',
+    parser.add_argument('--clicks', type=whole(0), default=0, metavar='N',
                         help='click the N largest bodies of a rendered reference (0)')
     parser.add_argument('--model', default='mini', help='mask model (mini)')
     parser.add_argument('--weights', default=None, metavar='FILE', help='its weights')
@@ -90,16 +90,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='use the colour rules, as training on DMControl and Adroit does')
     parser.add_argument('--second-look', action='store_true',
                         help='mask a crop around what was found again')
-    parser.add_argument('--frames', type=int, default=300, help='per task and setting (300)')
-    parser.add_argument('--every', type=int, default=4, metavar='STEPS',
+    parser.add_argument('--frames', type=whole(1), default=300, help='per task and setting (300)')
+    parser.add_argument('--every', type=whole(1), default=4, metavar='STEPS',
                         help='agent steps from frame to frame (4); 1 to see flicker')
-    parser.add_argument('--size', type=int, default=84, help='side of a frame in pixels (84)')
+    parser.add_argument('--size', type=whole(16, 4096), default=84,
+                        help='side of a frame in pixels (84)')
     parser.add_argument('--quality', choices=QUALITIES, default='fast', help='render quality')
-    parser.add_argument('--seed', type=int, default=0, help='of poses, actions and videos (0)')
-    parser.add_argument('--json', type=Path, default=None, metavar='FILE',
-                        help='write the figures there too')
-    parser.add_argument('--out', type=Path, default=None, metavar='DIR',
-                        help='write the page masks.html and masks.json there')
+    add_seed(parser, 'of poses, actions and videos')
+    add_json(parser)
+    add_out(parser, 'write the page masks.html and masks.json there')
 
 
 def run(args: argparse.Namespace) -> None:
@@ -117,11 +116,11 @@ def run(args: argparse.Namespace) -> None:
     results = [*_on_sequences(args, masker)] if args.sequence else [
         score for task in tasks for score in _on_task(args, masker, task, settings, nuisances)]
     print(table(results))
-    figures = json.dumps([result.summary() for result in results], indent=2) + '\n'
-    for path in filter(None, (args.json, args.out and args.out / 'masks.json')):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(figures)
+    figures = [result.summary() for result in results]
+    if args.json is not None:
+        write_json(args.json, figures)
     if args.out is not None:
+        write_json(make_folder(args.out) / 'masks.json', figures)
         print(write_mask_report(args.out, results, {
             'Command': shlex.join(['samg', *sys.argv[1:]]), 'Model': args.model,
             'Weights': args.weights or "the package's own",

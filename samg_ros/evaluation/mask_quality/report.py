@@ -32,7 +32,7 @@ def write_mask_report(folder: str | Path, results: Sequence[MaskScores],
         Path of the page.
 
     Raises:
-        ReportError: if the page cannot be written.
+        OutputError: if the page cannot be written.
     """
     rows = [result.summary() for result in results]
     return write_page(

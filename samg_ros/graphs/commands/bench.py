@@ -14,7 +14,6 @@ old, and what does not must be counted.
 from __future__ import annotations
 
 import argparse
-import json
 import threading
 import time
 from dataclasses import asdict, dataclass
@@ -33,7 +32,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from tqdm import tqdm
 
+from samg_ros.arguments import add_json
 from samg_ros.errors import ConfigError
+from samg_ros.files.outputs import write_json
 from samg_ros.masking import Masker, Reference
 from samg_ros.nodes.perception_node import Perception
 from samg_ros.ros.compat import make_executor
@@ -251,7 +252,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', default='cpu', help='torch device (cpu)')
     parser.add_argument('--overload', type=float, default=0.0, metavar='SECONDS',
                         help=f'then send {OVERLOAD} times too many frames for so long (0)')
-    parser.add_argument('--json', type=Path, metavar='PATH', help='write the figures there too')
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -294,5 +295,4 @@ def run(args: argparse.Namespace) -> None:
                 bench.executor.shutdown()
             rclpy.try_shutdown()
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(figures, indent=2) + '\n')
+        write_json(args.json, figures)

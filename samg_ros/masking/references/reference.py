@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +16,12 @@ import yaml
 from samg_ros.errors import (
     EmptyMaskError,
     InvalidInputError,
+    OutputError,
     PictureError,
     ReferenceLoadError,
     first_line,
 )
+from samg_ros.files.outputs import replacing, write_text
 from samg_ros.files.pictures import read_picture, write_picture
 from samg_ros.masking.checks import check_size, checked_array, checked_path
 
@@ -142,31 +145,36 @@ class Reference:
                         for file in [masked, *siblings])
         return cls(image, mask, tuple(parts), source=str(path))
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, overwrite: bool = False) -> Path:
         """Write the reference as a folder that `load` reads; returns the folder.
 
+        Every file is written beside the old one before any takes its place, so that a full disk
+        leaves the old reference as it was.
+
+        Args:
+            folder: missing or empty.
+            overwrite: replace a reference that is there, its parts included.
+
         Raises:
-            ReferenceLoadError: if it cannot be written.
+            OutputError: if there is something in the folder, or it cannot be written.
             InvalidInputError: if folder is no path.
         """
         folder = checked_path(folder, 'folder')
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ReferenceLoadError(f'folder {folder}: cannot be made ({first_line(error)}); '
-                                     'give another') from error
-        for old in folder.glob('part_*.png'):
-            old.unlink()
+        if not overwrite and folder.is_dir() and any(folder.iterdir()):
+            raise OutputError(f"the folder '{folder}' is not empty; give another one, or "
+                              '--overwrite to replace the reference in it')
         pictures = {'image.png': self.image[..., ::-1], 'mask.png': self.mask * np.uint8(255)}
         pictures |= {f'part_{index}.png': part * np.uint8(255)
                      for index, part in enumerate(self.parts)}
-        for name, picture in pictures.items():
-            try:
-                write_picture(folder / name, picture)
-            except PictureError as error:
-                raise ReferenceLoadError(str(error)) from error
         facts = {'points': self.points.tolist(), 'source': self.source}
-        (folder / 'reference.yaml').write_text(yaml.safe_dump(facts))
+        with contextlib.ExitStack() as stack:
+            for name, picture in pictures.items():
+                write_picture(stack.enter_context(replacing(folder / name)), picture)
+            write_text(stack.enter_context(replacing(folder / 'reference.yaml')),
+                       yaml.safe_dump(facts))
+        for old in folder.glob('part_*.png'):
+            if old.name not in pictures:
+                old.unlink()
         return folder
 
 

@@ -7,17 +7,16 @@ does falls on all alike. The batch is noise: no figure here depends on what is i
 
 import argparse
 import itertools
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from samg_ros.arguments import parse_settings
+from samg_ros.arguments import add_json, add_seed, parse_settings, whole
 from samg_ros.errors import ConfigError
+from samg_ros.files.outputs import write_json
 from samg_ros.masking.bench import timed
 from samg_ros.memory import keep_freed_memory
 from samg_ros.rl.agents import AGENT_CLASSES
@@ -157,16 +156,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--preset', choices=PRESETS, default='paper',
                         help='of observations, networks and batch (paper)')
     parser.add_argument('--task', default='cartpole_swingup', help='the preset depends on it')
-    parser.add_argument('--actions', type=int, default=6, metavar='N',
+    parser.add_argument('--actions', type=whole(1), default=6, metavar='N',
                         help='components of an action (6)')
     parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
                         help='another setting of all, as for `samg train policy`')
     parser.add_argument('--device', default='cpu', help='torch device (cpu)')
-    parser.add_argument('--threads', type=int, default=0, metavar='N',
+    parser.add_argument('--threads', type=whole(0, 1024), default=0, metavar='N',
                         help="CPU threads (torch's choice)")
-    parser.add_argument('--turns', type=int, default=10, metavar='N', help='timed updates (10)')
-    parser.add_argument('--seed', type=int, default=0, help='of weights and batch (0)')
-    parser.add_argument('--json', type=Path, metavar='PATH', help='write the rows there as well')
+    parser.add_argument('--turns', type=whole(1), default=10, metavar='N',
+                        help='timed updates (10)')
+    add_seed(parser, 'of weights and batch')
+    add_json(parser, 'rows')
 
 
 def run(args: argparse.Namespace) -> None:
@@ -182,7 +182,7 @@ def run(args: argparse.Namespace) -> None:
     speeds = measure_learning(configs, args.actions, args.device, args.turns, progress=True)
     print(table(speeds))
     if args.json is not None:
-        args.json.write_text(json.dumps([asdict(each) for each in speeds], indent=2) + '\n')
+        write_json(args.json, [asdict(each) for each in speeds])
 
 
 def _calls(agent: DrQv2Agent, batch: Batch) -> tuple[Callable[[], object], Callable[[], object]]:

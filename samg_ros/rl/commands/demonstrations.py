@@ -6,7 +6,6 @@ have seen it; the true masks come with that for nothing.
 """
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samg_ros.errors import DemonstrationError, InvalidInputError
+from samg_ros.files.outputs import write_json
 from samg_ros.progress import ProgressLine
 from samg_ros.rl.data.demonstrations import DemonstrationWriter, Episode, Info
 from samg_ros.rl.data.hdf5 import Recording, RecordingFile
@@ -36,7 +36,7 @@ def run_hdf5_import(args: argparse.Namespace) -> None:
     print(f'{figures["episodes"]} episodes, {figures["actions"]} actions, mean return '
           f'{figures["mean_return"]:.1f}: {args.out}')
     if args.json:
-        args.json.write_text(json.dumps(figures, indent=2) + '\n')
+        write_json(args.json, figures)
 
 
 def import_recordings(

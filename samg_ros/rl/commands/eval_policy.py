@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import torch
 
+from samg_ros.arguments import add_json, add_out
 from samg_ros.cores import half_the_cores
 from samg_ros.progress import ProgressLine
 from samg_ros.rl.evaluation.comparison import compare
@@ -34,10 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_output_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """Declare where the figures go."""
-    parser.add_argument('--json', type=Path, default=None, metavar='FILE',
-                        help='write the figures there too')
-    parser.add_argument('--out', type=Path, default=None, metavar='DIR',
-                        help=f'write the page {name}.html, {name}.csv and {name}.json there')
+    add_json(parser)
+    add_out(parser, f'write the page {name}.html, {name}.csv and {name}.json there')
 
 
 def run(args: argparse.Namespace) -> None:

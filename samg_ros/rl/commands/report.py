@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from samg_ros.arguments import OutputFolder, add_json
 from samg_ros.errors import ConfigError, ReportError, SamgError
 from samg_ros.evaluation.episode_files import load_episodes
 from samg_ros.evaluation.episodes import EpisodeResults, View
@@ -65,9 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg report`."""
     parser.add_argument('runs', nargs='+', type=Path, metavar='RUN',
                         help='run folder, or a folder of run folders')
-    parser.add_argument('--out', type=Path, default=Path('report'), metavar='DIR',
+    parser.add_argument('--out', action=OutputFolder, default=Path('report'), metavar='DIR',
                         help='folder for runs.html, runs.csv and runs.json (default: %(default)s)')
-    parser.add_argument('--json', type=Path, metavar='PATH', help='write the figures there as well')
+    add_json(parser)
     parser.add_argument('--open', action='store_true', help='open the page in a browser')
 
 

@@ -6,7 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from samg_ros.arguments import parse_settings
+from samg_ros.arguments import add_json, parse_settings, seed, whole
 from samg_ros.interruption import EXIT_INTERRUPTED, stop_on_signals
 from samg_ros.observation import SOURCES
 from samg_ros.progress import ProgressLine, duration
@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="expert to learn from (the task's own: scripted, or trained)")
     parser.add_argument('--source', default='masked', choices=SOURCES,
                         help='what the policy sees (%(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help=help_of['seed'])
-    parser.add_argument('--steps', type=int, default=None, help='frames to learn from')
+    parser.add_argument('--seed', type=seed, default=0, help=help_of['seed'])
+    parser.add_argument('--steps', type=whole(1), default=None, help='frames to learn from')
     parser.add_argument('--run-dir', type=Path, default=None,
                         help='run folder (runs/TASK-clone-SEED); resumed if used')
     parser.add_argument('--reference', type=Path, default=None,
@@ -40,11 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', default='cpu', help='torch device of masker and networks')
     parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
                         help='another setting, value as JSON; fields of TrainConfig; repeatable')
-    parser.add_argument('--episodes', type=int, default=10,
+    parser.add_argument('--episodes', type=whole(0), default=10,
                         help='episodes of the evaluation; 0 for none (%(default)s)')
     parser.add_argument('--videos', type=Path, default=None,
                         help='background videos of the evaluation (painted ones)')
-    parser.add_argument('--json', type=Path, default=None, help='also write the figures there')
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:

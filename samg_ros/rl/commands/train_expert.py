@@ -4,6 +4,7 @@
 import argparse
 from pathlib import Path
 
+from samg_ros.arguments import seed, whole
 from samg_ros.interruption import EXIT_INTERRUPTED, stop_on_signals
 from samg_ros.progress import ProgressLine
 
@@ -11,8 +12,8 @@ from samg_ros.progress import ProgressLine
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg train expert`."""
     parser.add_argument('--task', default='cartpole_swingup', help='DMControl task (%(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='of everything random (%(default)s)')
-    parser.add_argument('--steps', type=int, default=500_000,
+    parser.add_argument('--seed', type=seed, default=0, help='of everything random (%(default)s)')
+    parser.add_argument('--steps', type=whole(1), default=500_000,
                         help='agent steps at most (%(default)s)')
     parser.add_argument('--stop-at', type=float, default=float('inf'), metavar='RETURN',
                         help='end once the policy without noise reaches this (never)')

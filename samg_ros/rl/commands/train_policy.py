@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from samg_ros.arguments import names, parse_settings, whole_numbers
+from samg_ros.arguments import add_json, names, parse_settings, seeds as read_seeds, whole
 from samg_ros.interruption import EXIT_INTERRUPTED, stop_on_signals
 from samg_ros.observation import SOURCES
 from samg_ros.progress import ProgressLine, duration, progress_line
@@ -36,9 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f'What is seen: {", ".join(SOURCES)} (masked).',
     )
     parser.add_argument(
-        '--seed', type=whole_numbers, action='extend', metavar='N[,N]', help=help_of['seed']
+        '--seed', type=read_seeds, action='extend', metavar='N[,N]', help=help_of['seed']
     )
-    parser.add_argument('--steps', type=int, help=help_of['steps'])
+    parser.add_argument('--steps', type=whole(1), help=help_of['steps'])
     parser.add_argument(
         '--run-dir', type=Path, help='Run folder; default runs/TASK-PRESET-SEED. Resumed if used. '
         'Of many runs, the folder of their folders; default runs.'
@@ -63,9 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "ObservationSpec as 'observation={...}'. Repeatable.",
     )
     parser.add_argument(
-        '--episodes', type=int, default=10, help='Episodes of the evaluation; 0 for none.'
+        '--episodes', type=whole(0), default=10, help='Episodes of the evaluation; 0 for none.'
     )
-    parser.add_argument('--json', type=Path, help='Also write the figures there.')
+    add_json(parser)
     add_comparison_arguments(parser)
 
 

@@ -5,7 +5,6 @@ Everything a policy needs comes from its checkpoint. A random policy, the baseli
 sets it against, acts at the same rate in the same simulation.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.evaluation.episodes import EpisodeResults, View
 from samg_ros.evaluation.metrics import mask_iou
+from samg_ros.files.outputs import write_json
 from samg_ros.observation import Observer
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.evaluation.policy import Policy, load_policy
@@ -248,8 +248,7 @@ def evaluate_run(
     evaluation = RunEvaluation(
         policy.config, policy.counters, results, random, read_metrics(run_dir)
     )
-    path = Path(run_dir) / EVALUATION_NAME
-    path.write_text(json.dumps(evaluation.to_dict(), indent=2) + '\n')
+    write_json(Path(run_dir) / EVALUATION_NAME, evaluation.to_dict())
     return evaluation
 
 

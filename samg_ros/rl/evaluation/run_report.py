@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a finished run says of itself: its evaluation, printed, and its report page."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from samg_ros.files.outputs import write_json
 from samg_ros.progress import ProgressLine
 from samg_ros.rl.evaluation.episodes import SETTINGS, evaluate_run
 
@@ -55,7 +55,7 @@ def evaluate_and_report(
         iou = '' if result.mean_iou is None else f', mask IoU {result.mean_iou:.3f}'
         print(f'{name}: return {result.mean_return:.1f} ± {result.return_error:.1f}{iou}')
     if json_path is not None:
-        json_path.write_text(json.dumps(evaluation.to_dict(), indent=2) + '\n')
+        write_json(json_path, evaluation.to_dict())
     return write_report(
         run_dir,
         config=evaluation.config.to_dict(),

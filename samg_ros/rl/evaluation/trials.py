@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samg_ros.arguments import names, whole_numbers
+from samg_ros.arguments import names, seeds as read_seeds, whole
 from samg_ros.errors import ConfigError
 from samg_ros.rl.evaluation.episodes import SETTINGS, Progress, evaluate_policy
 from samg_ros.rl.evaluation.policy import Policy
@@ -128,15 +128,15 @@ def add_trial_arguments(parser: argparse.ArgumentParser, settings: str = '--sett
     group = parser.add_argument_group('episodes')
     group.add_argument(settings, dest='trial_settings', type=names, action='extend',
                        metavar='NAME[,NAME]', help=f'visual settings ({",".join(SETTINGS)})')
-    group.add_argument(seeds, dest='trial_seeds', type=whole_numbers, action='extend',
+    group.add_argument(seeds, dest='trial_seeds', type=read_seeds, action='extend',
                        metavar='N[,N]', help='seeds of the episodes (0)')
-    group.add_argument('--episodes', type=int, default=EPISODES,
+    group.add_argument('--episodes', type=whole(1), default=EPISODES,
                        help='for each setting and seed (%(default)s)')
     group.add_argument('--videos', type=Path, metavar='DIR',
                        help='background videos, or video_easy/ and video_hard/ (painted ones)')
     group.add_argument('--colours', type=Path, metavar='DIR',
                        help='color_easy.json and color_hard.json (drawn ones)')
-    group.add_argument('--max-steps', type=int, metavar='N',
+    group.add_argument('--max-steps', type=whole(1), metavar='N',
                        help='cut episodes after N agent steps, to try something out')
 
 

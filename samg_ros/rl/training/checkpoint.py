@@ -8,7 +8,6 @@ that reading one can run no code.
 
 import io
 import json
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -21,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from samg_ros.device import usable_device
-from samg_ros.errors import CheckpointError, ConfigError
+from samg_ros.errors import CheckpointError, ConfigError, OutputError
+from samg_ros.files.outputs import write_bytes
 from samg_ros.rl.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -91,20 +91,11 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
     }
     buffer = io.BytesIO()
     torch.save(values, buffer)
-    temporary = path.with_name(path.name + '.part')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open('wb') as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
+        write_bytes(path, buffer.getbuffer())
+    except OutputError as error:
         raise CheckpointError(
-            f'cannot write the checkpoint {path}: {error.strerror}; the previous one, if any, '
-            'is untouched'
+            f'cannot write the checkpoint: {error}; the previous one, if any, is untouched'
         ) from error
 
 
@@ -205,12 +196,3 @@ def _is_finite(state: Any) -> bool:
     return not (isinstance(state, torch.Tensor) and state.is_floating_point()) or bool(
         torch.isfinite(state).all()
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the renaming itself last through a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -163,5 +163,5 @@ def run_reference(
         found = render_reference(
             config.task, config.camera_size, config.camera_size, seed=config.seed
         )
-    found.save(kept)
+    found.save(kept, overwrite=True)
     return found
