@@ -22,6 +22,8 @@ class Output(NamedTuple):
 
     option: str
     """As typed, such as --json."""
+    name: str
+    """Of its value in the parsed arguments."""
     path: Path
     is_folder: bool
 
@@ -37,9 +39,11 @@ class _OutputAction(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
                  values: Any, option_string: str | None = None) -> None:
         setattr(namespace, self.dest, values)
+        if not values:
+            return
         outputs = getattr(namespace, 'samg_outputs', [])
-        namespace.samg_outputs = [*outputs, Output(option_string or self.dest, values,
-                                                   self.is_folder)]
+        namespace.samg_outputs = [*outputs, Output(option_string or self.dest, self.dest,
+                                                   Path(values), self.is_folder)]
 
 
 class OutputFile(_OutputAction):
@@ -87,7 +91,7 @@ def check_outputs(args: argparse.Namespace) -> None:
             input of the same command.
     """
     outputs: list[Output] = getattr(args, 'samg_outputs', [])
-    others = [] if not outputs else list(_other_paths(args, {each.path for each in outputs}))
+    others = list(_other_paths(args, {each.name for each in outputs})) if outputs else []
     for index, output in enumerate(outputs):
         place = os.path.realpath(output.path)
         if place in others:
@@ -99,13 +103,15 @@ def check_outputs(args: argparse.Namespace) -> None:
         check(output.path, getattr(args, 'overwrite', False))
 
 
-def _other_paths(args: argparse.Namespace, outputs: set[Path]) -> Iterator[str]:
-    """Every path that the other arguments may mean, with links followed."""
-    for value in vars(args).values():
+def _other_paths(args: argparse.Namespace, outputs: set[str]) -> Iterator[str]:
+    """Every path that the arguments of other names may mean, with links followed."""
+    for name, value in vars(args).items():
+        if name in outputs:
+            continue
         for each in value if isinstance(value, list | tuple) else [value]:
             if isinstance(each, str):
                 each = each.rpartition('=')[2]  # of NAME=PATH
-            if isinstance(each, str | Path) and each not in outputs and str(each):
+            if isinstance(each, str | Path) and str(each):
                 yield os.path.realpath(str(each).replace('\0', ''))
 
 
@@ -121,6 +127,11 @@ def path_argument(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise argparse.ArgumentTypeError(f'{text!r}: {error}') from error
+
+
+def optional_path(text: str) -> str:
+    """Read a path as `path_argument` does; an empty text, for none, stays empty."""
+    return str(path_argument(text)) if text else ''
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:

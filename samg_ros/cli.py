@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from samg_ros import __version__
 from samg_ros.arguments import check_outputs
-from samg_ros.errors import MissingDependencyError, SamgError
+from samg_ros.errors import ConfigError, MissingDependencyError, SamgError
 from samg_ros.ros.signals import INTERRUPTED
 
 EXIT_USER_ERROR = 2
@@ -126,7 +126,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse with errors of one line, which name what was meant."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_USER_ERROR, f'samg: error: {message}; see `{self.prog} --help`\n')
+        raise ConfigError(f'{message}; see `{self.prog} --help`')
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

@@ -59,7 +59,7 @@ def test_every_command_declares_its_arguments(path, capsys):
     (['eval'], 'required: NOUN; see `samg eval --help`'),
     (['--nonsense'], 'see `samg --help`'),
     (['mask', 'x.png'], '--reference, --out; see `samg mask --help`'),
-    (['train', 'mini', '--steps', 'many'], "invalid int value: 'many'"),
+    (['train', 'mini', '--steps', 'many'], "'many': expected a whole number of at least 1"),
 ])
 def test_mistyped_command_is_one_line_that_says_what_was_meant(arguments, said, capsys):
     try:

@@ -119,7 +119,7 @@ def test_two_inputs_for_one_result_are_refused_before_any_work(tmp_path):
 
 def test_batch_below_one_is_refused(capsys):
     assert cli.main(['mask', 'f.png', '--reference', 'any', '--out', 'any', '--batch', '0']) == 2
-    assert '--batch 0' in capsys.readouterr().err
+    assert "--batch: '0': expected a whole number of at least 1" in capsys.readouterr().err
 
 
 def mask(weights, reference, *arguments):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from samg_ros.errors import PictureError
+from samg_ros.errors import OutputError, PictureError
 from samg_ros.files.pictures import (
     decode_picture,
     opencv_path,
@@ -109,5 +109,6 @@ def test_errors_name_the_file(tmp_path):
     for path in (broken, tmp_path / 'missing.png', tmp_path):
         with pytest.raises(PictureError, match=path.name):
             read_picture(path)
-    with pytest.raises(PictureError, match='nowhere'):
-        write_picture(tmp_path / 'nowhere' / 'a.png', PICTURE)
+    (tmp_path / 'file').touch()
+    with pytest.raises(OutputError, match='file'):
+        write_picture(tmp_path / 'file' / 'a.png', PICTURE)

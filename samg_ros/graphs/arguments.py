@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from samg_ros.arguments import OutputFile, add_overwrite, path_argument, seed, whole
+from samg_ros.arguments import OutputFile, add_overwrite, optional_path, seed, whole
 from samg_ros.errors import ConfigError
 
 
@@ -70,7 +70,7 @@ def add_to_parser(parser: argparse.ArgumentParser, arguments: Sequence[Argument]
 
 def _argument_type(argument: Argument) -> Callable[[str], Any]:
     if argument.name == 'json':
-        return path_argument
+        return optional_path
     if isinstance(argument.default, int):
         return seed if argument.name == 'seed' else whole(0)
     return str

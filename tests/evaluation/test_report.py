@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from samg_ros.errors import ReportError
+from samg_ros.errors import OutputError
 from samg_ros.evaluation.episodes import EpisodeResults, View
 from samg_ros.evaluation.report import write_report
 from samg_ros.rl.presets import preset
@@ -126,7 +126,7 @@ def test_a_page_without_masks_and_random_policy_leaves_their_figures_out(tmp_pat
 
 def test_a_page_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / 'file').write_text('')
-    with pytest.raises(ReportError, match=r'report\.html'):
+    with pytest.raises(OutputError, match=r'report\.html'):
         write_report(
             tmp_path / 'file',
             config=preset('quick', 'walker_walk').to_dict(),

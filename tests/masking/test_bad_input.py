@@ -126,7 +126,7 @@ def load_reference(rng, world):
 
 def save_reference(rng, world):
     folder = pick(rng, [None, 3, b'x', 'a\0b', ['x'], '/dev/null', f'{__file__}/x', 'x' * 5000])
-    return lambda: world.reference.save(folder), 'folder'
+    return lambda: world.reference.save(folder), ('folder', 'cannot write')
 
 
 def reference_with_points(rng, world):

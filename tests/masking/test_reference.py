@@ -43,7 +43,7 @@ def test_many_parts_keep_their_order(reference, tmp_path):
 
 def test_saving_over_a_reference_with_more_parts_leaves_none_behind(reference, tmp_path):
     reference.save(tmp_path / 'r')
-    Reference(reference.image, reference.mask).save(tmp_path / 'r')
+    Reference(reference.image, reference.mask).save(tmp_path / 'r', overwrite=True)
     assert Reference.load(tmp_path / 'r').parts == ()
 
 

@@ -113,7 +113,7 @@ def test_the_command_writes_the_same_figures_everywhere(checkpoint, tmp_path, ca
 @pytest.mark.parametrize(('options', 'message'), [
     (['nowhere'], "there is no checkpoint 'nowhere'"),
     (['nowhere', '--setting', 'fog'], "no visual setting is called 'fog'"),
-    (['nowhere', '--episodes', '0'], 'episodes must be at least 1'),
+    (['nowhere', '--episodes', '0'], "--episodes: '0': expected a whole number of at least 1"),
     (['nowhere', '--videos', '/none'], "no folder of videos at '/none'"),
     (['nowhere', '--nuisance', 'fog=1'], "no nuisance is called 'fog'"),
 ])

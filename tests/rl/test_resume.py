@@ -53,7 +53,7 @@ def test_another_reference_is_refused_and_the_runs_own_stays(masked_run):
 
 def test_a_runs_own_reference_is_that_of_its_checkpoint(masked_run):
     config, run, _, other = masked_run
-    Reference.load(other).save(run / 'reference')
+    Reference.load(other).save(run / 'reference', overwrite=True)
     np.testing.assert_array_equal(run_reference(config, run).image, noise(0).image)
     np.testing.assert_array_equal(Reference.load(run / 'reference').mask, noise(0).mask)
 

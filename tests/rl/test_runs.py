@@ -110,7 +110,7 @@ def test_the_command_ends_with_one_table_and_says_what_failed(tmp_path, capsys):
 @pytest.mark.parametrize(('options', 'message'), [
     (['--ray', '127.0.0.1:1'], "nothing answers at '127.0.0.1:1'"),
     (['--cores', '100000'], 'a run is to have 100000 cores'),
-    (['--cores', '0'], 'cores must be at least 1'),
+    (['--cores', '0'], "--cores: '0': expected a whole number of at least 1"),
     (['--source', 'xray'], 'source must be one of'),
 ])
 def test_what_cannot_be_spread_is_one_line_and_status_2(options, message, tmp_path, capsys):
