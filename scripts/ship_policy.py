@@ -3,7 +3,8 @@
 
     python scripts/ship_policy.py runs/cartpole_swingup-quick-masked-0
 
-Only what acts goes into the file, with its reference and the masker's settings.
+Only what acts goes into the file, in float16, with its reference and its masker. A policy that
+learned from true masks gets the masker of this package, and its figures are to be taken with it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from pathlib import Path
 from samg_ros.errors import SamgError
 from samg_ros.rl.evaluation.policy import load_policy
 from samg_ros.rl.evaluation.shipped import FOLDER, write_acting_policy
+from samg_ros.rl.training.direct import task_masker
 
-LARGEST_BYTES = 3_000_000
+LARGEST_BYTES = 500_000
 
 
 def main() -> int:
@@ -28,7 +30,10 @@ def main() -> int:
     policy = load_policy(run)
     path = FOLDER / f'{policy.task}.pt'
     with tempfile.TemporaryDirectory(dir=FOLDER.parent) as folder:  # path keeps the one it has
-        written = write_acting_policy(run, Path(folder) / path.name)
+        masker = None
+        if policy.counters.get('masks') == 'truth':
+            masker = task_masker(policy.task).describe()
+        written = write_acting_policy(run, Path(folder) / path.name, masker)
         load_policy(written)
         size = written.stat().st_size
         if size > LARGEST_BYTES:

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from samg_ros.masking.identity import differences
 from samg_ros.observation import ObservationSpec
 from samg_ros.rl.config import TrainConfig
 
-_NAMED = ('model', 'weights')
 _ASPECT_TOLERANCE = 0.02
 """By how much the sides of a picture may be out of proportion; nobody sees 2 %."""
 
@@ -92,12 +92,9 @@ def masker_mismatch(spec: ObservationSpec, trained: Mapping[str, Any] | None,
                 f"{list(spec.fill)}; set perception's parameter 'fill'"), None
     if trained is None:
         return None, 'the checkpoint does not say which masker it was trained behind'
-    before = {**(trained.get('settings') or {}), **{name: trained.get(name) for name in _NAMED}}
-    now = {**(running.get('settings') or {}), **{name: running.get(name) for name in _NAMED}}
-    differences = [f'{name} {now.get(name)}, in training it was {before.get(name)}'
-                   for name in (*_NAMED, *sorted({*before, *now} - {*_NAMED}))
-                   if before.get(name) != now.get(name)]
-    return None, f'perception masks with {"; ".join(differences)}' if differences else None
+    found = differences(trained, running)
+    return None, f'perception masks with {"; ".join(found)}' if found else None
+
 
 
 def mask_area(frame: npt.NDArray[np.uint8], fill: tuple[int, int, int]) -> float:

@@ -5,6 +5,7 @@ The policy node, the evaluation and the bag evaluator need the actor and what go
 and nothing of the training: no optimiser, no replay, no second configuration.
 """
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ from samg_ros.rl.training.checkpoint import Checkpoint, load_checkpoint
 
 if TYPE_CHECKING:
     from samg_ros.masking import Masker, Reference
+
+_LOG = logging.getLogger(__name__)
 
 
 class Policy:
@@ -72,6 +75,8 @@ class Policy:
     def masker(self, device: str = 'cpu') -> 'Masker | None':
         """Build the masker that the policy was trained behind, fitted to its reference.
 
+        A warning names what is no longer as it was in training: method, weights or settings.
+
         Returns:
             The masker, or None if the policy sees raw or truth-masked frames.
 
@@ -87,8 +92,13 @@ class Policy:
                 'masked frames; train it again with a reference'
             )
         from samg_ros.masking import Masker
+        from samg_ros.masking.identity import differences
 
-        return Masker.from_description(self.masker_description, device).fit(self.reference)
+        masker = Masker.from_description(self.masker_description, device)
+        if found := differences(self.masker_description, masker.describe()):
+            _LOG.warning('the policy of %s is run behind other masks than in its training: %s',
+                         self.task, '; '.join(found))
+        return masker.fit(self.reference)
 
     @torch.no_grad()
     def act(self, observation: Observation) -> NDArray[np.float64]:

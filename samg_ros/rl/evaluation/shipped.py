@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from samg_ros.errors import CheckpointError
 from samg_ros.rl.training.checkpoint import load_checkpoint, save_checkpoint
@@ -42,18 +45,35 @@ def find_checkpoint(name: Path | str) -> Path:
                           f'folder of `samg train policy`{known}')
 
 
-def write_acting_policy(checkpoint: Path | str, path: Path | str) -> Path:
+def write_acting_policy(checkpoint: Path | str, path: Path | str,
+                        masker: dict[str, Any] | None = None) -> Path:
     """Write the part of a checkpoint that acts: a policy to take elsewhere, not to train on.
+
+    Weights are stored in float16 and computed with in float32, which changes an action by some
+    0.001 of its range.
 
     Args:
         checkpoint: file or run folder.
         path: file to write.
+        masker: `Masker.describe()` of the masker to run it behind; None keeps the checkpoint's.
+            For a policy that learned from true masks, which belongs to no masker yet.
 
     Raises:
-        CheckpointError: if the checkpoint cannot be read, or the file not written.
+        CheckpointError: if the checkpoint cannot be read, the file not written, or the policy was
+            trained behind another masker.
     """
     whole = load_checkpoint(checkpoint)
-    whole.agent = {name: whole.agent[name] for name in _ACTING}
-    whole.replay = {}
+    if masker is not None:
+        if whole.counters.get('masks') != 'truth':
+            raise CheckpointError(f'the policy {checkpoint} was trained behind a masker; it cannot '
+                                  'be given another one')
+        whole.masker = masker
+    whole.agent = {name: {key: _halved(value) for key, value in whole.agent[name].items()}
+                   for name in _ACTING}
+    whole.replay, whole.episode = {}, {}
     save_checkpoint(path, whole)
     return Path(path)
+
+
+def _halved(weights: torch.Tensor) -> torch.Tensor:
+    return weights.half() if weights.is_floating_point() else weights

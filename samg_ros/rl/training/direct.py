@@ -123,11 +123,21 @@ def make_masker(
     Raises:
         SamgError: if the reference or the model cannot be used.
     """
+    masker = task_masker(config.task, model, device, weights)
+    return masker.fit(run_reference(config, run_dir, reference))
+
+
+def task_masker(task: str, model: str = 'mini', device: str = 'cpu',
+                weights: str | None = None) -> 'Masker':
+    """Load a masker with the settings that policies of a task are trained behind.
+
+    Raises:
+        SamgError: if the model cannot be used.
+    """
     from samg_ros.masking import Masker, MaskerSettings
 
-    settings = MaskerSettings(colour_rules=uses_colour_rules(config.task))
-    masker = Masker.load(model, settings, device, weights)
-    return masker.fit(run_reference(config, run_dir, reference))
+    settings = MaskerSettings(colour_rules=uses_colour_rules(task))
+    return Masker.load(model, settings, device, weights)
 
 
 def run_reference(

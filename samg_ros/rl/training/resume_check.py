@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samg_ros.errors import CheckpointError
+from samg_ros.masking.identity import differences
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.training.checkpoint import Checkpoint
 
@@ -69,8 +70,9 @@ def check_same_run(
         )
     if masker_description not in (None, checkpoint.masker):
         raise CheckpointError(
-            f'{run_dir} holds a run with another masker ({checkpoint.masker}); choose another run '
-            'folder'
+            f'{run_dir} holds a run with another masker: this one has '
+            f'{"; ".join(differences(checkpoint.masker or {}, masker_description))}; choose '
+            'another run folder'
         )
     known = checkpoint.counters.get('demonstrated', 0)
     if demonstrated not in (0, known):

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tells one masker from another: the version of the method, the weights, the settings.
+
+A policy was trained on the masks of one masker. A checkpoint that knows which one it was can say so
+when another one runs, also if only the package is newer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from samg_ros.masking.models.base import VisionModel
+from samg_ros.masking.settings import MaskerSettings
+
+METHOD_VERSION = 2
+"""Of what is computed between a frame and its mask. Count it up with every change after which the
+same weights and settings may give other masks. Version 1, release 0.1, does not name itself."""
+
+_NAMED = ('method', 'model', 'weights', 'weights_sha256')
+
+
+def weights_hash(model: VisionModel) -> str:
+    """Return the SHA-256 of a model's names and weights, as they are computed with."""
+    digest = hashlib.sha256()
+    for name, weights in sorted(model.state_dict().items()):
+        digest.update(f'{name} {weights.dtype} {tuple(weights.shape)}'.encode())
+        values = weights.detach().cpu().contiguous().reshape(-1)
+        digest.update(memoryview(values.view(torch.uint8).numpy()))
+    return digest.hexdigest()
+
+
+def resolved(settings: MaskerSettings, model: VisionModel) -> dict[str, Any]:
+    """Return settings as plain JSON types, with the model's own in the place of None."""
+    return {**settings.to_dict(),
+            'passes': settings.passes or model.passes,
+            'grid_size': settings.grid_size or model.grid_size,
+            'similarity_prompt': settings.similarity_prompt or model.similarity_prompt}
+
+
+def differences(trained: Mapping[str, Any], running: Mapping[str, Any]) -> list[str]:
+    """Say how a masker differs from the one that a policy was trained behind.
+
+    Args:
+        trained: `Masker.describe()` of the checkpoint.
+        running: `Masker.describe()` of the masker.
+
+    Returns:
+        A phrase for each difference; none if the masks are the same.
+    """
+    if 'method' in running and 'method' not in trained:
+        return [f'method {running["method"]} of this package; the policy was trained behind the '
+                'masks of a release (0.1) that does not say which they were']
+    before, now = _flat(trained), _flat(running)
+    return [f'{name} {_short(now.get(name))}, in training it was {_short(before.get(name))}'
+            for name in (*_NAMED, *sorted({*before, *now} - {*_NAMED}))
+            if before.get(name) != now.get(name)]
+
+
+def _flat(description: Mapping[str, Any]) -> dict[str, Any]:
+    return {**(description.get('settings') or {}),
+            **{name: description.get(name) for name in _NAMED}}
+
+
+def _short(value: Any) -> Any:
+    """Return the beginning of a hash, and anything else as it is."""
+    return value[:12] if isinstance(value, str) and len(value) == hashlib.sha256().digest_size * 2 \
+        else value
