@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samg_ros.demonstrations.contract import Contract
-from samg_ros.demonstrations.streams import Series, Streams
+from samg_ros.demonstrations.streams import Series, Streams, Stretch
 from samg_ros.errors import BagError
 
 MIN_SAMPLES = 2
@@ -30,8 +30,8 @@ class EpisodeSamples:
 
     stamps: Stamps
     """(T,) ns, of the first camera's frames."""
-    frames: dict[str, Stamps]
-    """Camera -> (T,) stamps of the frames to read."""
+    frames: dict[str, npt.NDArray[np.int64]]
+    """Camera -> (T,) places of the frames to read among the messages of its topic."""
     joints: npt.NDArray[np.float64]
     """(T, J) rad or m."""
     actions: npt.NDArray[np.float64]
@@ -52,9 +52,10 @@ def align(streams: Streams, contract: Contract) -> tuple[list[EpisodeSamples], C
         BagError: if a camera is slower than `rate_hz`, or nothing can be put together.
     """
     notes: Counter[str] = Counter(streams.notes)
-    first = next(iter(streams.frames))
-    episodes = [episode for part in _parts(streams.frames[first], streams.starts, notes)
-                for episode in _episodes(part, first, streams, contract, notes)]
+    first = next(iter(streams.topics))
+    episodes = [episode for stretch in streams.stretches
+                for part in _parts(stretch.frames[first].stamps, streams.starts)
+                for episode in _episodes(part, first, stretch, contract, notes)]
     if not episodes:
         raise BagError('no sample has a frame, joint positions and an action within '
                        f'{contract.tolerance_s} s of each other; left out: '
@@ -67,46 +68,31 @@ def describe(notes: Counter[str]) -> str:
     return ', '.join(f'{count} {what}' for what, count in notes.items())
 
 
-def _parts(stamps: Stamps, starts: Stamps, notes: Counter[str]) -> list[Stamps]:
-    """Split the frames where an episode begins or the clock goes back; drop repeated stamps."""
-    begins = np.isin(stamps, starts)
-    parts: list[list[int]] = [[]]
-    for stamp, begin in zip(stamps.tolist(), begins.tolist(), strict=True):
-        last = parts[-1][-1] if parts[-1] else None
-        if last == stamp:
-            notes['frames with the stamp of the one before'] += 1
-            continue
-        if last is not None and (begin or stamp < last):
-            notes['resets within the recording'] += stamp < last
-            parts.append([])
-        parts[-1].append(stamp)
-    return [np.array(part, np.int64) for part in parts if part]
+def _parts(stamps: Stamps, starts: Stamps) -> list[Stamps]:
+    """Split the frames where an episode begins."""
+    begins = np.flatnonzero(np.isin(stamps, starts))
+    return [part for part in np.split(stamps, begins) if len(part)]
 
 
-def _episodes(base: Stamps, first: str, streams: Streams, contract: Contract,
+def _episodes(base: Stamps, first: str, stretch: Stretch, contract: Contract,
               notes: Counter[str]) -> list[EpisodeSamples]:
     """Return the episodes within one part of the recording."""
     tolerance = round(contract.tolerance_s * 1e9)
     if contract.rate_hz:
         base = _thinned(base, contract.rate_hz, tolerance, first, notes)
     good = np.ones(len(base), bool)
-    frames = {}
-    for camera, stamps in streams.frames.items():
-        own = Series(np.unique(stamps), np.empty((len(np.unique(stamps)), 0)))
-        place = np.searchsorted(own.stamps, base)
-        frames[camera] = own.stamps[np.clip(place, 0, len(own.stamps) - 1)]
-        before = own.stamps[np.clip(place - 1, 0, len(own.stamps) - 1)]
-        frames[camera] = np.where(np.abs(before - base) < np.abs(frames[camera] - base),
-                                  before, frames[camera])
-        good = _keep(good, np.abs(frames[camera] - base) <= tolerance,
-                     f'samples without a frame of {camera}', notes)
-    columns = []
-    for joint, series in streams.joints.items():
-        values, distance = series.nearest(base)
-        good = _keep(good, distance <= tolerance, f'samples without a position of {joint}', notes)
-        columns.append(values)
+
+    def at(series: Series, what: str) -> npt.NDArray[np.float64]:
+        nonlocal good
+        places, distance = series.nearest(base)
+        good = _keep(good, distance <= tolerance, f'samples without a {what}', notes)
+        return series.values[places]
+
+    frames = {camera: at(series, f'frame of {camera}')[:, 0].astype(np.int64)
+              for camera, series in stretch.frames.items()}
+    columns = [at(series, f'position of {joint}') for joint, series in stretch.joints.items()]
     joints = np.hstack(columns) if columns else np.empty((len(base), 0))
-    actions, answered = _actions(base, joints, streams.action)
+    actions, answered = _actions(base, joints, stretch.action)
     good = _keep(good, answered, 'samples without an action', notes)
     return [EpisodeSamples(base[kept], {camera: each[kept] for camera, each in frames.items()},
                            joints[kept], actions[kept])
@@ -122,14 +108,11 @@ def _thinned(base: Stamps, rate_hz: float, tolerance: int, camera: str, notes: C
         raise BagError(f'{camera} has {1e9 / spacing:.1f} frames/s, fewer than rate_hz '
                        f'{rate_hz:g}; choose a lower rate')
     ticks = base[0] + np.round(np.arange((base[-1] - base[0]) / period + 0.5) * period)
-    place = np.clip(np.searchsorted(base, ticks), 1, max(len(base) - 1, 1))
-    after = np.minimum(place, len(base) - 1)
-    nearer = np.where(np.abs(base[place - 1] - ticks) <= np.abs(base[after] - ticks),
-                      place - 1, after)
-    near = np.abs(base[nearer] - ticks) <= max(tolerance, period / 2)
+    nearest, distance = Series(base, np.empty((len(base), 0))).nearest(ticks.astype(np.int64))
+    near = distance <= max(tolerance, period / 2)
     if missed := int((~near).sum()):
         notes[f'ticks of the rate without a frame of {camera}'] += missed
-    return base[np.unique(nearer[near])]
+    return base[np.unique(nearest[near])]
 
 
 def _actions(base: Stamps, joints: npt.NDArray[np.float64], action: Series | None

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samg_ros.bags.bag import Bag, open_bag
-from samg_ros.bags.topics import frame_of, stamp_ns
+from samg_ros.bags.topics import frame_of
 from samg_ros.demonstrations.alignment import EpisodeSamples, align, describe
 from samg_ros.demonstrations.contract import Contract
 from samg_ros.demonstrations.episode import ArmEpisode
@@ -91,7 +91,7 @@ def read_episodes(path: Path, contract: Contract, size: tuple[int, int] | None,
         planned, missing = align(streams, contract)
         notes.update(missing)
         notes.update({f'parts of the file ({loss})': 1 for loss in bag.losses})
-        pixels = _Pixels(bag, streams, planned, contract.clock, size)
+        pixels = _Pixels(bag, streams, planned, size)
         for index, samples in enumerate(planned):
             yield streams, ArmEpisode(samples.stamps, pixels.read(index), samples.joints,
                                       samples.actions, source=str(path))
@@ -103,15 +103,17 @@ def read_episodes(path: Path, contract: Contract, size: tuple[int, int] | None,
 class _Pixels:
     """Reads the frames of all episodes of a bag, in one pass over it."""
 
-    def __init__(self, bag: Bag, streams: Streams, planned: Sequence[EpisodeSamples], clock: str,
+    def __init__(self, bag: Bag, streams: Streams, planned: Sequence[EpisodeSamples],
                  size: tuple[int, int] | None) -> None:
         self._cameras = {topic: camera for camera, topic in streams.topics.items()}
         self._messages = bag.messages(list(self._cameras))
-        self._planned, self._clock, self._size = planned, clock, size
-        self._missing = [{camera: set(stamps.tolist()) for camera, stamps in each.frames.items()}
-                         for each in planned]
-        self._read: list[dict[str, dict[int, npt.NDArray[np.uint8]]]] = [
-            {camera: {} for camera in streams.topics} for _ in planned]
+        self._planned, self._size = planned, size
+        self._wanted = {
+            camera: {place for each in planned for place in each.frames[camera].tolist()}
+            for camera in streams.topics}
+        self._passed = dict.fromkeys(streams.topics, 0)
+        self._read: dict[str, dict[int, npt.NDArray[np.uint8]]] = {
+            camera: {} for camera in streams.topics}
 
     def read(self, index: int) -> dict[str, npt.NDArray[np.uint8]]:
         """Return camera -> (T, H, W, 3) of an episode; episodes are read in order.
@@ -119,22 +121,22 @@ class _Pixels:
         Raises:
             BagError: if a frame cannot be decoded or frames change their size.
         """
-        while any(self._missing[index].values()):
-            topic, log_time_ns, message = next(self._messages)
+        places = self._planned[index].frames
+        while any(self._passed[camera] <= each.max() for camera, each in places.items()):
+            topic, _, message = next(self._messages)
             camera = self._cameras[topic]
-            stamp = stamp_ns(message) if self._clock == 'header' else log_time_ns
-            # After a reset of the clock a stamp may come again: it then is the next episode's.
-            for place in range(index, len(self._planned)):
-                if stamp in self._missing[place][camera]:
-                    self._missing[place][camera].remove(stamp)
-                    self._read[place][camera][stamp] = self._resized(frame_of(message))
-                    break
-        read, self._read[index] = self._read[index], {}
+            if self._passed[camera] in self._wanted[camera]:
+                self._read[camera][self._passed[camera]] = self._resized(frame_of(message))
+            self._passed[camera] += 1
         try:
-            return {camera: np.stack([read[camera][stamp] for stamp in stamps.tolist()])
-                    for camera, stamps in self._planned[index].frames.items()}
+            frames = {camera: np.stack([self._read[camera][place] for place in each.tolist()])
+                      for camera, each in places.items()}
         except ValueError as error:
             raise BagError('the frames of a camera change their size within an episode') from error
+        for camera, each in places.items():
+            for place in [known for known in self._read[camera] if known <= each.max()]:
+                del self._read[camera][place]
+        return frames
 
     def _resized(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         if self._size is None or frame.shape[:2] == self._size:
@@ -168,7 +170,7 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
 def _describe(task: str, contract: Contract, streams: Streams, episode: ArmEpisode) -> DatasetInfo:
     spacing = float(np.median(np.diff(episode.stamps))) / 1e9
     return DatasetInfo(
-        task, contract.rate_hz or round(1 / spacing, 3), tuple(streams.joints),
+        task, contract.rate_hz or round(1 / spacing, 3), streams.joint_names,
         streams.action_names,
         {camera: (frames.shape[1], frames.shape[2]) for camera, frames in episode.frames.items()},
         extra={'contract': asdict(contract)})

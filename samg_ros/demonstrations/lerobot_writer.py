@@ -2,7 +2,7 @@
 """Writes a LeRobotDataset v3, an episode at a time.
 
 Frames are stored without loss, as PNG in the rows. The folder gets its name when it is complete;
-until then it is called NAME.partial, so that a data set is whole or not there.
+until then it is a hidden one beside, so that a data set is whole or not there.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +55,6 @@ class LeRobotWriter:
         self.folder = Path(folder).expanduser()
         if self.folder.exists():
             raise DemonstrationError(f"'{folder}' exists; choose another folder")
-        self._partial = self.folder.with_name(self.folder.name + '.partial')
         self._info, self._features = info, info.features()
         self._rows: list[dict[str, Any]] = []
         self._stats: list[dict[str, Stats]] = []
@@ -62,18 +62,24 @@ class LeRobotWriter:
         self._writer: Any = None
         self._schema = _schema(self._features)
         with self._disk():
-            shutil.rmtree(self._partial, ignore_errors=True)
-            self._partial.mkdir(parents=True)
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            self._partial = Path(tempfile.mkdtemp(prefix=f'.{self.folder.name}-', suffix='.partial',
+                                                  dir=self.folder.parent))
+            self._partial.chmod(0o755)  # a temporary folder is its owner's alone
 
     def __enter__(self) -> LeRobotWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None
                  ) -> None:
-        if kind is None:
-            self.close()
-        else:
+        if kind is not None:
             self.discard()
+            return
+        try:
+            self.close()
+        except BaseException:
+            self.discard()
+            raise
 
     def discard(self) -> None:
         """Delete what was written so far."""

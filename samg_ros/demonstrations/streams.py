@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,27 +42,35 @@ class Series:
     """(N, k)."""
 
     def nearest(self, stamps: npt.NDArray[np.int64]
-                ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Return the values (M, k) nearest to M stamps, and how far away each is, (M,) ns."""
+                ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return which entries are nearest to M stamps, (M,), and how far away each is, (M,) ns."""
         place = np.clip(np.searchsorted(self.stamps, stamps), 1, max(len(self.stamps) - 1, 1))
         before, after = place - 1, np.minimum(place, len(self.stamps) - 1)
         nearer = np.where(np.abs(self.stamps[before] - stamps)
                           <= np.abs(self.stamps[after] - stamps), before, after)
-        return self.values[nearer], np.abs(self.stamps[nearer] - stamps)
+        return nearer, np.abs(self.stamps[nearer] - stamps)
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """What was recorded from one reset of the clock to the next: its stamps only go forward."""
+
+    frames: dict[str, Series]
+    """Camera -> (N, 1) places of its frames in the recording: 0 is the first one of its topic."""
+    joints: dict[str, Series]
+    """Joint -> (N, 1) positions, rad or m."""
+    action: Series | None
+    """None if the action is the next joint positions."""
 
 
 @dataclass(eq=False)
 class Streams:
     """All streams of a bag that a contract asks for."""
 
-    frames: dict[str, npt.NDArray[np.int64]]
-    """Camera -> (N,) stamps of its frames in ns, in the order of the recording."""
+    stretches: list[Stretch]
     topics: dict[str, str]
     """Camera -> topic."""
-    joints: dict[str, Series]
-    """Joint -> (N, 1) positions, rad or m."""
-    action: Series | None
-    """None if the action is the next joint positions."""
+    joint_names: tuple[str, ...]
     action_names: tuple[str, ...]
     """Names of the numbers of an action."""
     starts: npt.NDArray[np.int64]
@@ -89,7 +97,7 @@ def read_streams(bag: Bag, contract: Contract) -> Streams:
         _check_type(bag, name, (JOINT_STATE,))
     if action is not None:
         _check_type(bag, action, _ACTION_TYPES)
-    reader = _Reader(contract.clock, {topic: name for name, topic in cameras.items()},
+    reader = _Reader(contract, {topic: name for name, topic in cameras.items()},
                      set(joint_topics), action, step_topic)
     for topic, log_time_ns, message in bag.messages(
             [*cameras.values(), *joint_topics, *filter(None, (action, step_topic))]):
@@ -98,20 +106,23 @@ def read_streams(bag: Bag, contract: Contract) -> Streams:
         reader.notes.update({f'messages of {name} that cannot be decoded': count
                              for name, count in bag.undecodable.items()})
     reader.check_clocks()
-    return reader.finish(cameras, contract.joints, action is None)
+    return reader.finish(cameras, action is None)
 
 
 class _Reader:
     """Collects the messages of the streams."""
 
-    def __init__(self, clock: str, cameras: Mapping[str, str], joint_topics: set[str],
+    def __init__(self, contract: Contract, cameras: Mapping[str, str], joint_topics: set[str],
                  action: str | None, step_topic: str | None) -> None:
         self.notes: Counter[str] = Counter()
-        self._clock, self._cameras, self._action = clock, cameras, action
+        self._wanted, self._clock = contract.joints, contract.clock
+        tolerance_ns = round(contract.tolerance_s * 1e9)
+        self._cameras, self._action = cameras, action
         self._joint_topics, self._step_topic = joint_topics, step_topic
-        self._frames: dict[str, list[int]] = {name: [] for name in cameras.values()}
-        self._joints: dict[str, list[tuple[int, float]]] = {}
-        self._actions: list[tuple[int, npt.NDArray[np.float64]]] = []
+        self._frames = {name: _Stream(tolerance_ns) for name in cameras.values()}
+        self._joints: dict[str, _Stream] = defaultdict(lambda: _Stream(tolerance_ns))
+        self._actions = _Stream(tolerance_ns)
+        self._stamp_less_log_ns = 0
         self._names: tuple[str, ...] = ()
         self._frame_indices: dict[int, int] = {}
         self._starts: list[int] = []
@@ -129,11 +140,15 @@ class _Reader:
                 self._offsets.setdefault(topic, []).append(stamp - log_time_ns)
                 time_ns = stamp if self._clock == 'header' else log_time_ns
         if topic in self._cameras:
-            self._frames[self._cameras[topic]].append(time_ns)
+            stream = self._frames[self._cameras[topic]]
+            self._stamp_less_log_ns = time_ns - log_time_ns
+            if stream.last_ns == time_ns:
+                self.notes['frames with the stamp of the one before'] += 1
+            stream.add(time_ns, np.array([stream.count], np.float64))
         if topic in self._joint_topics:
             self._add_joints(topic, time_ns, message)
         if topic == self._action:
-            self._add_action(topic, time_ns, message)
+            self._add_action(topic, time_ns, log_time_ns, message)
 
     def _add_step(self, message: Any) -> None:
         said = labelled(message)
@@ -151,14 +166,14 @@ class _Reader:
             if not np.isfinite(position):
                 self.notes[f'positions of {name} that are not finite'] += 1
                 continue
-            known = self._joints.setdefault(str(name), [])
-            if known and known[-1][0] == time_ns and known[-1][1] != position:
+            known = self._joints[str(name)]
+            if known.last_ns == time_ns and known.last != position:
                 raise BagError(
                     f"two publishers send different positions of joint '{name}' with one stamp on "
                     f"'{topic}'; record one of them, or name other joint_topics in the contract")
-            known.append((time_ns, float(position)))
+            known.add(time_ns, np.array([position], np.float64))
 
-    def _add_action(self, topic: str, time_ns: int, message: Any) -> None:
+    def _add_action(self, topic: str, time_ns: int, log_time_ns: int, message: Any) -> None:
         if hasattr(message, 'points'):  # JointTrajectory
             if not message.points:
                 return
@@ -168,23 +183,24 @@ class _Reader:
         else:
             values, names = message.data, ()
             index = next((int(values[-1]) for each in message.layout.dim
-                          if each.label == 'frame_index'), None)
-            if index is not None:
+                          if each.label == 'frame_index'), -1)
+            if index >= 0:
                 values = values[:-1]
-                if self._clock == 'header' and index in self._frame_indices:
-                    time_ns = self._frame_indices[index]
+            if self._clock == 'header':  # by what the clock of the stamps last showed
+                time_ns = self._frame_indices.get(index, log_time_ns + self._stamp_less_log_ns)
         action = np.asarray(values, np.float64)
         if not np.isfinite(action).all():
             self.notes['actions that are not finite'] += 1
             return
-        if self._actions and action.shape != self._actions[0][1].shape:
-            raise BagError(f"actions on '{topic}' have {self._actions[0][1].size} numbers and "
+        before = self._actions.last
+        if before is not None and action.shape != before.shape:
+            raise BagError(f"actions on '{topic}' have {before.size} numbers and "
                            f'{action.size}; two publishers? Record one of them')
         if self._names and names and names != self._names:
             raise BagError(f"actions on '{topic}' are for the joints {', '.join(self._names)} and "
                            f"for {', '.join(names)}; record one publisher")
         self._names = names or self._names
-        self._actions.append((time_ns, action))
+        self._actions.add(time_ns, action)
 
     def check_clocks(self) -> None:
         """Refuse streams whose stamps come from different clocks."""
@@ -201,38 +217,94 @@ class _Reader:
                 f'{offsets[high] - offsets[low]:.3f} s. Set `clock: log` in the contract to use '
                 'the times of recording, or correct the clock of the driver')
 
-    def finish(self, cameras: Mapping[str, str], wanted: tuple[str, ...],
-               next_joints: bool) -> Streams:
-        """Return what was collected; `wanted` are the joints of the contract."""
-        for name, stamps in self._frames.items():
-            if not stamps:
+    def finish(self, cameras: Mapping[str, str], next_joints: bool) -> Streams:
+        """Return what was collected."""
+        for name, stream in self._frames.items():
+            if not stream.count:
                 raise BagError(f"no frame of '{cameras[name]}' can be read")
-        joints = wanted or tuple(self._joints)
+        joints = self._wanted or tuple(self._joints)
         if missing := [name for name in joints if name not in self._joints]:
             raise BagError(f"the bag has no positions of joint '{missing[0]}'; it has "
                            f'{", ".join(self._joints) or "none"}')
         if next_joints and not joints:
             raise BagError('the bag has neither actions nor joint positions; record command or '
                            'joint_states, or name the topics in a contract')
-        action = None
         names = joints
         if not next_joints:
-            if not self._actions:
+            if (last := self._actions.last) is None:
                 raise BagError(f"no action on '{self._action}' can be read")
-            action = _series(self._actions)
-            size = action.values.shape[1]
-            names = self._names or tuple(f'action_{index}' for index in range(size))
-        return Streams(
-            {name: np.array(stamps, np.int64) for name, stamps in self._frames.items()},
-            dict(cameras), {name: _series([(time, np.array([value])) for time, value
-                                           in self._joints[name]]) for name in joints},
-            action, names, np.array(self._starts, np.int64), self.notes)
+            names = self._names or tuple(f'action_{index}' for index in range(last.size))
+        return Streams(self._stretches(joints, next_joints), dict(cameras), joints, names,
+                       np.array(self._starts, np.int64), self.notes)
+
+    def _stretches(self, joints: tuple[str, ...], next_joints: bool) -> list[Stretch]:
+        """Split every stream where the clock was reset.
+
+        Raises:
+            BagError: if the streams do not say of the same number of resets.
+        """
+        camera, first = next(iter(self._frames.items()))
+        frames = {name: stream.parts() for name, stream in self._frames.items()}
+        positions = {name: self._joints[name].parts() for name in joints}
+        action: list[Series] | None = None
+        if not next_joints:
+            action = self._actions.parts()
+        counts = {f'the camera {name}': len(parts) for name, parts in frames.items()}
+        counts |= {f'joint {name}': len(parts) for name, parts in positions.items()}
+        counts |= {} if action is None else {'the action': len(action)}
+        resets = len(frames[camera]) - 1
+        if other := next((what for what, count in counts.items() if count != resets + 1), ''):
+            raise BagError(
+                f'the stamps of the camera {camera} were reset {resets} times and those of '
+                f'{other} {counts[other] - 1} times, so they cannot be put together; record each '
+                'episode as a bag of its own')
+        if resets:
+            self.notes['resets within the recording'] += resets
+        return [Stretch({name: parts[index] for name, parts in frames.items()},
+                        {name: parts[index] for name, parts in positions.items()},
+                        None if action is None else action[index])
+                for index in range(resets + 1)]
 
 
-def _series(pairs: list[tuple[int, npt.NDArray[np.float64]]]) -> Series:
-    stamps = np.array([time for time, _ in pairs], np.int64)
-    order = np.argsort(stamps, kind='stable')
-    return Series(stamps[order], np.stack([value for _, value in pairs])[order])
+class _Stream:
+    """The entries of one stream in the order of the recording."""
+
+    def __init__(self, tolerance_ns: int) -> None:
+        self._tolerance_ns = tolerance_ns
+        self._stamps: list[int] = []
+        self._values: list[npt.NDArray[np.float64]] = []
+        self._resets: list[int] = []
+
+    @property
+    def count(self) -> int:
+        return len(self._stamps)
+
+    @property
+    def last_ns(self) -> int | None:
+        return self._stamps[-1] if self._stamps else None
+
+    @property
+    def last(self) -> npt.NDArray[np.float64] | None:
+        return self._values[-1] if self._values else None
+
+    def add(self, time_ns: int, value: npt.NDArray[np.float64]) -> None:
+        """Take an entry; a stamp that goes back farther than the tolerance is a reset.
+
+        Two publishers of one joint, or a camera driver with several threads, may be a little out
+        of order.
+        """
+        if self._stamps and time_ns < self._stamps[-1] - self._tolerance_ns:
+            self._resets.append(len(self._stamps))
+        self._stamps.append(time_ns)
+        self._values.append(value)
+
+    def parts(self) -> list[Series]:
+        """Return the entries from each reset to the next, sorted by stamp, one for each stamp."""
+        found = []
+        for part in np.split(np.arange(len(self._stamps)), self._resets):
+            stamps, chosen = np.unique(np.array(self._stamps, np.int64)[part], return_index=True)
+            found.append(Series(stamps, np.stack([self._values[at] for at in part[chosen]])))
+        return found
 
 
 def _cameras(bag: Bag, contract: Contract) -> dict[str, str]:

@@ -24,22 +24,26 @@ def positions(stamp, count):
 
 
 def recording(seconds=2.0, camera_hz=20.0, joints=((ARM, '/joint_states'),), actions=True,
-              cameras=None, camera_clock_ns=0, joint_clock_ns=0):
-    """Topic, log time, type, message of a session, in the order of recording."""
+              cameras=None, camera_clock_ns=0, joint_clock_ns=0, shift=0.0):
+    """Topic, log time, type, message of a session, in the order of recording.
+
+    Another shift, in s, gives other pictures, positions and actions at the same stamps.
+    """
     messages = []
     end = AT_NS + round(seconds * 1e9)
     for topic, hz in (cameras or {'/camera/image_raw': camera_hz}).items():
         for index, stamp in enumerate(range(AT_NS, end, round(1e9 / hz))):
-            pixels, _ = bags.scene(index)
+            pixels, _ = bags.scene(index + round(shift * hz))
             messages.append((topic, stamp + 1_000_000,
                              *bags.image(stamp + camera_clock_ns, pixels)))
     for names, topic in joints:
         for stamp in range(AT_NS, end, JOINT_PERIOD_NS):
             messages.append((topic, stamp + 500_000, *bags.joint_state(
-                stamp + joint_clock_ns, names, positions(stamp, len(names)))))
+                stamp + joint_clock_ns, names,
+                    positions(stamp + round(shift * 1e9), len(names)))))
     if actions:
         for stamp in range(AT_NS, end, round(1e9 / camera_hz)):
-            values = [(stamp - AT_NS) / 1e9, 0.5]
+            values = [(stamp - AT_NS) / 1e9 + shift, 0.5]
             messages.append(('/command', stamp + 5_000_000,
                              *bags.array(values, [('action', 2)])))
     return sorted(messages, key=lambda each: each[1])

@@ -76,12 +76,28 @@ def test_joint_states_that_stop_leave_out_their_samples_by_name(tmp_path, bag):
 
 
 def test_a_reset_of_the_clock_begins_an_episode_with_the_same_stamps(tmp_path, bag):
-    first = recording(seconds=1.0)
-    again = [(topic, log + 3 * 10**9, kind, message) for topic, log, kind, message in first]
+    first, other = recording(seconds=1.0), recording(seconds=1.0, shift=0.5)
+    again = [(topic, log + 3 * 10**9, kind, message) for topic, log, kind, message in other]
     result, episodes = imported(tmp_path, bag(first + again))
+    (_, (alone,)), (_, (second,)) = (imported(tmp_path / name, bag(messages, name))
+                                     for name, messages in (('a', first), ('b', other)))
     assert [len(each.stamps) for each in episodes] == [20, 20]
-    assert np.array_equal(episodes[0].frames['camera'], episodes[1].frames['camera'])
+    for found, expected in zip(episodes, (alone, second), strict=True):
+        np.testing.assert_array_equal(found.stamps, expected.stamps)
+        np.testing.assert_array_equal(found.frames['camera'], expected.frames['camera'])
+        np.testing.assert_array_equal(found.joints, expected.joints)
+        np.testing.assert_array_equal(found.actions, expected.actions)
+    assert not np.array_equal(episodes[0].joints, episodes[1].joints)
+    assert not np.array_equal(episodes[0].frames['camera'], episodes[1].frames['camera'])
     assert '1 resets within the recording' in next(iter(result.left_out.values()))
+
+
+def test_a_reset_of_one_stream_alone_is_refused_by_name(tmp_path, bag):
+    first, other = recording(seconds=1.0), recording(seconds=1.0)
+    again = [(topic, log + 10**9, kind, message) for topic, log, kind, message in other
+             if topic != '/joint_states']
+    with pytest.raises(BagError, match=r'reset 1 times and those of joint shoulder 0 times'):
+        imported(tmp_path, bag(first + again))
 
 
 def test_cameras_of_15_and_60_hz_are_paired_by_the_nearest_stamp(tmp_path, bag):
