@@ -60,7 +60,7 @@ def measure(task: str, steps: int, executor: Any, watch: Stopwatch, folder: Path
     """Run the graph; return per step of its second half: wall, CPU, wall of work, CPU of work."""
     # Only random actions: the agent's forward pass is not what is measured.
     settings = {'random_steps': steps, 'update_after': steps + 1, 'checkpoint_every': 10 * steps}
-    plan = make_plan(task, steps=steps, overrides=json.dumps(settings), run_dir=folder)
+    plan = make_plan(task, method='rl', steps=steps, overrides=json.dumps(settings), run_dir=folder)
     prepare_reference(plan)
     nodes: list[Any] = []
     marks: list[tuple[float, float, float, float]] = []

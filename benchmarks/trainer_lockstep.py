@@ -80,7 +80,7 @@ def main() -> None:
         print(f'{"turn":>4} {"direct":>9} {"over ROS":>9}   frames/s')
         for turn in range(args.turns):
             for way in list(WAYS)[::1 if turn % 2 == 0 else -1]:
-                plan = make_plan(args.task, args.preset, steps=args.steps, reference=reference,
+                plan = make_plan(args.task, args.preset, method='rl', steps=args.steps, reference=reference,
                                  overrides=args.overrides, run_dir=Path(folder) / f'{way}-{turn}')
                 prepare_reference(plan)
                 reference = plan.reference if plan.needs_reference else ''

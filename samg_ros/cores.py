@@ -11,3 +11,10 @@ import os
 def half_the_cores() -> int:
     """Return half of the cores that this process may use, at least 1."""
     return max(1, len(os.sched_getaffinity(0)) // 2)
+
+
+def take_the_other_cores() -> None:
+    """Give torch, in this thread, the cores that `half_the_cores` leaves."""
+    import torch
+
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) - half_the_cores()))

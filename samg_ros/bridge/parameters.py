@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from rcl_interfaces.msg import ParameterDescriptor
+
 from samg_ros.ros.parameters import declare
 from samg_ros.sim.env import COMPOSITES, SimEnv
 from samg_ros.sim.render import QUALITIES
@@ -14,6 +16,8 @@ from samg_ros.sim.visual.nuisances import Nuisances
 
 if TYPE_CHECKING:
     from rclpy.node import Node
+
+    from samg_ros.rl.experts.advice import Advice
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,27 @@ def declare_simulation(node: Node) -> tuple[SimEnv, list[CameraName]]:
     topics = [f'camera_{name}' if name.isdigit() else name for name in more]
     return env, [CameraName('camera', frame_id),
                  *(CameraName(topic, f'{topic}_optical') for topic in topics)]
+
+
+def declare_advice(node: Node, env: SimEnv) -> Advice | None:
+    """Declare a node's parameters of an expert, and return the one that they ask for.
+
+    Raises:
+        ExpertError: if it is not one for this environment.
+    """
+    wanted = declare(node, 'expert', '', 'Expert whose actions go into time_step: own, the '
+                     "package's for the task, or a file; empty for none.")
+    advice = None
+    if wanted:
+        from samg_ros.rl.experts.advice import Advice
+
+        advice = Advice(env, None if wanted == 'own' else wanted, node.get_parameter('seed').value)
+    node.declare_parameter(
+        'expert_source', '' if advice is None else advice.source, ParameterDescriptor(
+            name='expert_source', read_only=True,
+            description="'scripted', or the SHA-256 of the expert's file; empty without one."),
+        ignore_override=True)
+    return advice
 
 
 def _camera_id(name: str) -> int | str:

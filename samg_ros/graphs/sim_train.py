@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from samg_ros.errors import VideoError
+from samg_ros.errors import ConfigError, VideoError
 from samg_ros.graphs.spec import CAMERA_REMAPPINGS, NodeSpec, given_only
 from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.experts import has_expert
 from samg_ros.rl.presets import DEFAULT_EPISODES, make_config, uses_colour_rules
+from samg_ros.rl.training.rollout import IOU_EVERY
 
 PARAMETER_FILE = 'config/sim_train.yaml'
 
@@ -43,6 +45,10 @@ class TrainPlan:
     """Torch device of masker and learner; empty takes the parameter file's."""
     demonstrations: Path | None = None
     """Folder of demonstrations that a new run's replay begins with."""
+    method: str = 'rl'
+    """clone, from an expert's actions, or rl, from reward."""
+    expert: str = ''
+    """File of a clone's expert; empty takes the package's."""
 
     @property
     def reference(self) -> Path:
@@ -84,15 +90,17 @@ class TrainPlan:
             return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
                     'height': config.camera_size, 'width': config.camera_size,
                     'action_repeat': config.action_repeat, 'videos': videos,
-                    'skip_episodes': self.episodes_begun}
+                    'skip_episodes': self.episodes_begun,
+                    'truth_every': IOU_EVERY if self.needs_reference else 1,
+                    'expert': (self.expert or 'own') if self.method == 'clone' else ''}
         if node == 'perception':
             return {'reference': reference, 'fill': list(config.observation.fill),
                     'colour_rules': uses_colour_rules(config.task),
                     **given_only({'model': self.model, 'weights': self.weights,
                                   'device': self.device})}
         return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
-                'preset': self.preset, 'steps': self.steps, 'overrides': self.overrides,
-                'run_dir': str(self.run_dir), 'reference': reference,
+                'preset': self.preset, 'method': self.method, 'steps': self.steps,
+                'overrides': self.overrides, 'run_dir': str(self.run_dir), 'reference': reference,
                 'demonstrations': str(self.demonstrations or ''),
                 'videos': videos, 'evaluation_episodes': self.episodes,
                 **given_only({'device': self.device})}
@@ -102,7 +110,8 @@ def make_plan(task: str, preset: str = 'quick', setting: str = 'train', seed: in
               steps: int = 0, overrides: str = '', run_dir: str | Path = '',
               reference: str | Path = '', videos: str | Path = '',
               episodes: int = DEFAULT_EPISODES, model: str = '', weights: str = '',
-              device: str = '', demonstrations: str | Path = '') -> TrainPlan:
+              device: str = '', demonstrations: str | Path = '', method: str = '',
+              expert: str | Path = '') -> TrainPlan:
     """Check the choices of a training run and complete them.
 
     Args:
@@ -120,13 +129,25 @@ def make_plan(task: str, preset: str = 'quick', setting: str = 'train', seed: in
         weights: its weight file, or NAME=PATH,NAME=PATH for a pair.
         device: torch device of masker and learner; empty takes the parameter file's.
         demonstrations: folder of demonstrations that a new run's replay begins with.
+        method: 'clone' or 'rl'; empty takes clone where an expert is given or comes with the
+            package, unless something else asks for reinforcement learning: the preset paper,
+            demonstrations, or an agent among the overrides.
+        expert: file of a clone's expert; empty takes the package's.
 
     Raises:
         SamgError: if one of them is not usable.
     """
-    config = make_config(task, preset, setting, seed, steps, overrides)
-    folder = Path(run_dir).expanduser() if str(run_dir) else \
-        Path('runs') / f'{task}-{preset}-{seed}'
+    if not method:
+        by_reward = preset == 'paper' or str(demonstrations) or '"agent"' in overrides
+        method = 'clone' if str(expert) or has_expert(task) and not by_reward else 'rl'
+    if method == 'clone' and str(demonstrations):
+        raise ConfigError('a clone learns from an expert, not from demonstrations; leave them out, '
+                          'or choose the method rl')
+    if method == 'rl' and str(expert):
+        raise ConfigError('the method rl has no use for an expert; choose the method clone')
+    config = make_config(task, preset, setting, seed, steps, overrides, method)
+    kind = preset if method == 'rl' else method if preset == 'quick' else f'{method}-{preset}'
+    folder = Path(run_dir).expanduser() if str(run_dir) else Path('runs') / f'{task}-{kind}-{seed}'
     if str(videos) and not Path(videos).expanduser().is_dir():
         raise VideoError(f"there is no folder of videos at '{videos}'")
     return TrainPlan(
@@ -136,7 +157,8 @@ def make_plan(task: str, preset: str = 'quick', setting: str = 'train', seed: in
         videos=Path(videos).expanduser().resolve() if str(videos) else None, episodes=episodes,
         model=model, weights=weights, device=device,
         demonstrations=Path(demonstrations).expanduser().resolve() if str(demonstrations)
-        else None)
+        else None, method=method,
+        expert=str(Path(expert).expanduser().resolve()) if str(expert) else '')
 
 
 def prepare_reference(plan: TrainPlan) -> str:

@@ -20,7 +20,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from samg_ros.bridge.camera_topics import CameraTopics
 from samg_ros.bridge.lockstep import FrameCounter
-from samg_ros.bridge.parameters import CameraName, declare_simulation
+from samg_ros.bridge.parameters import CameraName, declare_advice, declare_simulation
 from samg_ros.errors import SamgError
 from samg_ros.ros import qos
 from samg_ros.ros.compat import steady_timer
@@ -81,9 +81,16 @@ class MujocoBridge(PlainNode):
         self._answered = not self.lockstep
         self._silent = False
         self._diverged = self._missed = 0
-        self._env.skip_episodes(declare(
+        self._truth_every = declare(
+            self, 'truth_every', 1, 'Publish the true mask of every so many frames of an episode.',
+            between=(1, 10**6))
+        self._advice = declare_advice(self, self._env)
+        passed_over = declare(
             self, 'skip_episodes', 0, "The seed's episodes to pass over before the first, for a "
-            'training that goes on.', between=(0, 10**9)))
+            'training that goes on.', between=(0, 10**9))
+        self._env.skip_episodes(passed_over)
+        if self._advice is not None:
+            self._advice.episodes = passed_over
         self._publish_new(self._env.reset())
         self._period_s = 1.0 / rate_hz if rate_hz else self._env.control_period_ns * 1e-9
         self._ticked_at = time.monotonic()
@@ -156,7 +163,9 @@ class MujocoBridge(PlainNode):
     def _advance(self, action: np.ndarray) -> None:
         """Step, or begin the next episode after the last step, as dm_env does."""
         self._answered = True
-        self._env.truth = any(camera.truth_is_wanted for camera in self._cameras)
+        index = 0 if self._step.last else self._step.step_index + 1
+        self._env.truth = index % self._truth_every == 0 and any(
+            camera.truth_is_wanted for camera in self._cameras)
         try:
             step = self._env.reset() if self._step.last else self._env.step(action)
         except SamgError as error:
@@ -175,6 +184,10 @@ class MujocoBridge(PlainNode):
     # Publishing
 
     def _publish_new(self, step: SimStep, after_reset: bool = False) -> None:
+        self._expert: tuple[float, ...] = ()
+        if self._advice is not None:
+            step, action = self._advice.on(step)
+            self._expert = tuple(action.tolist())
         self._step = step
         if step.first:
             self._latest = self._env.resting_action  # nobody has asked for anything yet
@@ -201,7 +214,7 @@ class MujocoBridge(PlainNode):
             stamp_sec=stamp.sec, stamp_nanosec=stamp.nanosec, time_ns=step.time_ns,
             reward=step.reward, discount=step.discount, step_type=step.step_type,
             step_index=step.step_index, frame_index=self.frame_index,
-            success=int(bool(step.success)))))
+            success=int(bool(step.success)), expert=self._expert)))
         if qos.has_subscribers(self._joints):
             self._joints.publish(JointState(
                 header=Header(stamp=stamp), name=list(step.joint_names),

@@ -25,11 +25,12 @@ from samg_ros.perception.description import (
     read_description,
     read_fill,
 )
-from samg_ros.rl.config import PRESETS
+from samg_ros.rl.config import IMITATION, PRESETS
 from samg_ros.rl.data.demonstrations import DemonstratedSteps, Demonstrations
 from samg_ros.rl.data.time_step import TimeStep
-from samg_ros.rl.presets import DEFAULT_EPISODES, make_config
+from samg_ros.rl.presets import DEFAULT_EPISODES, METHODS, make_config
 from samg_ros.rl.training.learner import Learner
+from samg_ros.rl.training.simulator_check import FACTS as SIMULATOR_FACTS, check_simulator
 from samg_ros.ros import qos
 from samg_ros.ros.diagnostics import OK, Diagnostics, Drops, Report
 from samg_ros.ros.messages import command, time_step
@@ -62,7 +63,9 @@ class Trainer(PlainNode):
                          between=(0, 2**31 - 1)),
             steps=declare(self, 'steps', 0, "Agent steps; 0 takes the preset's.",
                           between=(0, 10**9)),
-            overrides=declare(self, 'overrides', '', 'Other TrainConfig fields, as JSON.'))
+            overrides=declare(self, 'overrides', '', 'Other TrainConfig fields, as JSON.'),
+            method=declare(self, 'method', 'rl', "rl: from reward. clone: from the actions of the "
+                           "simulator's expert.", choices=METHODS))
         self.run_dir = Path(declare(self, 'run_dir', 'runs/run', 'Folder of the run; a run that '
                                     'is there is resumed.')).expanduser()
         self._device = declare(self, 'device', 'cpu', 'Torch device of the networks.')
@@ -93,8 +96,7 @@ class Trainer(PlainNode):
         self._make_topics()
         UniqueName(self, self._on_conflict)
         self._facts = RemoteParameters(
-            self, simulator, ('action_low', 'action_high', 'task', 'setting', 'seed',
-                              'action_repeat', 'height', 'width', 'mode'), self._on_simulator)
+            self, simulator, SIMULATOR_FACTS, self._on_simulator)
         self._masker_facts: RemoteParameters | None = None
         if self.config.observation.source == 'masked':
             self._masker_facts = RemoteParameters(
@@ -168,23 +170,12 @@ class Trainer(PlainNode):
         self.error = error
 
     def _on_simulator(self, facts: dict[str, Any]) -> None:
-        config = self.config
-        wanted = {'task': config.task, 'setting': config.setting, 'seed': config.seed,
-                  'height': config.camera_size, 'width': config.camera_size,
-                  'action_repeat': config.action_repeat, 'mode': 'lockstep'}
-        for name, value in wanted.items():
-            if facts[name] != value:
-                self.error = ConfigError(
-                    f"{self._facts.remote} runs with {name} '{facts[name]}', the trainer expects "
-                    f"'{value}'; give both the same")
-                return
-        low, high = (np.asarray(facts[name]) for name in ('action_low', 'action_high'))
-        if low.dtype.kind != 'f' or low.shape != high.shape or low.size == 0 \
-                or not np.isfinite([low, high]).all() or not (low < high).all():
-            self.error = ConfigError(f"{self._facts.remote}'s action_low and action_high must be "
-                                     'finite numbers, one of each per action, the lower below the '
-                                     'higher')
+        try:
+            check_simulator(self.config, facts, self._facts.remote)
+        except ConfigError as error:
+            self.error = error
             return
+        self._expert_source = facts['expert_source']
         self._limits = facts['action_low'], facts['action_high']
         self._begin()
 
@@ -220,13 +211,18 @@ class Trainer(PlainNode):
             self.learner = Learner(
                 self.config, *self._limits, self.run_dir, reference=self._reference,
                 masker_description=self._masker_description, device=self._device,
-                demonstrations=self._demonstrated())
+                demonstrations=self._demonstrated(), facts=self._run_facts())
         except SamgError as error:
             self.error = error
             return
         self.finished = self.learner.done
         self.get_logger().info(f'training {self.config.task} in {self.run_dir}, from step '
                                f'{self.learner.progress["step"]} of {self.config.steps}')
+
+    def _run_facts(self) -> dict[str, Any]:
+        if self.config.agent != IMITATION:
+            return {}
+        return {'masks': 'masker', 'expert': self._expert_source}
 
     def _demonstrated(self) -> DemonstratedSteps | None:
         """The demonstrations, masked as perception masks."""
@@ -297,7 +293,8 @@ class Trainer(PlainNode):
         joined = begins and info.step_type == MID
         self._in_episode = info.step_type != LAST
         return TimeStep(observation, 0.0 if joined else info.reward, info.discount,
-                        FIRST if joined else info.step_type, iou)
+                        FIRST if joined else info.step_type, iou,
+                        np.asarray(info.expert) if info.expert else None)
 
     # Service and diagnostics
 

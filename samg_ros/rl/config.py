@@ -25,6 +25,9 @@ AGENTS = ('drqv2', 'svea', 'pieg')
 STRONG_AUGMENTATIONS = ('overlay', 'convolution')
 """overlay: half the observation, half another picture. convolution: a random 3 x 3 one."""
 
+IMITATION = 'imitation'
+"""Name of the agent that learns from an expert's actions (`samg train clone`), not from reward."""
+
 RESNETS = ('resnet18', 'resnet34', 'resnet50')
 """Frozen encoders, by timm's names."""
 
@@ -56,7 +59,7 @@ _AT_LEAST_0 = (
     'shift_pad',
 )
 _ONE_OF = {
-    'agent': AGENTS,
+    'agent': (*AGENTS, IMITATION),
     'strong_augmentation': STRONG_AUGMENTATIONS,
     'resnet': RESNETS,
     'dtype': DTYPES,
@@ -78,7 +81,8 @@ class TrainConfig:
     seed: int = 0
     """Seed of the simulation, the network weights, the exploration and the replay."""
     agent: str = 'drqv2'
-    """What learns: DrQ-v2, SVEA, or PIE-G with its frozen encoder; one of AGENTS."""
+    """What learns: DrQ-v2, SVEA, or PIE-G with its frozen encoder, one of AGENTS; a clone's is
+    IMITATION."""
     observation: ObservationSpec = field(default_factory=ObservationSpec)
     """What the policy sees."""
     setting: str = 'train'

@@ -3,13 +3,18 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from samg_ros.errors import ConfigError
 from samg_ros.observation import ObservationSpec
-from samg_ros.rl.config import PRESETS, TrainConfig, override
+from samg_ros.rl.config import IMITATION, PRESETS, TrainConfig, override
 from samg_ros.sim.tasks import get_task
+from samg_ros.sim.tasks.experts import EXPERT_JOINTS
 from samg_ros.sim.visual.settings import get_setting
+
+METHODS = ('clone', 'rl')
+"""How a policy can be trained: from an expert's actions, or from reward."""
 
 DEFAULT_EPISODES = 5
 """Episodes per visual setting in the report."""
@@ -28,6 +33,14 @@ _QUICK_REPEAT = {
     'quadruped': 4,
 }
 """Control steps per action by domain; the first five are those of the PlaNet benchmark."""
+
+_CLONE_STEPS = {'quick': 15_000}
+"""Of a clone by preset; quick: what two cores do over ROS, with the evaluation, in ten minutes."""
+
+_CLONE_REPEATS_4 = ('ball_in_cup_catch', 'cartpole_swingup', 'hopper_stand', 'quadruped_walk',
+                    'walker_stand')
+"""Tasks whose experts, trained with an action repeat of 2, keep 98 % of their return with 4 (15
+episodes each). Three frames then show speeds better, and an episode is half as many frames."""
 
 _HAND_JOINTS = tuple(
     f'{group}J{index}'
@@ -69,7 +82,7 @@ def preset(name: str, task: str, **overrides: Any) -> TrainConfig:
 
 
 def make_config(task: str, preset_name: str = 'quick', setting: str = 'train', seed: int = 0,
-                steps: int = 0, overrides: str = '') -> TrainConfig:
+                steps: int = 0, overrides: str = '', method: str = 'rl') -> TrainConfig:
     """Return the configuration of a training run.
 
     Args:
@@ -79,6 +92,7 @@ def make_config(task: str, preset_name: str = 'quick', setting: str = 'train', s
         seed: of everything random.
         steps: agent steps; 0 takes the preset's.
         overrides: other fields of TrainConfig as a JSON object; empty for none.
+        method: one of METHODS.
 
     Raises:
         UnknownTaskError: if there is no such task.
@@ -98,7 +112,59 @@ def make_config(task: str, preset_name: str = 'quick', setting: str = 'train', s
         values.update(parsed)
     if steps:
         values['steps'] = steps
-    return preset(preset_name, task, **{**values, 'setting': setting, 'seed': seed})
+    values |= {'setting': setting, 'seed': seed}
+    if method == 'clone':
+        return clone_config(task, preset_name, **values)
+    return preset(preset_name, task, **values)
+
+
+def clone_config(task: str, preset_name: str = 'quick', **overrides: Any) -> TrainConfig:
+    """Return the settings of a clone: those of `TrainConfig` that mean something here.
+
+    The arm's observation is a single frame, since its expert needs no speeds: such a policy may be
+    run at another rate than it was trained at. Elsewhere three frames show speeds.
+
+    Args:
+        task: a task with an expert.
+        preset_name: whose number of steps it takes; 'paper' has none for a clone.
+        overrides: as for `preset`. `update_after` are the agent steps in which the expert alone
+            acts, `noise_start` to `noise_end` the noise on whoever acts.
+
+    Raises:
+        UnknownTaskError: if there is no such task.
+        ConfigError: if a field is unknown, means nothing to a clone, or a value is out of range.
+    """
+    if overrides.get('agent', IMITATION) != IMITATION:
+        raise ConfigError('a clone learns from an expert and not by an agent of reinforcement '
+                          'learning; leave the agent out')
+    if preset_name not in _CLONE_STEPS:
+        raise ConfigError(f"the preset '{preset_name}' is not for clones; take "
+                          f"{' or '.join(_CLONE_STEPS)}, or the method rl")
+    settings: dict[str, Any] = {
+        'preset': 'clone',
+        'agent': IMITATION,
+        'steps': _CLONE_STEPS[preset_name],
+        'update_after': 1_000,
+        'random_steps': 0,
+        'batch_size': 64,
+        'n_step': 1,
+        'replay_capacity': 100_000,
+        'convolutions': ((16, 5, 3), (32, 3, 2), (32, 3, 1)),
+        'hidden_dim': 256,
+        'checkpoint_every': 1_000,
+        'noise_steps': 10_000,
+    }
+    view: dict[str, Any] = {'size': 64}
+    if get_task(task).family == 'arm':
+        settings |= {'action_repeat': 4, 'noise_start': 0.4, 'noise_end': 0.2, 'shift_pad': 0,
+                     'replay_capacity': 30_000}
+        view |= {'frame_stack': 1, 'proprioception': EXPERT_JOINTS}
+    else:
+        repeat = 4 if task in _CLONE_REPEATS_4 else 2
+        settings |= {'action_repeat': repeat, 'noise_start': 0.1, 'noise_end': 0.1}
+    config = preset('quick', task, **{**settings, **overrides})
+    view |= overrides.get('observation', {})
+    return replace(config, observation=replace(config.observation, **view))
 
 
 def _paper(task: str) -> TrainConfig:

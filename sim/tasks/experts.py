@@ -16,6 +16,9 @@ _HAND = 'jaco_arm/jaco_hand/pinchsite'
 _TARGETS = {'arm_reach': 'target_site', 'arm_reach_brick': 'duplo2x4/target_site'}
 """Sites of the model; dm_control rewards their being close."""
 
+SCRIPTED = tuple(_TARGETS)
+"""Tasks that somebody wrote down what to do in."""
+
 EXPERT_JOINTS = tuple(f'joint_{number}' for number in range(1, 7))
 """What a policy has to know of the arm's pose, in the order of the first actions."""
 _ARM = len(EXPERT_JOINTS)

@@ -24,7 +24,7 @@ TINY = ('{"batch_size": 8, "hidden_dim": 16, "random_steps": 20, "update_after":
 
 
 def arguments(tmp_path, *more):
-    return ('run', 'sim_train', '--run-dir', str(tmp_path / 'run'), '--overrides', TINY,
+    return ('run', 'sim_train', '--method', 'rl', '--run-dir', str(tmp_path / 'run'), '--overrides', TINY,
             '--episodes', '1', *more)
 
 
@@ -50,7 +50,7 @@ def test_ctrl_c_saves_and_the_same_command_resumes_to_the_report(tmp_path):
 
 def test_a_run_that_cannot_be_saved_at_the_end_is_an_error_and_all_the_rest_is_closed(tmp_path):
     plan = make_plan('cartpole_swingup', overrides='{"observation": {"source": "truth"}}',
-                     run_dir=tmp_path / 'run')
+                     run_dir=tmp_path / 'run', method='rl')
     parameters, recording = parameter_file('', PARAMETER_FILE), tmp_path / 'session.mcap'
     choose_domain()
     with StopSignal() as stop_signal, pytest.raises(CheckpointError, match='checkpoint.pt'), \

@@ -11,6 +11,7 @@ from samg_ros.nodes.mujoco_bridge_node import MujocoBridge
 from samg_ros.nodes.perception_node import Perception
 from samg_ros.nodes.trainer_node import Trainer
 from samg_ros.rl.agents.drqv2 import DrQv2Agent
+from samg_ros.rl.agents.imitation import Imitator
 from samg_ros.rl.data.demonstrations import DemonstrationWriter, Episode, Info
 from samg_ros.rl.training.checkpoint import load_checkpoint
 from samg_ros.rl.training.direct import train_direct
@@ -24,7 +25,7 @@ QUICK = {'fit_steps': 10, 'passes': 1}
 def test_the_trainer_node_learns_what_the_direct_trainer_learns_bit_for_bit(
         graph, tmp_path, reference, weights):
     demonstrations = demonstrate(tmp_path / 'demonstrations')
-    plan = make_plan('cartpole_swingup', seed=3, steps=STEPS, reference=reference,
+    plan = make_plan('cartpole_swingup', method='rl', seed=3, steps=STEPS, reference=reference,
                      overrides=OVERRIDES, run_dir=tmp_path / 'ros', demonstrations=demonstrations)
     prepare_reference(plan)
     graph.add(MujocoBridge, plan.parameters('mujoco_bridge'))
@@ -45,6 +46,35 @@ def test_the_trainer_node_learns_what_the_direct_trainer_learns_bit_for_bit(
     fresh = DrQv2Agent(plan.config, 1).state_dict()
     assert len(parts_that_differ(ros.agent, fresh)) > 20
     assert (ros.replay, ros.masker) == (direct.replay, direct.masker)
+    for name in ('frames.npy', 'steps.npy'):
+        assert (tmp_path / 'ros' / 'replay' / name).read_bytes() == (
+            tmp_path / 'direct' / 'replay' / name).read_bytes()
+
+
+def test_a_clone_over_ros_is_that_of_samg_train_clone_bit_for_bit(graph, tmp_path, reference,
+                                                                  weights):
+    plan = make_plan('cartpole_swingup', seed=3, steps=STEPS, reference=reference,
+                     overrides='{"batch_size": 8, "hidden_dim": 16, "update_after": 10, '
+                               '"action_repeat": 60, "checkpoint_every": 25}',
+                     run_dir=tmp_path / 'ros')
+    assert plan.method == 'clone'
+    prepare_reference(plan)
+    graph.add(MujocoBridge, plan.parameters('mujoco_bridge'))
+    graph.add(Perception, {**plan.parameters('perception'), 'weights': str(weights), **QUICK},
+              CAMERA_REMAPPINGS)
+    trainer = graph.add(Trainer, plan.parameters('trainer'))
+    graph.until(lambda: trainer.finished, 300)
+    masker = Masker.load('mini', MaskerSettings(**QUICK, colour_rules=True), weights=weights)
+    masker.fit(Reference.load(plan.reference))
+    progress = train_direct(plan.config, tmp_path / 'direct', masker=masker)
+
+    ros, direct = (load_checkpoint(tmp_path / name) for name in ('ros', 'direct'))
+    assert progress['updates'] == ros.counters['updates'] == 31
+    assert parts_that_differ(ros.agent, direct.agent) == []
+    fresh = Imitator(plan.config, 1).state_dict()
+    assert len(parts_that_differ(ros.agent, fresh)) > 10
+    assert (ros.replay, ros.masker) == (direct.replay, direct.masker)
+    assert ros.counters['expert'] == direct.counters['expert'] != ''
     for name in ('frames.npy', 'steps.npy'):
         assert (tmp_path / 'ros' / 'replay' / name).read_bytes() == (
             tmp_path / 'direct' / 'replay' / name).read_bytes()

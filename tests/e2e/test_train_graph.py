@@ -259,8 +259,38 @@ def test_a_reward_that_is_not_a_number_is_named_and_not_learned_from(graph, plan
     assert np.isfinite(trainer.learner.replay._steps['reward']).all()
 
 
+@pytest.mark.parametrize('choices, method', [
+    ({}, 'clone'), ({'task': 'reacher_easy'}, 'rl'), ({'preset': 'paper'}, 'rl'),
+    ({'overrides': '{"agent": "svea"}'}, 'rl'), ({'demonstrations': '/somewhere'}, 'rl'),
+    ({'task': 'reacher_easy', 'expert': 'expert.npz'}, 'clone'), ({'method': 'rl'}, 'rl')])
+def test_a_clone_is_trained_where_there_is_an_expert_and_nothing_else_asks_for_reward(
+        choices, method):
+    plan = make_plan(**{'task': TASK, **choices})
+    assert plan.method == method and plan.parameters('trainer')['method'] == method
+    assert bool(plan.parameters('mujoco_bridge')['expert']) == (method == 'clone')
+
+
+@pytest.mark.parametrize('choices, said', [
+    ({'method': 'clone', 'demonstrations': '/somewhere'}, 'not from demonstrations'),
+    ({'method': 'rl', 'expert': 'expert.npz'}, 'no use for an expert'),
+    ({'method': 'clone', 'preset': 'paper'}, 'not for clones'),
+    ({'method': 'clone', 'overrides': '{"agent": "svea"}'}, 'leave the agent out')])
+def test_choices_that_do_not_fit_a_clone_are_named(choices, said):
+    with pytest.raises(ConfigError, match=said):
+        make_plan(TASK, **choices)
+
+
+def test_a_clone_refuses_a_simulator_without_an_expert(graph, plan):
+    plan = make_plan(TASK, method='clone', reference=plan.reference, run_dir=plan.run_dir)
+    prepare_reference(plan)
+    graph.add(MujocoBridge, {**plan.parameters('mujoco_bridge'), 'expert': ''})
+    graph.add(Trainer, plan.parameters('trainer'))
+    with pytest.raises(ConfigError, match="set its parameter 'expert'"):
+        graph.until(lambda: False)
+
+
 def test_overrides_reach_the_configuration():
-    plan = make_plan(TASK, overrides='{"batch_size": 7, "observation": {"size": 33}}', steps=123)
+    plan = make_plan(TASK, method='rl', overrides='{"batch_size": 7, "observation": {"size": 33}}', steps=123)
     assert (plan.config.batch_size, plan.config.observation.size, plan.config.steps) == (7, 33, 123)
 
 

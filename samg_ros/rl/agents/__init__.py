@@ -14,13 +14,14 @@ from torch import Tensor
 
 from samg_ros.observation import Observation
 from samg_ros.rl.agents.drqv2 import DrQv2Agent
+from samg_ros.rl.agents.imitation import Imitator
 from samg_ros.rl.agents.pieg import PieGAgent
 from samg_ros.rl.agents.svea import SveaAgent
-from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.config import IMITATION, TrainConfig
 from samg_ros.rl.data.replay import Batch
 
 AGENT_CLASSES = {'drqv2': DrQv2Agent, 'svea': SveaAgent, 'pieg': PieGAgent}
-"""Every agent by its name in the configuration."""
+"""Every agent of reinforcement learning by its name in the configuration."""
 
 
 class Agent(Protocol):
@@ -77,7 +78,8 @@ def make_agent(
         WeightsError: if the agent needs pre-trained weights that cannot be had.
         MissingDependencyError: if a library of the agent is not installed.
     """
-    agent: Agent = AGENT_CLASSES[config.agent](config, actions, device)
+    make = Imitator if config.agent == IMITATION else AGENT_CLASSES[config.agent]
+    agent: Agent = make(config, actions, device)
     if state is None:
         agent.load_pretrained()
     else:

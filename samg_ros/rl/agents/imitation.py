@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A policy that learns what to do from being told, not from reward."""
+"""A policy that learns what to do from an expert's actions, not from reward.
+
+DAgger (Ross et al. 2011, arXiv 1011.0686) as a stream: after a first part in which the expert acts,
+most episodes are the policy's own, and the expert says at each of their frames what it would have
+done. Whoever acts, the expert's action is what is learned.
+"""
 
 from typing import Any
 
@@ -15,8 +20,13 @@ from samg_ros.rl.agents.augmentation import shift, shift_offsets
 from samg_ros.rl.agents.networks import Actor, Encoder
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.data.replay import Batch
+from samg_ros.sim.tasks import get_task
 
 _PARTS = ('encoder', 'actor', 'optimiser')
+
+_OWN_EPISODES = {True: 0.5, False: 0.75}
+"""Share of episodes in which the policy acts, once it learns: of the arm, whose expert changes the
+goal on the way, and elsewhere."""
 
 
 class Imitator:
@@ -29,37 +39,73 @@ class Imitator:
             ConfigError: if the device cannot be used.
         """
         self.config = config
-        self._device = usable_device(device)
+        self.actions = actions
+        self.device = usable_device(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.encoder = Encoder(config)
             joints = len(config.observation.proprioception)
             self.actor = Actor(self.encoder.output_dim, joints, actions, config)
-        self.encoder.to(self._device)
-        self.actor.to(self._device)
+        self.encoder.to(self.device)
+        self.actor.to(self.device)
         parameters = [*self.encoder.parameters(), *self.actor.parameters()]
         self.optimiser = torch.optim.Adam(parameters, lr=config.learning_rate)
-        self.generator = torch.Generator(self._device).manual_seed(config.seed)
+        self.generator = torch.Generator(self.device).manual_seed(config.seed)
+        self._own_share = _OWN_EPISODES[get_task(config.task).family == 'arm']
+        self._acts = False
+
+    def load_pretrained(self) -> None:
+        """Get nothing: a clone learns all that it has."""
 
     @torch.no_grad()
-    def act(self, observation: Observation) -> NDArray[np.float32]:
+    def act(self, observation: Observation, step: int | None = None) -> NDArray[np.float32]:
         """Return the action for one observation, (actions,) float32 in [-1, 1]."""
-        pixels = torch.from_numpy(observation['pixels'])[None].to(self._device)
-        joints = observation.get('proprioception')
-        seen = None if joints is None else torch.from_numpy(joints)[None].to(self._device)
-        result: NDArray[np.float32] = self.actor(self.encoder(pixels), seen)[0].cpu().numpy()
+        pixels = torch.from_numpy(observation['pixels'])[None].to(self.device)
+        joints = None
+        if self.config.observation.proprioception:
+            joints = torch.from_numpy(observation['proprioception'])[None].to(self.device)
+        result: NDArray[np.float32] = self.actor(self.encoder(pixels), joints)[0].cpu().numpy()
         return result
 
-    def update(self, batch: Batch, share: float) -> Tensor:
+    def explore(self, observation: Observation, expert: NDArray[np.float32], step: int,
+                begins: bool) -> NDArray[np.float32]:
+        """Return the action that is taken while learning: the policy's or the expert's, with noise.
+
+        Args:
+            observation: what the policy sees.
+            expert: (actions,) float32 in [-1, 1], what the expert would do.
+            step: agent step.
+            begins: whether an episode begins; it is then decided who acts in it.
+
+        Returns:
+            (actions,) float32 in [-1, 1].
+        """
+        if begins:
+            drawn = torch.rand((), generator=self.generator, device=self.device)
+            self._acts = step >= self.config.update_after and bool(drawn < self._own_share)
+        chosen = self.act(observation) if self._acts else expert
+        noise = torch.randn(self.actions, generator=self.generator, device=self.device)
+        action: NDArray[np.float32] = (chosen + self.config.noise(step) * noise.cpu().numpy()).clip(
+            -1, 1).astype(np.float32)
+        return action
+
+    def random_action(self) -> NDArray[np.float32]:
+        """Return a uniformly random action, (actions,) float32 in [-1, 1]."""
+        unit = torch.rand(self.actions, generator=self.generator, device=self.device)
+        result: NDArray[np.float32] = (unit * 2 - 1).cpu().numpy()
+        return result
+
+    def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Take one gradient step.
 
         Args:
             batch: observations, with the expert's actions.
-            share: of the run that is over; the learning rate falls to 0 with it.
+            step: agent step; the learning rate falls to 0 with those that are left.
 
         Returns:
-            The loss before it, a scalar.
+            'imitation_loss', the loss before it, a scalar.
         """
+        share = min(1.0, step / self.config.steps)
         for group in self.optimiser.param_groups:
             group['lr'] = self.config.learning_rate * (1 - share)
         pixels, pad = batch.pixels, self.config.shift_pad
@@ -69,15 +115,16 @@ class Imitator:
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
-        return loss.detach()
+        return {'imitation_loss': loss.detach()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return networks and optimiser; the first two are what a policy is loaded from."""
+        """Return networks, optimiser and random state; the first two make a policy."""
         state = {name: getattr(self, name).state_dict() for name in _PARTS}
-        return {**state, 'generator': self.generator.get_state()}
+        return {**state, 'generator': self.generator.get_state(), 'acts': self._acts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave."""
         for name in _PARTS:
             getattr(self, name).load_state_dict(state[name])
         self.generator.set_state(state['generator'].cpu())
+        self._acts = state['acts']

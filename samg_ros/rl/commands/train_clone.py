@@ -9,11 +9,12 @@ from pathlib import Path
 from samg_ros.arguments import add_json, parse_settings, seed, whole
 from samg_ros.interruption import EXIT_INTERRUPTED, stop_on_signals
 from samg_ros.observation import SOURCES
-from samg_ros.progress import ProgressLine, duration
+from samg_ros.progress import ProgressLine, progress_line
 from samg_ros.rl.config import field_help
 from samg_ros.rl.evaluation.run_report import evaluate_and_report
-from samg_ros.rl.training.dagger import MASKS, Clone, clone_config, train_clone
-from samg_ros.rl.training.direct import make_masker
+from samg_ros.rl.presets import clone_config
+from samg_ros.rl.training.direct import make_masker, train_direct
+from samg_ros.rl.training.rollout import MASKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--source', default='masked', choices=SOURCES,
                         help='what the policy sees (%(default)s)')
     parser.add_argument('--seed', type=seed, default=0, help=help_of['seed'])
-    parser.add_argument('--steps', type=whole(1), default=None, help='frames to learn from')
+    parser.add_argument('--steps', type=whole(1), default=30_000,
+                        help='agent steps, each with a frame and an update (%(default)s)')
     parser.add_argument('--run-dir', type=Path, default=None,
                         help='run folder (runs/TASK-clone-SEED); resumed if used')
     parser.add_argument('--reference', type=Path, default=None,
@@ -55,28 +57,23 @@ def run(args: argparse.Namespace) -> int:
     """
     overrides = {**parse_settings(args.set), 'seed': args.seed}
     overrides['observation'] = {'source': args.source, **overrides.get('observation', {})}
-    if args.steps is not None:
-        overrides['steps'] = args.steps
-    config = clone_config(args.task, **overrides)
+    config = clone_config(args.task, **{'steps': args.steps, **overrides})
     run_dir = args.run_dir or Path('runs') / f'{config.task}-{config.preset}-{config.seed}'
     masker = make_masker(config, run_dir, args.reference, args.model, args.device,
                          args.weights)
     line = ProgressLine()
 
-    def show(clone: Clone, force: bool = False) -> None:
-        left = clone.seconds * (config.steps / clone.steps - 1)
-        line.update(f'frame {clone.steps}/{config.steps}  episode {clone.episodes}  '
-                    f'loss {clone.loss:.4f}  left {duration(max(0.0, left))}', force)
-
     with stop_on_signals() as should_stop:
         try:
-            clone = train_clone(config, run_dir, masker, args.masks, args.device,
-                                args.expert, show, should_stop)
-            show(clone, force=True)
+            progress = train_direct(
+                config, run_dir, masker=masker, device=args.device, masks=args.masks,
+                expert=args.expert, on_progress=lambda p: line.update(progress_line(p)),
+                should_stop=should_stop)
+            line.update(progress_line(progress), force=True)
         finally:
             line.close()
-    if not clone.done:
-        print(f'Saved in {run_dir} at frame {clone.steps}; the same command goes on.')
+    if not progress['done']:
+        print(f'Saved in {run_dir} at step {progress["step"]}; the same command goes on.')
         return EXIT_INTERRUPTED
     if args.episodes:
         facts = {'Command': shlex.join(['samg', *sys.argv[1:]])}

@@ -182,12 +182,6 @@ class Replay:
         frame: NDArray[np.uint8] = self._frames[(self.count - 1) % len(self._steps)]
         return frame
 
-    def episode_actions(self) -> NDArray[np.float32]:
-        """Return the actions of the newest episode so far, (n, actions) float32 in [-1, 1]."""
-        numbers = np.arange(self._start + 1, self.count)
-        actions: NDArray[np.float32] = self._steps[numbers % len(self._steps)]['action']
-        return actions
-
     def flush(self) -> None:
         """Write everything to disk.
 

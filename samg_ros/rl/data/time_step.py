@@ -4,6 +4,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from samg_ros.errors import InvalidInputError
 from samg_ros.observation import Observation
@@ -23,6 +24,8 @@ class TimeStep(NamedTuple):
     """FIRST, MID or LAST."""
     mask_iou: float | None = None
     """How well this frame's mask fits the truth, where known; logged, never learned from."""
+    expert: NDArray[np.float64] | None = None
+    """(A,) action that an expert takes here, within the limits; None where there is no expert."""
 
 
 def check_time_step(time_step: TimeStep) -> None:
@@ -41,5 +44,8 @@ def check_time_step(time_step: TimeStep) -> None:
         raise InvalidInputError(
             f'joint positions must be finite, got {joints.tolist()}; the time step was dropped'
         )
+    if time_step.expert is not None and not np.isfinite(time_step.expert).all():
+        raise InvalidInputError("an expert's action must be finite, got "
+                                f'{time_step.expert.tolist()}; the time step was dropped')
     if time_step.step_type not in (FIRST, MID, LAST):
         raise InvalidInputError(f'step type must be 0, 1 or 2, got {time_step.step_type}')

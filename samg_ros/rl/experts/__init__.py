@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from samg_ros.errors import ExpertError
 from samg_ros.rl.experts.state_policy import StatePolicy
 from samg_ros.rl.experts.trained import TrainedExpert
-from samg_ros.sim.tasks.experts import Expert, has_scripted_expert, make_scripted_expert
+from samg_ros.sim.tasks.experts import SCRIPTED, Expert, has_scripted_expert, make_scripted_expert
 
 if TYPE_CHECKING:
     from samg_ros.sim.env import SimEnv
@@ -22,6 +22,11 @@ FOLDER = Path(__file__).parent / 'weights'
 def shipped_experts() -> tuple[str, ...]:
     """Return the tasks that the package has a trained expert for, sorted."""
     return tuple(sorted(path.stem for path in FOLDER.glob('*.npz')))
+
+
+def has_expert(task: str) -> bool:
+    """Return whether the package has an expert for a task."""
+    return task in shipped_experts() or task in SCRIPTED
 
 
 def make_expert(env: SimEnv, file: Path | str | None = None) -> Expert:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from samg_ros.cores import half_the_cores
-from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.config import IMITATION, TrainConfig
 from samg_ros.rl.data.demonstrations import DemonstratedSteps, Demonstrations
+from samg_ros.rl.experts.advice import Advice
 from samg_ros.rl.presets import uses_colour_rules
 from samg_ros.rl.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
 from samg_ros.rl.training.learner import Learner
@@ -33,6 +34,8 @@ def train_direct(
     videos: Path | str | None = None,
     device: str = 'cpu',
     demonstrations: Path | str | None = None,
+    masks: str = 'masker',
+    expert: Path | str | None = None,
     on_progress: Callable[[dict[str, Any]], None] | None = None,
     on_demonstration: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -46,6 +49,8 @@ def train_direct(
         videos: folder of background videos, for a setting that shows them.
         device: torch device of the learner.
         demonstrations: folder of demonstrations that the replay of a new run begins with.
+        masks: what masks the frames that are learned from, one of `rollout.MASKS`.
+        expert: file of a clone's expert; None takes the task's own.
         on_progress: called with `Learner.progress` after every step.
         on_demonstration: called with the number of demonstrated episodes read, and of all.
         should_stop: asked before every step; true saves and returns.
@@ -56,6 +61,7 @@ def train_direct(
     Raises:
         ConfigError: if a masker is missing, or fitted to more than one reference.
         CheckpointError: if the folder holds another run, or cannot be written.
+        ExpertError: if a clone has no expert, or it is one of something else.
         DemonstrationError: if the demonstrations cannot be read, or do not fit the run.
         SamgError: whatever the simulation or the masker raises.
     """
@@ -75,7 +81,11 @@ def train_direct(
     with ExitStack() as stack:
         stack.callback(torch.set_num_threads, threads)
         stack.callback(env.close)
-        rollout = Rollout(env, config.observation, masker)
+        advice, facts = None, {}
+        if config.agent == IMITATION:
+            advice = Advice(env, expert, config.seed)
+            facts = {'masks': masks, 'expert': advice.source}
+        rollout = Rollout(env, config, masker, masks, advice)
         learner = Learner(
             config,
             *env.action_spec,
@@ -86,6 +96,7 @@ def train_direct(
             demonstrations=None if demonstrations is None else DemonstratedSteps(
                 Demonstrations(demonstrations), config, *env.action_spec, masker, on_demonstration
             ),
+            facts=facts,
         )
         stack.callback(learner.close)
         if learner.done:

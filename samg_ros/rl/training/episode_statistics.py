@@ -104,3 +104,28 @@ class EpisodeStatistics:
             row[name] = float(torch.stack(values).mean())
         self._losses.clear()
         return row
+
+    def progress(self, step: int, steps: int, action_repeat: int) -> dict[str, Any]:
+        """Return where a run stands.
+
+        Args:
+            step: agent steps so far.
+            steps: agent steps in all.
+            action_repeat: environment frames per agent step.
+
+        Returns:
+            See `Learner.progress`; without 'updates' and 'done'.
+        """
+        rate = self.steps_per_s
+        return {
+            'step': step,
+            'steps': steps,
+            'frames': step * action_repeat,
+            'episode': self.episodes,
+            'return': float(np.mean(self.returns)) if self.returns else None,
+            'mask_iou': self.mask_iou,
+            'steps_per_s': rate,
+            'frames_per_s': rate * action_repeat,
+            'seconds': self.seconds,
+            'seconds_left': (steps - step) / rate if rate else None,
+        }

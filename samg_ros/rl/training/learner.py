@@ -6,7 +6,7 @@ called, so the trainer node and the direct trainer share every line of it, and t
 gives the same weights in both.
 """
 
-import os
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,11 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from samg_ros.cores import take_the_other_cores
+from samg_ros.errors import ConfigError
 from samg_ros.memory import keep_freed_memory
 from samg_ros.observation import Observation
 from samg_ros.rl.agents import make_agent
+from samg_ros.rl.agents.imitation import Imitator
 from samg_ros.rl.config import TrainConfig
-from samg_ros.rl.data.actions import action_limits, scale_action
+from samg_ros.rl.data.actions import action_limits, scale_action, unscale_action
 from samg_ros.rl.data.replay import Replay
 from samg_ros.rl.data.time_step import TimeStep, check_time_step
 from samg_ros.rl.training.checkpoint import (
@@ -41,12 +44,6 @@ if TYPE_CHECKING:
 
 
 
-def _take_other_cores() -> None:
-    """Leave half of the cores to whoever makes the next frame: on two, threads would fight."""
-    cores = len(os.sched_getaffinity(0))
-    torch.set_num_threads(max(1, cores - cores // 2))
-
-
 class Learner:
     """Acts, stores, updates, logs and saves; resumes from its run folder by itself.
 
@@ -64,6 +61,7 @@ class Learner:
         masker_description: dict[str, Any] | None = None,
         device: str = 'cpu',
         demonstrations: 'DemonstratedSteps | None' = None,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         """Start a run, or resume the one in the folder.
 
@@ -76,6 +74,7 @@ class Learner:
             masker_description: `Masker.describe()`; goes into the checkpoint.
             device: torch device of the networks.
             demonstrations: what a new run's replay begins with; a resumed one has them already.
+            facts: more of what makes it this run and no other, in plain types: a clone's expert.
 
         Raises:
             CheckpointError: if the folder holds another run, or its files cannot be used.
@@ -91,7 +90,9 @@ class Learner:
         self.done = False
         self.steps = 0
         self.updates = 0
+        self._facts = dict(facts or {})
         self._action: NDArray[np.float32] | None = None
+        self._commands: list[NDArray[np.float64]] = []
         self.episodes_begun = 0
         """Episodes that were started, including the current one and those that were left early."""
         self._statistics = EpisodeStatistics()
@@ -105,7 +106,7 @@ class Learner:
             checkpoint = load_checkpoint(self.run_dir, device)
             check_same_run(
                 self.run_dir, checkpoint, config, self.low, self.high, reference,
-                masker_description, self.demonstrated,
+                masker_description, self.demonstrated, self._facts,
             )
             self.demonstrated = checkpoint.counters.get('demonstrated', 0)
         state = None if checkpoint is None else checkpoint.agent
@@ -132,7 +133,7 @@ class Learner:
             self._metrics = MetricsLog(self.run_dir, self._statistics.episodes)
             undo.pop_all()
         keep_freed_memory()
-        self._worker = ThreadPoolExecutor(1, 'samg-update', initializer=_take_other_cores)
+        self._worker = ThreadPoolExecutor(1, 'samg-update', initializer=take_the_other_cores)
         self._pending: Future[None] | None = None
 
     def step(self, time_step: TimeStep) -> NDArray[np.float64]:
@@ -167,19 +168,17 @@ class Learner:
         if time_step.step_type == LAST:
             return self._middle()
 
-        if self.steps < self.config.random_steps:
-            action = self.agent.random_action()
-        else:
-            action = self.agent.act(time_step.observation, self.steps)
-            if not np.isfinite(action).all():
-                raise diverged(self.run_dir / CHECKPOINT_NAME)
-        self._action = action
+        action = self._choose(time_step)
+        if not np.isfinite(action).all():
+            raise diverged(self.run_dir / CHECKPOINT_NAME)
+        command = scale_action(action, self.low, self.high)
+        self._commands.append(command)
         self.steps += 1
         if self.steps >= self.config.update_after and self.steps % self.config.update_every == 0:
             self._pending = self._worker.submit(self._update, self.steps)
         if self.steps % self.config.checkpoint_every == 0:
             self.save()
-        return scale_action(action, self.low, self.high)
+        return command
 
     def continue_episode(self) -> NDArray[np.float64]:
         """Go on in the episode in which the checkpoint was written, if there was one.
@@ -191,13 +190,13 @@ class Learner:
             after that episode's reset shows the time step that the learner waits for. With n = 0
             the learner waits for the first time step of the next episode.
         """
-        action = self._interrupted.get('action')
-        if action is None:
+        action, commands = map(self._interrupted.get, ('action', 'commands'))
+        if action is None or commands is None:
             return np.empty((0, len(self.low)))
         self._action = action.cpu().numpy()
         self._statistics.resume_episode(self._interrupted['return'], self._interrupted['steps'])
-        actions = [*self.replay.episode_actions(), self._action]
-        return np.stack([scale_action(each, self.low, self.high) for each in actions])
+        self._commands = list(commands.cpu().numpy())
+        return np.stack(self._commands)
 
     def remembers(self, observation: Observation) -> bool:
         """Whether this is the observation of the newest time step in the replay."""
@@ -229,10 +228,12 @@ class Learner:
                     'seconds': self._statistics.seconds,
                     'demonstrated': self.demonstrated,
                     'done': self.done,
+                    **self._facts,
                 },
                 episode={
                     'begun': self.episodes_begun,
                     'action': None if self._action is None else torch.tensor(self._action),
+                    'commands': torch.tensor(np.array(self._commands)),
                     'return': self._statistics.episode_return,
                     'steps': self._statistics.episode_steps,
                     'returns': list(self._statistics.returns),
@@ -265,21 +266,9 @@ class Learner:
             not known), 'steps_per_s', 'frames_per_s', 'seconds' (of training so far),
             'seconds_left' (None before it can be told) and 'done'.
         """
-        statistics = self._statistics
-        rate = statistics.steps_per_s
-        returns = statistics.returns
         return {
-            'step': self.steps,
-            'steps': self.config.steps,
-            'frames': self.steps * self.config.action_repeat,
-            'episode': statistics.episodes,
+            **self._statistics.progress(self.steps, self.config.steps, self.config.action_repeat),
             'updates': self.updates,
-            'return': float(np.mean(returns)) if returns else None,
-            'mask_iou': statistics.mask_iou,
-            'steps_per_s': rate,
-            'frames_per_s': rate * self.config.action_repeat,
-            'seconds': statistics.seconds,
-            'seconds_left': (self.config.steps - self.steps) / rate if rate else None,
             'done': self.done,
         }
 
@@ -288,6 +277,7 @@ class Learner:
             self._action = None
         if self._action is None:
             self.episodes_begun += 1
+            self._commands = []
             self._statistics.begin_episode()
         else:
             self._statistics.add_reward(float(time_step.reward))
@@ -299,6 +289,23 @@ class Learner:
         self.replay.add(time_step.observation['pixels'],
                         time_step.observation.get('proprioception'), action,
                         float(time_step.reward), float(time_step.discount))
+
+    def _choose(self, time_step: TimeStep) -> NDArray[np.float32]:
+        """Return the action to take; `_action` becomes the one to remember."""
+        begins = self._action is None
+        if self.steps < self.config.random_steps:
+            action = self.agent.random_action()
+        elif isinstance(self.agent, Imitator):
+            if time_step.expert is None or time_step.expert.shape != self.low.shape:
+                raise ConfigError(f"a clone needs an expert's action of {len(self.low)} numbers "
+                                  'with every time step; use `samg train clone`, or give '
+                                  'mujoco_bridge an expert')
+            self._action = unscale_action(time_step.expert, self.low, self.high)
+            return self.agent.explore(time_step.observation, self._action, self.steps, begins)
+        else:
+            action = self.agent.act(time_step.observation, self.steps)
+        self._action = action
+        return action
 
     def _update(self, step: int) -> None:
         batch = self.replay.sample(

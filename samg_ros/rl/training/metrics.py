@@ -23,6 +23,7 @@ COLUMNS = (
     'actor_loss',
     'value',
     'batch_reward',
+    'imitation_loss',
 )
 """Columns of metrics.csv; a figure that does not exist for a line is left empty."""
 

@@ -5,6 +5,7 @@ A checkpoint that was continued with other settings would be neither the old run
 and nobody could tell afterwards.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ def check_same_run(
     reference: 'Reference | None',
     masker_description: dict[str, Any] | None,
     demonstrated: int,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Compare a checkpoint with what a run was started with.
 
@@ -44,6 +46,7 @@ def check_same_run(
         reference: None takes the checkpoint's.
         masker_description: `Masker.describe()`; None takes the checkpoint's.
         demonstrated: time steps of demonstrations; 0 takes the checkpoint's.
+        facts: more of what makes it this run, as the checkpoint's counters have it.
 
     Raises:
         CheckpointError: if they are not of one run; the message names what differs.
@@ -74,6 +77,11 @@ def check_same_run(
             f'{"; ".join(differences(checkpoint.masker or {}, masker_description))}; choose '
             'another run folder'
         )
+    for name, value in (facts or {}).items():
+        if checkpoint.counters.get(name) != value:
+            raise CheckpointError(
+                f"{run_dir} holds a run with {name} '{checkpoint.counters.get(name)}', not "
+                f"'{value}'; keep it to resume the run, or choose another run folder")
     known = checkpoint.counters.get('demonstrated', 0)
     if demonstrated not in (0, known):
         raise CheckpointError(

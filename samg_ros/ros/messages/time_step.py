@@ -8,6 +8,7 @@ finds a field by its label, never by its place; fields may be added.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayout
@@ -43,6 +44,8 @@ class StepInfo:
     """Frames since the bridge began, the number that a command answers."""
     success: int = 0
     """1 while the task is solved, else 0; always 0 in tasks that only know rewards."""
+    expert: tuple[float, ...] = ()
+    """Action that an expert takes in this frame, within the limits; empty without an expert."""
 
     @property
     def stamp(self) -> Stamp:
@@ -51,16 +54,26 @@ class StepInfo:
 
 _INTEGERS = ('stamp_sec', 'stamp_nanosec', 'time_ns', 'step_type', 'step_index', 'frame_index',
              'success')
-LABELS = tuple(field.name for field in fields(StepInfo))
-_LAYOUT = MultiArrayLayout(dim=[
-    MultiArrayDimension(label=label, size=1, stride=len(LABELS) - i)
-    for i, label in enumerate(LABELS)])
+LABELS = tuple(field.name for field in fields(StepInfo) if field.name != 'expert')
+_EXPERT = 'expert_'
+
+
+def _layout(labels: Sequence[str]) -> MultiArrayLayout:
+    return MultiArrayLayout(dim=[
+        MultiArrayDimension(label=label, size=1, stride=len(labels) - i)
+        for i, label in enumerate(labels)])
+
+
+_LAYOUT = _layout(LABELS)
 
 
 def to_message(info: StepInfo) -> Float64MultiArray:
     """Return the message of a time step."""
-    return Float64MultiArray(layout=_LAYOUT,
-                             data=[float(getattr(info, label)) for label in LABELS])
+    values = [float(getattr(info, label)) for label in LABELS]
+    if not info.expert:
+        return Float64MultiArray(layout=_LAYOUT, data=values)
+    labels = [*LABELS, *(f'{_EXPERT}{i}' for i in range(len(info.expert)))]
+    return Float64MultiArray(layout=_layout(labels), data=[*values, *map(float, info.expert)])
 
 
 def from_message(message: Float64MultiArray) -> StepInfo:
@@ -89,4 +102,10 @@ def from_message(message: Float64MultiArray) -> StepInfo:
     if values['step_type'] not in (FIRST, MID, LAST):
         raise InvalidInputError(f"field 'step_type' of time_step is {values['step_type']}; it must "
                                 'be 0, 1 or 2')
-    return StepInfo(**values)  # type: ignore[arg-type]
+    expert: list[float] = []
+    while (label := f'{_EXPERT}{len(expert)}') in found:
+        if not math.isfinite(found[label]):
+            raise InvalidInputError(f"field '{label}' of time_step is {found[label]}; it must be "
+                                    'finite')
+        expert.append(found[label])
+    return StepInfo(**values, expert=tuple(expert))  # type: ignore[arg-type]
