@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training over ROS in lockstep beside training without ROS: frames/s, and the same networks.
 
-The graph of `samg run sim_train` and the loop of `samg train policy` take turns on one
+The graph of `samg run sim_train` and the loop of `samg train policy`, or `clone`, take turns on one
 configuration and seed, each time in a new process; the networks of all runs must be equal to the
 bit. Run it on an idle machine: `python benchmarks/trainer_lockstep.py`.
 """
@@ -56,6 +56,8 @@ def measure(way: str, plan: TrainPlan) -> tuple[float, str]:
     checkpoint = load_checkpoint(plan.run_dir)
     digest = hashlib.sha256()
     for part in ('encoder', 'actor', 'critic', 'critic_target'):
+        if part not in checkpoint.agent:  # a clone has no critic
+            continue
         for name, value in checkpoint.agent[part].items():
             digest.update(f'{part}.{name}'.encode() + value.numpy().tobytes())
     counters = checkpoint.counters
@@ -67,9 +69,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--task', default='cartpole_swingup')
     parser.add_argument('--preset', default='quick')
+    parser.add_argument('--method', default='rl', choices=('rl', 'clone'))
     parser.add_argument('--steps', type=int, default=500, help='agent steps of a training')
     parser.add_argument('--turns', type=int, default=3, help='trainings of each kind')
-    parser.add_argument('--overrides', default='{"random_steps": 50, "update_after": 50}',
+    parser.add_argument('--overrides', default='{"update_after": 50}',
                         help='other training settings, JSON')
     parser.add_argument('--json', type=Path, help='also write the figures there')
     args = parser.parse_args()
@@ -80,8 +83,9 @@ def main() -> None:
         print(f'{"turn":>4} {"direct":>9} {"over ROS":>9}   frames/s')
         for turn in range(args.turns):
             for way in list(WAYS)[::1 if turn % 2 == 0 else -1]:
-                plan = make_plan(args.task, args.preset, method='rl', steps=args.steps, reference=reference,
-                                 overrides=args.overrides, run_dir=Path(folder) / f'{way}-{turn}')
+                plan = make_plan(args.task, args.preset, method=args.method, steps=args.steps,
+                                 reference=reference, overrides=args.overrides,
+                                 run_dir=Path(folder) / f'{way}-{turn}')
                 prepare_reference(plan)
                 reference = plan.reference if plan.needs_reference else ''
                 rate, digest = measure(way, plan)

@@ -85,7 +85,7 @@ def arm_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def plan(tmp_path: Path, reference: Path) -> TrainPlan:
-    made = make_plan(TASK, method='rl', seed=2, steps=200, overrides=OVERRIDES, run_dir=tmp_path / 'run',
-                     reference=reference)
+    made = make_plan(TASK, method='rl', seed=2, steps=200, overrides=OVERRIDES,
+                     run_dir=tmp_path / 'run', reference=reference)
     prepare_reference(made)
     return made

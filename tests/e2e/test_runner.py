@@ -24,8 +24,8 @@ TINY = ('{"batch_size": 8, "hidden_dim": 16, "random_steps": 20, "update_after":
 
 
 def arguments(tmp_path, *more):
-    return ('run', 'sim_train', '--method', 'rl', '--run-dir', str(tmp_path / 'run'), '--overrides', TINY,
-            '--episodes', '1', *more)
+    return ('run', 'sim_train', '--method', 'rl', '--run-dir', str(tmp_path / 'run'),
+            '--overrides', TINY, '--episodes', '1', *more)
 
 
 def test_ctrl_c_saves_and_the_same_command_resumes_to_the_report(tmp_path):

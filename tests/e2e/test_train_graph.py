@@ -290,7 +290,8 @@ def test_a_clone_refuses_a_simulator_without_an_expert(graph, plan):
 
 
 def test_overrides_reach_the_configuration():
-    plan = make_plan(TASK, method='rl', overrides='{"batch_size": 7, "observation": {"size": 33}}', steps=123)
+    plan = make_plan(TASK, method='rl', steps=123,
+                     overrides='{"batch_size": 7, "observation": {"size": 33}}')
     assert (plan.config.batch_size, plan.config.observation.size, plan.config.steps) == (7, 33, 123)
 
 
