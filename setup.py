@@ -6,6 +6,7 @@ is an ordinary subpackage in every kind of install. colcon's ``--symlink-install
 in its build folder, where only what is named here exists: read no other file.
 """
 
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -84,6 +85,12 @@ DEVELOPMENT = [
     'wheel',
 ]
 
+NODES = ['arm_episodes', 'bag_evaluator', 'bag_player', 'command_guard', 'evaluator',
+         'lifecycle_manager', 'mujoco_bridge', 'perception', 'policy', 'trainer']
+# colcon installs into lib/samg_ros, for `ros2 run samg_ros perception`. pip installs on the PATH,
+# where a plain `policy` could be anybody's: there it is `samg_policy`.
+PREFIX = '' if {'install', 'develop'} & set(sys.argv) else 'samg_'
+
 setup(
     name=PACKAGE,
     version='0.1.0',
@@ -108,16 +115,7 @@ setup(
     entry_points={
         'console_scripts': [
             'samg = samg_ros.cli:main',
-            'arm_episodes = samg_ros.nodes.executables:arm_episodes',
-            'bag_evaluator = samg_ros.nodes.executables:bag_evaluator',
-            'bag_player = samg_ros.nodes.executables:bag_player',
-            'evaluator = samg_ros.nodes.executables:evaluator',
-            'lifecycle_manager = samg_ros.nodes.executables:lifecycle_manager',
-            'mujoco_bridge = samg_ros.nodes.executables:mujoco_bridge',
-            'perception = samg_ros.nodes.executables:perception',
-            'policy = samg_ros.nodes.executables:policy',
-            'command_guard = samg_ros.nodes.executables:command_guard',
-            'trainer = samg_ros.nodes.executables:trainer',
+            *(f'{PREFIX}{node} = samg_ros.nodes.executables:{node}' for node in NODES),
         ],
     },
 )

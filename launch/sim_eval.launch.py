@@ -3,27 +3,30 @@
 
     ros2 launch samg_ros sim_eval.launch.py policy:=runs/walker_walk-quick-0 setting:=video_hard
 
-Each node is a process. When the episodes are over, or when any of them dies, all end.
-`samg run sim_eval` is the same graph in one process.
+Each node is a process. When the episodes are over, or when any of them dies, all nodes of this
+file end. `samg run sim_eval` is the same graph in one process.
 """
 
-from typing import Any
+from launch.actions import OpaqueFunction
 
-from launch import LaunchDescription, LaunchDescriptionEntity
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from samg_ros.graphs.arguments import SIM_EVAL, params_file
-from samg_ros.graphs.launch_actions import RVIZ, describe, node, rviz
+from samg_ros.graphs.launch_actions import COMMON, Graph, declare, read
+
+ARGUMENTS = (*SIM_EVAL, params_file('sim_train.yaml'), *COMMON)
 
 
 def generate_launch_description() -> LaunchDescription:
-    return describe((*SIM_EVAL, params_file('sim_train.yaml'), RVIZ), start)
+    return LaunchDescription([*declare(ARGUMENTS), OpaqueFunction(function=start)])
 
 
-def start(given: dict[str, Any]) -> list[LaunchDescriptionEntity]:
+def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Check the arguments and return the nodes."""
     from samg_ros.files.share import parameter_file
     from samg_ros.graphs.sim_eval import PARAMETER_FILE, make_nodes
 
+    given = read(context, ARGUMENTS)
     nodes = make_nodes(params_file=given['params_file'],
                        **{argument.name: given[argument.name] for argument in SIM_EVAL})
-    parameters = parameter_file(given['params_file'], PARAMETER_FILE)
-    return [*(node(spec, parameters) for spec in nodes), rviz('config/samg.rviz')]
+    graph = Graph(context, given, parameter_file(given['params_file'], PARAMETER_FILE))
+    return [*map(graph.node, nodes), *graph.rviz('config/samg.rviz')]

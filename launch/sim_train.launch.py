@@ -4,28 +4,29 @@
     ros2 launch samg_ros sim_train.launch.py task:=walker_walk
 
 Each node is a process. When the trainer has finished and written its report, or when any of them
-dies, all end. `samg run sim_train` is the same graph in one process.
+dies, all nodes of this file end. `samg run sim_train` is the same graph in one process.
 """
 
-from typing import Any
+from launch.actions import LogInfo, OpaqueFunction
 
-from launch.actions import LogInfo
-
-from launch import LaunchDescription, LaunchDescriptionEntity
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from samg_ros.graphs.arguments import SIM_TRAIN, params_file
-from samg_ros.graphs.launch_actions import RVIZ, describe, node, rviz
+from samg_ros.graphs.launch_actions import COMMON, Graph, declare, read
+
+ARGUMENTS = (*SIM_TRAIN, params_file('sim_train.yaml'), *COMMON)
 
 
 def generate_launch_description() -> LaunchDescription:
-    return describe((*SIM_TRAIN, params_file('sim_train.yaml'), RVIZ), make_nodes)
+    return LaunchDescription([*declare(ARGUMENTS), OpaqueFunction(function=start)])
 
 
-def make_nodes(given: dict[str, Any]) -> list[LaunchDescriptionEntity]:
+def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Check the arguments, prepare the reference, and return the nodes."""
     from samg_ros.files.share import parameter_file
     from samg_ros.graphs.sim_train import PARAMETER_FILE, make_plan, prepare_reference
 
+    given = read(context, ARGUMENTS)
     plan = make_plan(**{argument.name: given[argument.name] for argument in SIM_TRAIN})
-    parameters = parameter_file(given['params_file'], PARAMETER_FILE)
+    graph = Graph(context, given, parameter_file(given['params_file'], PARAMETER_FILE))
     return [LogInfo(msg=f'run folder: {plan.run_dir}'), LogInfo(msg=prepare_reference(plan)),
-            *(node(spec, parameters) for spec in plan.nodes), rviz('config/samg.rviz')]
+            *map(graph.node, plan.nodes), *graph.rviz('config/samg.rviz')]

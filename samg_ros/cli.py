@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from samg_ros import __version__
 from samg_ros.arguments import check_outputs
-from samg_ros.errors import ConfigError, MissingDependencyError, SamgError
+from samg_ros.errors import ConfigError, SamgError, missing_dependency
 from samg_ros.ros.signals import INTERRUPTED
 
 EXIT_USER_ERROR = 2
@@ -149,7 +149,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         build_parser(()).print_help()
         return 0
     try:
-        return _dispatch(arguments)
+        try:
+            return _dispatch(arguments)
+        except ModuleNotFoundError as error:
+            raise missing_dependency(error) from error
     except SamgError as error:
         if os.environ.get('SAMG_TRACEBACK'):
             raise
@@ -170,9 +173,6 @@ def build_parser(typed: tuple[str, ...]) -> argparse.ArgumentParser:
     Args:
         typed: the words that choose the command, such as ('eval', 'masks'); the modules of all
             other commands stay unimported.
-
-    Raises:
-        MissingDependencyError: if the typed command needs something that is not installed.
     """
     parser = _Parser(
         prog='samg', usage='samg VERB [NOUN] [options]', formatter_class=_Formatter,
@@ -193,7 +193,7 @@ def build_parser(typed: tuple[str, ...]) -> argparse.ArgumentParser:
             path[-1], prog=f'samg {" ".join(path)}', formatter_class=_Formatter,
             description=f'{command.summary[0].upper()}{command.summary[1:]}.')
         if path == typed:
-            _load(command, leaf)
+            command.load(leaf)
     return parser
 
 
@@ -230,18 +230,6 @@ def _check_words(arguments: list[str]) -> None:
             near = difflib.get_close_matches(word, known, n=1)
             hint = f'did you mean {near[0]!r}?' if near else f'choose from {", ".join(known)}'
             raise SamgError(f'{" ".join((*before, word))!r} is not a command; {hint}')
-
-
-def _load(command: Command, parser: argparse.ArgumentParser) -> None:
-    try:
-        command.load(parser)
-    except ModuleNotFoundError as error:
-        # A module of our own that is missing is a fault of ours and keeps its traceback.
-        if error.name is None or error.name.split('.')[0] == 'samg_ros':
-            raise
-        raise MissingDependencyError(
-            f'the Python package {error.name!r} is not installed; `samg doctor` says what is '
-            'missing and how to get it') from error
 
 
 def _one_line(error: SamgError) -> str:

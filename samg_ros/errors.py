@@ -90,6 +90,27 @@ class MissingDependencyError(SamgError):
     """Something that must be installed on this machine is not."""
 
 
+_INSTALL_NAMES = {'PIL': 'pillow', 'cv2': 'opencv-python-headless', 'gymnasium_robotics':
+                  'gymnasium-robotics', 'segment_anything': 'segment-anything', 'yaml': 'pyyaml'}
+"""Modules whose package has another name for pip."""
+
+
+def missing_dependency(error: ModuleNotFoundError) -> MissingDependencyError:
+    """Return the error that says which package is not installed and how to install it.
+
+    Raises:
+        ModuleNotFoundError: the error itself if the module is one of this package: a fault of
+            ours keeps its traceback.
+    """
+    module = (error.name or 'samg_ros').partition('.')[0]
+    if module == 'samg_ros':
+        raise error
+    package = _INSTALL_NAMES.get(module, module)
+    return MissingDependencyError(
+        f'the Python package {module!r} is not installed; run `pip install {package}`, or on a '
+        'ROS 2 machine `rosdep install`. `samg doctor` lists everything that is missing')
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or its class's name if it has none."""
     return str(error).partition('\n')[0] or type(error).__name__

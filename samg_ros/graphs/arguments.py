@@ -29,6 +29,8 @@ class Argument:
     """One sentence; what an empty or zero value stands for."""
     choices: tuple[str, ...] = ()
     """The only values; empty for any."""
+    old_name: str = ''
+    """Still taken: by a launch file with a warning, by the command line as a short form."""
 
     def read(self, text: str) -> str | int | bool:
         """Return the value in a launch argument.
@@ -64,8 +66,9 @@ def add_to_parser(parser: argparse.ArgumentParser, arguments: Sequence[Argument]
             if argument.name == 'json':
                 options['action'] = OutputFile
                 add_overwrite(parser)
-        parser.add_argument(f'--{argument.name.replace("_", "-")}', default=argument.default,
-                            **options)
+        names = [f'--{name.replace("_", "-")}' for name in (argument.name, argument.old_name)
+                 if name]
+        parser.add_argument(*names, default=argument.default, **options)
 
 
 def _argument_type(argument: Argument) -> Callable[[str], Any]:
@@ -150,7 +153,8 @@ SIM_TRAIN = (
 ARM = (
     Argument('policy', '', 'Checkpoint file or run folder of the policy; empty for none: camera '
              'and perception alone, to look at the masks.'),
-    Argument('sim', False, 'Simulate arm and camera in place of the hardware.'),
+    Argument('use_sim', False, 'Simulate arm and camera in place of the hardware.',
+             old_name='sim'),
     Argument('reference', '', "Reference folder or image that says what matters; empty takes the "
              "policy's own."),
     Argument('image', '', "The camera's image topic, with camera_info beside it; empty for "
@@ -159,8 +163,8 @@ ARM = (
              'forward_position_controller/commands.'),
     Argument('guard', True, 'Pass commands through command_guard where the controller takes '
              'velocities or efforts, so that the arm stops when the policy is killed.'),
-    Argument('limits', '', "YAML file of the arm's joint limits; empty with sim only, for those of "
-             'the simulated arm.'),
+    Argument('limits', '', "YAML file of the arm's joint limits; empty with use_sim only, for "
+             'those of the simulated arm.'),
     Argument('model', '', "Masking model; empty takes the policy's, or the parameter file's."),
     Argument('weights', '', "Weights of the model; empty for the package's."),
     Argument('device', '', "Torch device of masker and policy; empty takes the parameter file's, "
@@ -172,7 +176,7 @@ ARM = (
              'other; 0 to run on and leave enabling it to you.'),
     Argument('json', '', 'File for the figures of the episodes; empty for none.'),
 )
-"""Of `arm`: arguments of `arm_plan.make_plan`; from `task` on for `sim` alone."""
+"""Of `arm`: arguments of `arm_plan.make_plan`; from `task` on for `use_sim` alone."""
 
 POLICY = Argument('policy', '', 'Checkpoint file or run folder of the policy, or the task of one '
                   'that comes with the package.')

@@ -62,7 +62,7 @@ class ArmPlan:
     @property
     def sim(self) -> bool:
         """Whether arm and camera are simulated."""
-        return bool(self.given['sim'])
+        return bool(self.given['use_sim'])
 
     @property
     def masks(self) -> bool:
@@ -178,16 +178,19 @@ def make_plan(params_file: str = '', **given: Any) -> ArmPlan:
     Raises:
         SamgError: if one of them is not usable, or two do not go together.
     """
-    given = {argument.name: given.get(argument.name, argument.default) for argument in ARM}
-    if given['sim']:
+    defaults = {argument.name: argument.default for argument in ARM}
+    if unknown := given.keys() - defaults:
+        raise ConfigError(f"no argument of the arm's graph: {', '.join(sorted(unknown))}")
+    given = {**defaults, **given}
+    if given['use_sim']:
         if given['image'] or given['command']:
             raise ConfigError('image and command are for hardware: the simulated arm has topics '
-                              'of its own; leave them out, or leave out sim')
+                              'of its own; leave them out, or leave out use_sim')
         get_setting(given['setting'])
     elif extra := [argument.name for argument in ARM if argument.name in _SIM_ONLY
                    and given[argument.name] != argument.default]:
-        raise ConfigError(f'{", ".join(extra)} only apply to the simulated arm; add sim, or leave '
-                          'them out')
+        raise ConfigError(f'{", ".join(extra)} only apply to the simulated arm; add use_sim, or '
+                          'leave them out')
     if given['task']:
         get_task(given['task'])
     if given['episodes'] and not given['policy']:
@@ -213,7 +216,7 @@ def _limits(given: Mapping[str, Any]) -> Path | None:
     """Return the file of joint limits; None where there is no policy."""
     if given['limits']:
         return Path(given['limits']).expanduser().resolve()
-    if given['sim']:
+    if given['use_sim']:
         return share_file(SIMULATED_LIMITS)
     if not given['policy']:
         return None

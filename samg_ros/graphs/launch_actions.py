@@ -1,85 +1,181 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the launch files share: arguments and nodes as launch actions, and ending together."""
+"""What the launch files share: their common arguments, and nodes that start and end together.
+
+A launch file may be included in another one. So it changes nothing outside its own nodes: what
+keeps them on this machine is in their environment alone, and when one of them dies the others of
+its graph end, while what the including launch file started goes on. `launch_ros`'s LifecycleNode is
+not used: it makes the launch process itself a participant on the network. The graph's
+lifecycle_manager brings its nodes up and down.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown, TimerAction
-from launch.conditions import IfCondition
-from launch.events.process import ProcessExited
-from launch.substitutions import LaunchConfiguration
+import launch.logging
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    ExecuteProcess,
+    OpaqueFunction,
+    RegisterEventHandler,
+    TimerAction,
+)
+from launch.event_handlers import OnShutdown
+from launch.events.process import ProcessExited, ShutdownProcess
 from launch_ros.actions import Node
 
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch import Event, EventHandler, LaunchContext, LaunchDescriptionEntity
 from samg_ros.files.share import share_file
 from samg_ros.graphs.arguments import Argument, from_launch
 from samg_ros.graphs.spec import NodeSpec
-from samg_ros.ros.domain import stay_on_this_machine
+from samg_ros.ros.domain import one_machine_environment
 
-RVIZ = Argument('rviz', False, 'Show camera, mask and masked image in RViz.')
+COMMON = (
+    Argument('namespace', '', 'Namespace of all nodes and of their relative topic names.'),
+    Argument('use_sim_time', False, 'Take the time from /clock.'),
+    Argument('log_level', 'info', 'Log messages of at least this level are printed.',
+             choices=('debug', 'info', 'warn', 'error', 'fatal')),
+    Argument('use_rviz', False, 'Show camera, mask and masked image in RViz.', old_name='rviz'),
+)
+"""Arguments that each launch file has beside those of its graph."""
 
 MANAGER_S = 5.0
 """How long a lifecycle manager has to notice that a node has ended and to end the others."""
+RESPAWN_S = 2.0
+"""How long after its death a node is started again, where the user wants that."""
+_RELEASE = '0.3'
 
 Entities = list[LaunchDescriptionEntity]
 
 
-def describe(arguments: Sequence[Argument],
-             make: Callable[[dict[str, Any]], Entities]) -> LaunchDescription:
-    """Return the description of a launch file.
+def declare(arguments: Sequence[Argument]) -> list[DeclareLaunchArgument]:
+    """Return the declarations of arguments, and of the names that they had before."""
+    declared = []
+    for argument in arguments:
+        is_switch = isinstance(argument.default, bool)
+        default = str(argument.default).lower() if is_switch else str(argument.default)
+        choices = ('true', 'false') if is_switch else argument.choices
+        declared.append(DeclareLaunchArgument(
+            argument.name, default_value=default, description=argument.description,
+            choices=list(choices) or None))
+        if argument.old_name:
+            declared.append(DeclareLaunchArgument(
+                argument.old_name, default_value='',
+                description=f'Old name of {argument.name}; release {_RELEASE} drops it.',
+                choices=['', *choices] if choices else None))
+    return declared
 
-    Args:
-        arguments: what it takes.
-        make: gets name -> value, returns what to start.
+
+def read(context: LaunchContext, arguments: Sequence[Argument]) -> dict[str, Any]:
+    """Return name -> value of declared arguments; warn of old names.
+
+    Raises:
+        ConfigError: if one is not of its type.
     """
-    def declared(argument: Argument) -> DeclareLaunchArgument:
-        choices = ('true', 'false') if isinstance(argument.default, bool) else argument.choices
-        return DeclareLaunchArgument(
-            argument.name, default_value=str(argument.default).lower()
-            if isinstance(argument.default, bool) else str(argument.default),
-            description=argument.description, choices=list(choices) or None)
-
-    def start(context: LaunchContext) -> Entities:
-        stay_on_this_machine()  # the processes inherit it
-        return make(from_launch(context.launch_configurations, arguments))
-
-    return LaunchDescription([*map(declared, arguments), OpaqueFunction(function=start)])
+    given = dict(context.launch_configurations)
+    for argument in arguments:
+        if argument.old_name and given.get(argument.old_name):
+            launch.logging.get_logger('samg_ros').warning(
+                f'launch argument {argument.old_name} is now {argument.name}; release {_RELEASE} '
+                'drops the old name')
+            given[argument.name] = given[argument.old_name]
+    return from_launch(given, arguments)
 
 
-def node(spec: NodeSpec, parameter_file: Path) -> Node:
-    """Return the process of a node; when it ends, all end."""
-    return Node(package=spec.package, executable=spec.executable or spec.name, name=spec.name,
-                parameters=[str(parameter_file), dict(spec.parameters)],
-                remappings=list(spec.remappings), output='screen',
-                on_exit=end_in_order if spec.managed else end_all)
+class _GraphFailed(Event):
+    """A graph has ended because one of its processes failed; launch is to say so at its end."""
 
 
-def rviz(layout: str) -> Node:
-    """Return RViz with a layout of config/, started where the argument RVIZ says so."""
-    return Node(package='rviz2', executable='rviz2', arguments=['-d', str(share_file(layout))],
-                condition=IfCondition(LaunchConfiguration(RVIZ.name)))
+class Graph:
+    """The processes of one launch file."""
 
+    def __init__(self, context: LaunchContext, given: Mapping[str, Any],
+                 parameter_file: Path) -> None:
+        """Note what all processes share.
 
-def end_all(event: ProcessExited, context: LaunchContext) -> Entities:
-    """End the graph with the node that ended; launch exits with 1 if it did not end well."""
-    if context.is_shutdown:
-        return []
-    if event.returncode:
-        raise RuntimeError(f'{event.process_name} ended with exit code {event.returncode}; its '
-                           'output above says why')
-    return [Shutdown(reason=f'{event.process_name} has finished')]
+        Args:
+            context: of the launch.
+            given: values of COMMON.
+            parameter_file: ROS parameters of the nodes.
+        """
+        self._environment = one_machine_environment(context.environment)
+        self._namespace = given['namespace'] or None
+        self._use_rviz = given['use_rviz']
+        self._log = ['--log-level', given['log_level']]
+        self._time = {'use_sim_time': True} if given['use_sim_time'] else {}
+        self._parameter_file = parameter_file
+        self._processes: list[ExecuteProcess] = []
+        self._timers: list[TimerAction] = []
+        self._ending = False
 
+    def node(self, spec: NodeSpec, respawn: bool = False) -> Node:
+        """Return the process of a node; when it ends the graph ends, unless it is respawned."""
+        on_exit: Any = self._end_in_order if spec.managed else self._end
+        return self._add(Node(
+            package=spec.package, executable=spec.executable or spec.name, name=spec.name,
+            namespace=self._namespace, remappings=list(spec.remappings),
+            parameters=[str(self._parameter_file), {**spec.parameters, **self._time}],
+            ros_arguments=self._log, output='screen', additional_env=self._environment,
+            respawn=respawn, respawn_delay=RESPAWN_S, on_exit=None if respawn else on_exit))
 
-def end_if_failed(event: ProcessExited, context: LaunchContext) -> Entities:
-    """End the graph if a process that may end before the others did not end well."""
-    return end_all(event, context) if event.returncode else []
+    def command(self, words: Sequence[str]) -> ExecuteProcess:
+        """Return the process of a command that may end before the others, but not with an error."""
+        return self._add(ExecuteProcess(
+            cmd=list(words), output='screen', additional_env=self._environment,
+            on_exit=lambda event, context: self._end(event, context) if event.returncode else []))
 
+    def rviz(self, layout: str) -> Entities:
+        """Return RViz with a layout of config/, where `use_rviz` asks for it.
 
-def end_in_order(event: ProcessExited, context: LaunchContext) -> Entities:
-    """Leave it to the lifecycle manager to bring the others down, but not for ever."""
-    return [] if context.is_shutdown else [
-        TimerAction(period=MANAGER_S, actions=[OpaqueFunction(function=partial(end_all, event))])]
+        A layout names topics from the root; here they are those of the graph's namespace.
+        """
+        if not self._use_rviz:
+            return []
+        path = share_file(layout)
+        topics = sorted(set(re.findall(r'Value: (/\S+)', path.read_text(encoding='utf-8'))))
+        return [self._add(Node(
+            package='rviz2', executable='rviz2', namespace=self._namespace,
+            arguments=['-d', str(path)], additional_env=self._environment,
+            remappings=[(topic, topic[1:]) for topic in topics]))]
+
+    def _add(self, process: Any) -> Any:
+        self._processes.append(process)
+        return process
+
+    def _end(self, event: ProcessExited, context: LaunchContext) -> Entities:
+        """End the other processes; launch will exit with 1 if the first did not end well."""
+        if context.is_shutdown or self._ending:
+            return []
+        self._ending = True
+        for timer in self._timers:
+            timer.cancel()
+        failure: Entities = []
+        if event.returncode:
+            said = (f'{event.process_name} ended with exit code {event.returncode}; its output '
+                    'above says why')
+            launch.logging.get_logger('samg_ros').error(f'{said}. Ending the nodes of its graph')
+            failed = _GraphFailed()
+
+            def fail(context: LaunchContext) -> None:
+                raise RuntimeError(said)
+
+            # As an event of its own: raised at once, the other processes would not be told to end.
+            failure = [
+                RegisterEventHandler(OnShutdown(on_shutdown=[EmitEvent(event=failed)])),
+                RegisterEventHandler(EventHandler(matcher=lambda event: event is failed,
+                                                  entities=[OpaqueFunction(function=fail)]))]
+        return [*failure, EmitEvent(event=ShutdownProcess(
+            process_matcher=lambda process: any(process is ours for ours in self._processes)))]
+
+    def _end_in_order(self, event: ProcessExited, context: LaunchContext) -> Entities:
+        """Leave it to the lifecycle manager to bring the others down, but not for ever."""
+        if context.is_shutdown or self._ending:
+            return []
+        self._timers.append(TimerAction(period=MANAGER_S, actions=[
+            OpaqueFunction(function=partial(self._end, event))]))
+        return [self._timers[-1]]

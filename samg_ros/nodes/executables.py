@@ -8,10 +8,10 @@ in those seconds would leave a traceback. Here the signal handlers stand first.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from functools import partial
+import sys
 from typing import Any, NoReturn
 
+from samg_ros.errors import missing_dependency
 from samg_ros.ros.signals import StopSignal, exit_now
 
 NODES = {
@@ -35,14 +35,61 @@ def node_class(name: str) -> Any:
     return getattr(importlib.import_module(module), class_name)
 
 
-def __getattr__(name: str) -> Callable[[], NoReturn]:
-    """Return the entry point of a node, by its name."""
-    if name not in NODES:
-        raise AttributeError(f'{__name__} has no entry point {name!r}')
-    return partial(_run, name)
-
-
 def _run(name: str) -> NoReturn:
     StopSignal()
-    importlib.import_module(NODES[name][0]).main()
+    try:
+        importlib.import_module(NODES[name][0]).main()
+    except ModuleNotFoundError as error:
+        print(f'samg: error: {missing_dependency(error)}', file=sys.stderr)
+        exit_now(1)
     exit_now(0)
+
+
+def arm_episodes() -> NoReturn:
+    """Run the node `arm_episodes`."""
+    _run('arm_episodes')
+
+
+def bag_evaluator() -> NoReturn:
+    """Run the node `bag_evaluator`."""
+    _run('bag_evaluator')
+
+
+def bag_player() -> NoReturn:
+    """Run the node `bag_player`."""
+    _run('bag_player')
+
+
+def command_guard() -> NoReturn:
+    """Run the node `command_guard`."""
+    _run('command_guard')
+
+
+def evaluator() -> NoReturn:
+    """Run the node `evaluator`."""
+    _run('evaluator')
+
+
+def lifecycle_manager() -> NoReturn:
+    """Run the node `lifecycle_manager`."""
+    _run('lifecycle_manager')
+
+
+def mujoco_bridge() -> NoReturn:
+    """Run the node `mujoco_bridge`."""
+    _run('mujoco_bridge')
+
+
+def perception() -> NoReturn:
+    """Run the node `perception`."""
+    _run('perception')
+
+
+def policy() -> NoReturn:
+    """Run the node `policy`."""
+    _run('policy')
+
+
+def trainer() -> NoReturn:
+    """Run the node `trainer`."""
+    _run('trainer')

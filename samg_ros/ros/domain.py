@@ -12,6 +12,7 @@ import contextlib
 import os
 import random
 import socket
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 from samg_ros.files.share import share_file
@@ -56,11 +57,22 @@ def stay_on_this_machine() -> int:
     Returns:
         The domain that will be used.
     """
-    if not {'ROS_LOCALHOST_ONLY', 'ROS_AUTOMATIC_DISCOVERY_RANGE'} & os.environ.keys():
-        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'  # Jazzy and later
-        if not set(_PROFILES) & os.environ.keys():
-            os.environ[_profile_variable()] = str(share_file('config/loopback.xml'))
+    os.environ.update(one_machine_environment(os.environ))
     return int(os.environ.get('ROS_DOMAIN_ID') or 0)
+
+
+def one_machine_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that keep a process on this machine, but for those that are given.
+
+    Args:
+        environment: what the process would have without them.
+    """
+    if {'ROS_LOCALHOST_ONLY', 'ROS_AUTOMATIC_DISCOVERY_RANGE'} & environment.keys():
+        return {}
+    variables = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}  # Jazzy and later
+    if not set(_PROFILES) & environment.keys():
+        variables[_profile_variable()] = str(share_file('config/loopback.xml'))
+    return variables
 
 
 def _profile_variable() -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from rclpy.parameter import Parameter
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
@@ -53,6 +54,7 @@ def publisher(node: Node, diagnostics: Diagnostics, message_type: Any, topic: st
         topic: topic name.
         profile: QoS unless `qos_overrides.<topic>.publisher.*` says otherwise.
     """
+    _apply_overrides_under_namespace(node, topic)
     events = PublisherEventCallbacks(
         incompatible_qos=_reporter(node, diagnostics, topic, 'a subscriber', 'asks for'))
     return node.create_publisher(
@@ -71,6 +73,7 @@ def subscription(node: Node, diagnostics: Diagnostics, message_type: Any, topic:
     reads it, empty where rclpy does not pass it on. `on_lost` is called with the number of messages
     that the middleware lost so far, where it reports that.
     """
+    _apply_overrides_under_namespace(node, topic)
     events = SubscriptionEventCallbacks(
         incompatible_qos=_reporter(node, diagnostics, topic, 'a publisher', 'offers'),
         message_lost=None if on_lost is None else lambda event: on_lost(event.total_count))
@@ -84,6 +87,22 @@ def subscription(node: Node, diagnostics: Diagnostics, message_type: Any, topic:
     return node.create_subscription(
         message_type, topic, informed, profile, event_callbacks=events,
         qos_overriding_options=QoSOverridingOptions.with_default_policies())
+
+
+def _apply_overrides_under_namespace(node: Node, topic: str) -> None:
+    """Let `qos_overrides./camera/image_raw` count for /left/camera/image_raw of the node /left/x.
+
+    rclpy looks for the full name only, so a parameter file would hold for one namespace alone. A
+    parameter with the full name wins.
+    """
+    namespace, name = node.get_namespace().rstrip('/'), node.resolve_topic_name(topic)
+    if not namespace or not name.startswith(f'{namespace}/'):
+        return
+    given = node._parameter_overrides
+    short = f'qos_overrides.{name.removeprefix(namespace)}.'
+    for key in [key for key in given if key.startswith(short)]:
+        full = f'qos_overrides.{name}.{key.removeprefix(short)}'
+        given.setdefault(full, Parameter(full, value=given[key].value))
 
 
 def has_subscribers(topic: Publisher) -> bool:

@@ -64,7 +64,7 @@ def parameters_of(plan, name):
 
 
 def test_what_the_policy_knows_reaches_all_nodes(arm_run):
-    plan = make_plan(policy=str(arm_run), sim=True, setting='video_hard')
+    plan = make_plan(policy=str(arm_run), use_sim=True, setting='video_hard')
     assert [spec.name for spec in plan.nodes] == ['mujoco_bridge', 'perception', 'policy',
                                                   'lifecycle_manager']
     assert parameters_of(plan, 'mujoco_bridge').items() >= {
@@ -109,7 +109,7 @@ def test_the_parameter_file_wins_over_the_checkpoint(tmp_path, arm_run):
     parameters = tmp_path / 'arm.yaml'
     parameters.write_text('/**/perception: {ros__parameters: {passes: 3, min_predicted_iou: 0.4}}\n'
                           '/**/mujoco_bridge: {ros__parameters: {height: 128}}')
-    plan = make_plan(str(parameters), policy=str(arm_run), sim=True)
+    plan = make_plan(str(parameters), policy=str(arm_run), use_sim=True)
     perception = parameters_of(plan, 'perception')
     assert not {'passes', 'min_predicted_iou'} & perception.keys()
     assert perception['fit_weights'] is False and perception['model'] == 'mini'
@@ -120,7 +120,7 @@ def test_the_parameter_file_wins_over_the_checkpoint(tmp_path, arm_run):
 def test_a_model_of_the_parameter_file_comes_with_its_own_weights(tmp_path, arm_run):
     parameters = tmp_path / 'arm.yaml'
     parameters.write_text('/**: {ros__parameters: {model: sam2}}')
-    perception = parameters_of(make_plan(str(parameters), policy=str(arm_run), sim=True),
+    perception = parameters_of(make_plan(str(parameters), policy=str(arm_run), use_sim=True),
                                'perception')
     assert not {'model', 'weights'} & perception.keys()
 
@@ -136,7 +136,7 @@ def test_a_policy_on_raw_frames_sees_the_camera_itself(tmp_path, arm_run):
     observation = replace(checkpoint.config.observation, source='raw')
     save_checkpoint(tmp_path / 'raw.pt', replace(
         checkpoint, config=replace(checkpoint.config, observation=observation), reference=None))
-    plan = make_plan(policy=str(tmp_path / 'raw.pt'), sim=True)
+    plan = make_plan(policy=str(tmp_path / 'raw.pt'), use_sim=True)
     _, policy, manager = plan.nodes
     assert dict(policy.remappings)['masked/image_raw'] == 'camera/image_raw'
     assert manager.parameters == {'nodes': ['policy']}
@@ -151,11 +151,11 @@ def test_episodes_that_cannot_begin_end_with_what_is_missing(graph):
 @pytest.mark.parametrize('choices, said', [
     ({'policy': '/no/such/run'}, '/no/such/run'), ({}, 'neither a policy nor a reference'),
     ({'policy': 'RUN'}, 'joint limits'), ({'policy': 'RUN', 'limits': 'x', 'seed': 3}, 'seed'),
-    ({'policy': 'RUN', 'sim': True, 'image': '/camera'}, 'hardware'),
-    ({'policy': 'RUN', 'sim': True, 'task': 'arm_lft'}, 'arm_lift'),
-    ({'policy': 'RUN', 'sim': True, 'setting': 'dark'}, 'dark'),
-    ({'policy': 'RUN', 'sim': True, 'videos': '/no/videos'}, '/no/videos'),
-    ({'reference': 'RUN', 'sim': True, 'episodes': 3}, 'episodes need a policy')])
+    ({'policy': 'RUN', 'use_sim': True, 'image': '/camera'}, 'hardware'),
+    ({'policy': 'RUN', 'use_sim': True, 'task': 'arm_lft'}, 'arm_lift'),
+    ({'policy': 'RUN', 'use_sim': True, 'setting': 'dark'}, 'dark'),
+    ({'policy': 'RUN', 'use_sim': True, 'videos': '/no/videos'}, '/no/videos'),
+    ({'reference': 'RUN', 'use_sim': True, 'episodes': 3}, 'episodes need a policy')])
 def test_a_wrong_choice_is_a_one_line_error_that_names_it(arm_run, choices, said):
     choices = {name: str(arm_run) if value == 'RUN' else value for name, value in choices.items()}
     with pytest.raises(SamgError, match=said) as caught:

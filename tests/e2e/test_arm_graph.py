@@ -27,7 +27,7 @@ def arm(graph, arm_run):
     nodes = {spec.name: graph.add(node_class(spec.name), {**spec.parameters,
                                                           **patient.get(spec.name, {})},
                                   spec.remappings)
-             for spec in make_plan(policy=str(arm_run), sim=True).nodes}
+             for spec in make_plan(policy=str(arm_run), use_sim=True).nodes}
     graph.until(lambda: nodes['lifecycle_manager'].up and nodes['policy']._inputs.count)
     return nodes
 

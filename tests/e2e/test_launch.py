@@ -37,7 +37,7 @@ from samg_ros.sim.env import SimEnv
 from samg_ros.sim.tasks import COMMAND_TOPICS
 
 ROOT = Path(__file__).parents[2]
-CHECKOUTS = ('launch/launch', 'launch_ros/launch_ros')
+CHECKOUTS = ('launch/launch', 'launch_ros/launch_ros', 'launch_ros/ros2launch')
 TINY = ('{"batch_size": 8, "hidden_dim": 16, "random_steps": 20, "update_after": 30, '
         '"update_every": 10, "action_repeat": 50, "checkpoint_every": 1000}')
 RUN = """\
@@ -53,10 +53,37 @@ sys.exit(service.run())
 """
 ARGUMENTS = """\
 import sys
-from launch.launch_description_sources import get_launch_description_from_python_launch_file
-description = get_launch_description_from_python_launch_file(sys.argv[1])
-for argument in description.get_launch_arguments():
-    print(argument.name, '|', argument.description)
+from ros2launch.api import print_arguments_of_launch_file
+print_arguments_of_launch_file(launch_file_path=sys.argv[1])
+"""
+"""What `ros2 launch --show-args` does."""
+
+
+INCLUDING = """\
+import sys
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+NEIGHBOUR = '''
+import itertools, os, signal, sys, time
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+for second in itertools.count():
+    network = os.environ.get('ROS_AUTOMATIC_DISCOVERY_RANGE')
+    profile = os.environ.get('FASTDDS_DEFAULT_PROFILES_FILE')
+    print(f'neighbour {sys.argv[1]}: network {network}, profile {profile}, alive {second}',
+          flush=True)
+    time.sleep(1)
+'''
+
+def neighbour(number):
+    return ExecuteProcess(cmd=[sys.executable, '-c', NEIGHBOUR, number], output='screen')
+
+def generate_launch_description():
+    return LaunchDescription([
+        DeclareLaunchArgument('included'), neighbour('1'),
+        IncludeLaunchDescription(PythonLaunchDescriptionSource(LaunchConfiguration('included'))),
+        neighbour('2')])
 """
 
 
@@ -263,7 +290,7 @@ def test_when_a_node_dies_all_end_and_launch_says_so(start, tmp_path):
 
 def test_episodes_of_the_simulated_arm_are_run_and_all_end_with_success(start, tmp_path, arm_run):
     figures = tmp_path / 'figures.json'
-    launch = start('sim:=true', f'policy:={arm_run}', 'episodes:=1', f'json:={figures}',
+    launch = start('use_sim:=true', f'policy:={arm_run}', 'episodes:=1', f'json:={figures}',
                    f'params_file:={patient(tmp_path)}', graph='arm')
     assert launch.process.wait(400) == 0, launch.text()
     assert 'perception, policy: active' in launch.text()
@@ -273,7 +300,7 @@ def test_episodes_of_the_simulated_arm_are_run_and_all_end_with_success(start, t
 
 def test_when_perception_is_killed_the_policy_goes_down_first_and_then_all(
         start, tmp_path, arm_run):
-    launch = start('sim:=true', f'policy:={arm_run}', f'params_file:={patient(tmp_path)}',
+    launch = start('use_sim:=true', f'policy:={arm_run}', f'params_file:={patient(tmp_path)}',
                    graph='arm')
     with Probe(launch) as probe:
         commands = probe.listen(Float64MultiArray, COMMAND_TOPICS['position'])
@@ -320,7 +347,7 @@ def test_a_camera_driver_is_given_the_topics_of_the_graph_and_when_it_ends_all_e
 @pytest.mark.parametrize('graph, argument, said', [
     ('sim_train', 'task:=walker_wlk', 'walker_walk'), ('sim_train', 'seed:=one', 'seed:=one'),
     ('sim_train', 'reference:=/no/such/reference', '/no/such/reference'),
-    ('arm', 'policy:=/no/such/run', '/no/such/run'), ('arm', 'sim:=maybe', '"maybe"'),
+    ('arm', 'policy:=/no/such/run', '/no/such/run'), ('arm', 'use_sim:=maybe', '"maybe"'),
     ('arm', 'camera:=webcam', '"webcam"')])
 def test_a_wrong_argument_is_one_line(start, tmp_path, graph, argument, said):
     launch = start(*([f'run_dir:={tmp_path / "run"}'] if graph == 'sim_train' else []), argument,
@@ -332,18 +359,63 @@ def test_a_wrong_argument_is_one_line(start, tmp_path, graph, argument, said):
 
 
 @pytest.mark.parametrize('graph, some', [
-    ('sim_train', {'task', 'setting', 'preset', 'reference', 'videos', 'run_dir', 'seed', 'steps',
-                   'rviz'}),
-    ('sim_eval', {'policy', 'setting', 'videos', 'episodes', 'seed', 'json', 'rviz'}),
-    ('bag_eval', {'bag', 'policy', 'reference', 'image', 'rate', 'out', 'rviz'}),
-    ('arm', {'policy', 'sim', 'camera', 'image', 'command', 'limits', 'setting', 'rviz'})])
+    ('sim_train', {'task', 'setting', 'preset', 'reference', 'videos', 'run_dir', 'seed', 'steps'}),
+    ('sim_eval', {'policy', 'setting', 'videos', 'episodes', 'seed', 'json'}),
+    ('bag_eval', {'bag', 'policy', 'reference', 'image', 'rate', 'out'}),
+    ('arm', {'policy', 'use_sim', 'sim', 'camera', 'image', 'command', 'limits', 'setting',
+             'autostart', 'use_respawn'})])
 def test_every_argument_is_documented(environment, graph, some):
     output = subprocess.run(
         [sys.executable, '-c', ARGUMENTS, str(launch_file(environment, graph))], env=environment,
         check=True, capture_output=True, text=True).stdout
-    arguments = dict(line.split(' | ') for line in output.splitlines())
-    assert some <= arguments.keys()
+    arguments = dict(re.findall(r"^    '(\w+)':\n        (.+)$", output, re.MULTILINE))
+    common = {'namespace', 'use_sim_time', 'log_level', 'use_rviz', 'rviz', 'params_file'}
+    assert some | common <= arguments.keys()
     assert all(len(description) > 20 for description in arguments.values())
+
+
+def test_included_it_leaves_the_other_nodes_their_network_and_their_life(
+        start, environment, tmp_path, arm_run):
+    """A launch file with a node before and a node after the include, and perception killed."""
+    bringup = tmp_path / 'bringup.launch.py'
+    bringup.write_text(INCLUDING)
+    alone = {name: value for name, value in environment.items()
+             if 'DISCOVERY' not in name and 'PROFILES' not in name}
+    launch = Launch(alone, bringup, tmp_path, f'included:={launch_file(environment, "arm")}',
+                    'use_sim:=true', f'policy:={arm_run}', f'params_file:={patient(tmp_path)}')
+    try:
+        wait_for(launch, 'perception, policy: active')
+        os.kill(launch.pid('perception'), signal.SIGKILL)
+        wait_for(launch, 'Ending the nodes of its graph')
+        for name in ('policy', 'mujoco_bridge', 'lifecycle_manager'):
+            wait_for(launch, rf'\[{name}-\d+\]: process has (finished|died)')
+        assert launch.process.poll() is None
+        for number in (1, 2):
+            wait_for(launch, rf'neighbour {number}: network None, profile None, alive [3-9]\d')
+        launch.ctrl_c()
+        assert launch.process.returncode == 1  # it says at its end that a graph has failed
+        assert not launch.left_over() and 'Traceback' not in launch.text()
+    finally:
+        launch.clean_up()
+
+
+def wait_for(launch, words, timeout_s=200):
+    deadline = time.monotonic() + timeout_s
+    while not re.search(words, launch.text()):
+        assert launch.process.poll() is None and time.monotonic() < deadline, launch.text()
+        time.sleep(0.1)
+
+
+def test_under_a_namespace_and_by_an_old_argument_name(start, tmp_path):
+    launch = start('task:=cartpole_swingup', f'run_dir:={tmp_path / "run"}', 'steps:=40',
+                   'episodes:=1', f'overrides:={TINY}', 'namespace:=left', 'log_level:=warn',
+                   'rviz:=false')
+    with Probe(launch) as probe:
+        masked = probe.listen(Image, '/left/masked/image_raw')
+        probe.until(lambda: len(masked) > 3)
+    assert launch.process.wait(400) == 0, launch.text()
+    assert 'launch argument rviz is now use_rviz' in launch.text()
+    assert 'nothing passes between them' not in launch.text()  # a QoS mismatch
 
 
 def test_sim_eval_prints_returns_and_all_end_with_success(start, tmp_path, untrained_policy):

@@ -78,7 +78,7 @@ def sim_eval(folder, tmp_path):
 
 
 def arm(folder, tmp_path):
-    return arm_plan.PARAMETER_FILE, arm_plan.make_plan(policy=str(folder), sim=True).nodes
+    return arm_plan.PARAMETER_FILE, arm_plan.make_plan(policy=str(folder), use_sim=True).nodes
 
 
 def bag_eval(folder, tmp_path):

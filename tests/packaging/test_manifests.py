@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import samg_ros
+from samg_ros.nodes import executables
 from samg_ros.nodes.executables import NODES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,12 +57,17 @@ def package():
 
 @pytest.fixture(scope='module')
 def setup_arguments():
-    """What setup.py passes to setup()."""
+    """What setup.py passes to setup() when pip builds a wheel."""
+    return arguments_of_setup('bdist_wheel')
+
+
+def arguments_of_setup(command):
+    """Return what setup.py passes to setup() for a command of setuptools."""
     code = ('import json, runpy, setuptools\n'
             'setuptools.setup = lambda **arguments: print(json.dumps(arguments))\n'
             'runpy.run_path("setup.py")')
-    shown = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,
-                           check=True).stdout
+    shown = subprocess.run([sys.executable, '-c', code, command], cwd=ROOT, check=True,
+                           capture_output=True, text=True).stdout
     return json.loads(shown)
 
 
@@ -153,7 +159,12 @@ def test_no_host_or_index_is_named(pins):
     assert all(isinstance(pin.marker, (Marker, type(None))) and not pin.url for pin in pins)
 
 
-def test_every_node_is_an_executable(setup_arguments):
-    scripts = dict(line.split(' = ') for line in setup_arguments['entry_points']['console_scripts'])
+@pytest.mark.parametrize('command, prefix', [
+    ('bdist_wheel', 'samg_'), ('editable_wheel', 'samg_'),  # of pip: on the PATH
+    ('install', ''), ('develop', '')])  # of colcon: in lib/samg_ros, for ros2 run
+def test_every_node_is_an_executable_which_on_the_path_has_a_prefix(command, prefix):
+    entry_points = arguments_of_setup(command)['entry_points']
+    scripts = dict(line.split(' = ') for line in entry_points['console_scripts'])
     assert scripts.pop('samg') == 'samg_ros.cli:main'
-    assert scripts == {name: f'samg_ros.nodes.executables:{name}' for name in NODES}
+    assert scripts == {f'{prefix}{name}': f'samg_ros.nodes.executables:{name}' for name in NODES}
+    assert all(callable(getattr(executables, name)) for name in NODES)
