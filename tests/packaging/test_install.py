@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-EXECUTABLES = {'samg', 'mujoco_bridge', 'perception', 'policy', 'command_guard', 'trainer'}
+EXECUTABLES = {'samg', 'samg_mujoco_bridge', 'samg_perception', 'samg_policy',
+               'samg_command_guard', 'samg_trainer'}
 
 REPORT = """
 import json
