@@ -117,6 +117,8 @@ setup(
             'perception = samg_ros.nodes.executables:perception',
             'policy = samg_ros.nodes.executables:policy',
             'command_guard = samg_ros.nodes.executables:command_guard',
+            'recorder = samg_ros.nodes.executables:recorder',
+            'teleop = samg_ros.nodes.executables:teleop',
             'trainer = samg_ros.nodes.executables:trainer',
         ],
     },

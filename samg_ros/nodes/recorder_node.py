@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, JointState
@@ -36,10 +36,17 @@ _DEPTH = 100
 """Messages of a topic that wait while others are written."""
 
 
+class Sink(Protocol):
+    """Where a TopicRecorder writes."""
+
+    def add(self, topic: str, kind: str, log_time_ns: int, data: bytes) -> None:
+        """As Recording.add."""
+
+
 class TopicRecorder:
     """Writes what comes on some topics into a recording."""
 
-    def __init__(self, node: PlainNode, recording: Recording, topics: Mapping[str, Any]) -> None:
+    def __init__(self, node: PlainNode, recording: Sink, topics: Mapping[str, Any]) -> None:
         """Begin to listen.
 
         Args:

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`recorder`: each demonstration a bag of its own, started and ended by service.
+
+The bags are MCAP files called `episode_0000.mcap` and so on. Their metadata record `samg_ros` says
+what is demonstrated, who noted what, and how frames are masked; the record `samg_ros.outcome`
+comes at the end, with whether the operator marked the episode as a success. What has come is
+written every half second, so that a recorder that is killed loses less than a second.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from samg_ros.bags.recording import Recording
+from samg_ros.errors import BagError, ConfigError, OutputError
+from samg_ros.files.outputs import make_folder
+from samg_ros.nodes.recorder_node import TopicRecorder
+from samg_ros.ros.compat import steady_timer
+from samg_ros.ros.diagnostics import OK, WARN, Diagnostics, Report
+from samg_ros.ros.node import PlainNode, run_node
+from samg_ros.ros.parameters import declare
+from samg_ros.ros.publishers import UniqueName
+from samg_ros.ros.signals import exit_now
+from samg_ros.sim.tasks import COMMAND_TOPICS
+
+METADATA, OUTCOME = 'samg_ros', 'samg_ros.outcome'
+"""Names of the metadata records of a bag."""
+FLUSH_S = 0.5
+"""How often what has come is handed to the system."""
+_SIDE = {'camera/camera_info': CameraInfo, 'joint_states': JointState,
+         'time_step': Float64MultiArray, 'leader/joint_states': JointState,
+         COMMAND_TOPICS['position']: Float64MultiArray, 'command': Float64MultiArray,
+         'trajectory': JointTrajectory}
+"""What is recorded beside the camera; nobody has to publish all."""
+
+
+class EpisodeRecorder(PlainNode):
+    """The node. Parameters are described where they are declared."""
+
+    def __init__(self, **options: Any) -> None:
+        """Begin to wait for the first episode.
+
+        Raises:
+            ConfigError: if no folder is given, or a setting is not usable.
+            OutputError: if the folder cannot be made.
+        """
+        super().__init__('recorder', **options)
+        folder = declare(self, 'folder', '', 'Folder for the bags; made if missing.')
+        if not folder:
+            raise ConfigError("recorder needs a folder for the bags: set its parameter 'folder'")
+        self._folder = make_folder(Path(folder).expanduser())
+        compressed = declare(self, 'compressed', False, 'Record the JPEG images of the camera in '
+                             'place of the raw ones.')
+        described = {
+            'task': declare(self, 'task', '', 'What is demonstrated, in words.'),
+            'note': declare(self, 'note', '', "The operator's note."),
+            'reference': declare(self, 'reference', '', 'Reference folder that says what matters, '
+                                 'for whoever learns from the bags.'),
+            'masker': declare(self, 'masker', '', "Masking model and its settings, as JSON; empty "
+                              'if nobody masks.')}
+        self._described = {name: value for name, value in described.items() if value}
+        self._topics: dict[str, Any] = {
+            **({'camera/image_raw/compressed': CompressedImage} if compressed
+               else {'camera/image_raw': Image}), **_SIDE}
+        more = declare(self, 'more_cameras', [''], 'Names of further cameras, whose images come '
+                       'on NAME/image_raw.')
+        for camera in filter(None, more):
+            ending, kind = ('/compressed', CompressedImage) if compressed else ('', Image)
+            self._topics[f'{camera}/image_raw{ending}'] = kind
+        self._recording: Recording | None = None
+        self._path = Path()
+        self._success = False
+        self.episodes = 0
+        """Episodes that were kept."""
+        # Listening begins with the node: discovery takes longer than a button.
+        self._tap = TopicRecorder(self, _Discarding(lambda: self._recording), self._topics)
+        for name, answer in (('start', self._start), ('stop', self._stop),
+                             ('discard', self._discard), ('mark_success', self._mark_success)):
+            self.create_service(Trigger, f'~/{name}', _answering(answer))
+        steady_timer(self, FLUSH_S, self._flush)
+        self.diagnostics = Diagnostics(self)
+        self.diagnostics.add('recorder', self._report)
+        UniqueName(self, self._on_name_conflict)
+
+    def close(self) -> None:
+        """Finish the episode that is being recorded, if any."""
+        if self._recording is not None:
+            self._stop()
+
+    def _start(self) -> str:
+        if self._recording is not None:
+            raise BagError(f"'{self._path.name}' is being recorded; stop or discard it first")
+        index = 0
+        while (path := self._folder / f'episode_{index:04d}.mcap').exists():
+            index += 1
+        recording = Recording(path)
+        recording.describe(METADATA, self._described)
+        self._path, self._success, self._recording = path, False, recording
+        self._began_with = self._tap.counts.total()
+        return f"recording '{path}'"
+
+    def _stop(self) -> str:
+        recording = self._take()
+        recording.describe(OUTCOME, {'success': json.dumps(self._success)})
+        recording.close()
+        self.episodes += 1
+        count = self._tap.counts.total() - self._began_with
+        return f"'{self._path.name}' has {count} messages, success {json.dumps(self._success)}"
+
+    def _discard(self) -> str:
+        recording = self._take()
+        recording.close()
+        self._path.unlink(missing_ok=True)
+        return f"'{self._path.name}' was thrown away"
+
+    def _mark_success(self) -> str:
+        if self._recording is None:
+            raise BagError('nothing is being recorded; start an episode first')
+        self._success = True
+        return f"'{self._path.name}' is a success"
+
+    def _take(self) -> Recording:
+        """Return the recording, which is no longer written to."""
+        if self._recording is None:
+            raise BagError('nothing is being recorded; start an episode first')
+        recording, self._recording = self._recording, None
+        return recording
+
+    def _flush(self) -> None:
+        if self._recording is None:
+            return
+        try:
+            self._recording.flush()
+        except BagError as error:
+            self.error = error
+
+    def _on_name_conflict(self, error: ConfigError) -> None:
+        self.error = error
+
+    def _report(self) -> Report:
+        values: dict[str, Any] = {'episodes': self.episodes, 'folder': str(self._folder)}
+        if self._recording is None:
+            return Report(OK, 'not recording', values)
+        count = self._tap.counts.total() - self._began_with
+        values |= {'file': self._path.name, 'messages': count,
+                   'success': json.dumps(self._success)}
+        if not count:
+            return Report(WARN, 'recording, but nothing has come', values)
+        return Report(OK, f"recording '{self._path.name}'", values)
+
+
+class _Discarding:
+    """A recording that drops what comes between episodes."""
+
+    def __init__(self, recording: Callable[[], Recording | None]) -> None:
+        self._recording = recording
+
+    def add(self, topic: str, kind: str, log_time_ns: int, data: bytes) -> None:
+        recording = self._recording()
+        if recording is not None:
+            recording.add(topic, kind, log_time_ns, data)
+
+
+def _answering(do: Callable[[], str]) -> Callable[[Any, Any], Any]:
+    """Return a service that does something and says what, or why it cannot."""
+    def answer(request: Any, response: Any) -> Any:
+        try:
+            response.message = do()
+            response.success = True
+        except (BagError, OutputError) as error:
+            response.success, response.message = False, str(error)
+        return response
+    return answer
+
+
+def read_metadata(records: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Return what a bag's metadata records say, in one."""
+    return {**records.get(METADATA, {}), **records.get(OUTCOME, {})}
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Entry point of the executable `recorder`."""
+    exit_now(run_node(EpisodeRecorder, argv))
