@@ -50,9 +50,10 @@ class ScriptedOperator:
         """
         wanted = declare(node, 'operator', False, 'Whether a scripted expert publishes joint '
                          'positions on leader/joint_states, as the leader arm of a person.')
-        self._varies = declare(
-            node, 'operator_goals', False, 'Whether the target goes to another place once the hand '
-            'has reached it: more goals in each recorded episode.')
+        self._goal_s = declare(
+            node, 'operator_goal_s', 0.0, 'Mean seconds until the target goes to another place, as '
+            'it also does once it is reached: more goals in each recorded episode; 0 for one.',
+            between=(0.0, 1000.0))
         self._tremor = declare(
             node, 'operator_tremor', 0.0, "Standard deviation of the operator's random motion, as "
             'a share of the greatest speed of each joint.', between=(0.0, 1.0))
@@ -74,7 +75,8 @@ class ScriptedOperator:
         positions = step.joint_positions[:len(self._expert.highest)]
         if self._leader is None or step.first:
             self._leader, self._noise = positions.copy(), np.zeros_like(positions)
-        if self._varies and self._expert.distance < _REACHED_M:
+        if self._goal_s and (self._expert.distance < _REACHED_M
+                             or self._rng.random() < self._period_s / self._goal_s):
             self._expert.vary(self._rng)
         decay = np.exp(-self._period_s / _TREMOR_S)
         self._noise = decay * self._noise + np.sqrt(1 - decay**2) * self._rng.standard_normal(

@@ -269,5 +269,5 @@ def _limits(given: Mapping[str, Any]) -> Path | None:
         return share_file(SIMULATED_LIMITS)
     if not given['policy'] and not given['teleop']:
         return None
-    raise ConfigError("a policy or an operator moves an arm only within limits: give the arm's joint limits as "
-                      'limits; docs/deploy.md says what the file looks like')
+    raise ConfigError('a policy or an operator moves an arm only within limits: give the joint '
+                      'limits of the arm as limits; docs/deploy.md says what the file looks like')

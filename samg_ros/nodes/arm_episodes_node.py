@@ -106,7 +106,8 @@ class ArmEpisodes(PlainNode):
 
     def _settle(self) -> None:
         if time.monotonic() - self._progress_at > _SETTLE_S:
-            self._next(self._ask_recorder('start', self._enable_actor), 'the recorder was not there')
+            self._next(self._ask_recorder('start', self._enable_actor),
+                       'the recorder was not there')
 
     def _enable_actor(self) -> None:
         self._next(self._start, f'{self._actor} was not there')

@@ -64,7 +64,7 @@ class EpisodeRecorder(PlainNode):
             'note': declare(self, 'note', '', "The operator's note."),
             'reference': declare(self, 'reference', '', 'Reference folder that says what matters, '
                                  'for whoever learns from the bags.'),
-            'masker': declare(self, 'masker', '', "Masking model and its settings, as JSON; empty "
+            'masker': declare(self, 'masker', '', 'Masking model and its settings, as JSON; empty '
                               'if nobody masks.')}
         self._described = {name: value for name, value in described.items() if value}
         self._topics: dict[str, Any] = {

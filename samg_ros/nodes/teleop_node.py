@@ -98,8 +98,9 @@ class Teleop(ManagedNode):
         self._deadlines.restart()
         self._joints = qos.subscription(self, self.diagnostics, JointState, 'joint_states',
                                         self._on_joints, qos.sensor_data(10))
-        self._operator = make_operator(self, self._operator_given, self._commands.settings.joints,
-                                       self._on_action, self._on_button)
+        self._operator = make_operator(
+            self, self.drops, self._operator_given, self._commands.settings.joints,
+            self._on_action, self._on_button)
         self._conflicts_timer = steady_timer(self, _CONFLICTS_S, self._stop_on_problems)
         assert self._driver is not None
         self._watchdog = Watchdog(self, self._driver.check)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rclpy.duration import Duration
 
-from samg_ros.policy.inputs import FRAME, JOINTS, MASK, PAIR
 from samg_ros.policy.command_parameters import ARRAY
+from samg_ros.policy.inputs import FRAME, JOINTS, MASK, PAIR
 from samg_ros.policy.watchdog import ACKNOWLEDGED_S, Deadlines
 from samg_ros.ros.diagnostics import Rate
 from samg_ros.ros.messages import command
@@ -23,9 +23,9 @@ from samg_ros.ros.messages.command import to_trajectory
 
 if TYPE_CHECKING:
     from samg_ros.arm.commands import ArmCommands, Vector
+    from samg_ros.policy.command_parameters import CommandParameters
     from samg_ros.policy.inference import Request
     from samg_ros.policy.joint_states import JointStates
-    from samg_ros.policy.command_parameters import CommandParameters
     from samg_ros.policy.robot_clock import RobotClock
     from samg_ros.ros.diagnostics import Drops
     from samg_ros.ros.node import ManagedNode
@@ -34,8 +34,8 @@ DISABLED, ACTING, SAFE = 'disabled', 'acting', 'safe'
 """Nothing is sent; actions are sent; the safe action is sent until all inputs are good."""
 ACTION, LEADER = 'action', 'leader'
 """Monitored beside the inputs of a policy, as named in Deadlines."""
-_MISSING = {LEADER: 'nothing came from the operator', FRAME: 'no new frame came', JOINTS: 'no joint state came',
-            MASK: 'the mask was empty or doubtful',
+_MISSING = {LEADER: 'nothing came from the operator', FRAME: 'no new frame came',
+            JOINTS: 'no joint state came', MASK: 'the mask was empty or doubtful',
             PAIR: 'no joint state was near a frame', ACTION: 'no finite action was ready in time'}
 
 

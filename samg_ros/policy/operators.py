@@ -24,6 +24,7 @@ from samg_ros.ros.parameters import declare
 
 if TYPE_CHECKING:
     from samg_ros.arm.commands import Vector
+    from samg_ros.ros.diagnostics import Drops
     from samg_ros.ros.node import ManagedNode
 
 KINDS = ('topic', 'joy', 'keyboard')
@@ -79,21 +80,22 @@ class OperatorParameters:
              'discard': button('discard', 1, 'throws the episode away')})
 
 
-def make_operator(node: ManagedNode, parameters: OperatorParameters, joints: Sequence[str],
-                  on_action: Callable[[Vector], None],
+def make_operator(node: ManagedNode, drops: Drops, parameters: OperatorParameters,
+                  joints: Sequence[str], on_action: Callable[[Vector], None],
                   on_button: Callable[[str], None]) -> Operator:
     """Return the operator that the parameters name.
 
     Args:
         node: owns the subscriptions.
+        drops: counts messages that cannot be used.
         parameters: which operator.
         joints: in the order of the command.
         on_action: gets (A,) float64 for every message that can be used.
         on_button: gets what the recorder is asked for.
     """
     if parameters.kind == 'topic':
-        return Leader(node, joints, on_action)
-    return Jog(node, parameters, len(joints), on_action, on_button)
+        return Leader(node, drops, joints, on_action)
+    return Jog(node, drops, parameters, len(joints), on_action, on_button)
 
 
 class Leader:
@@ -101,8 +103,9 @@ class Leader:
 
     action_interface = 'position'
 
-    def __init__(self, node: ManagedNode, joints: Sequence[str],
+    def __init__(self, node: ManagedNode, drops: Drops, joints: Sequence[str],
                  on_action: Callable[[Vector], None]) -> None:
+        self._drops = drops
         self._node, self._joints, self._on_action = node, tuple(joints), on_action
         self._subscriptions = [
             qos.subscription(node, node.diagnostics, JointState, 'leader/joint_states',
@@ -126,7 +129,7 @@ class Leader:
         try:
             self.newest = in_order(self._joints, names, positions)
         except InvalidInputError as error:
-            self._node.drops.add('leader', str(error))  # type: ignore[attr-defined]
+            self._drops.add('leader', str(error))
             return
         self._on_action(self.newest)
 
@@ -155,8 +158,9 @@ class Jog:
 
     action_interface = 'velocity'
 
-    def __init__(self, node: ManagedNode, parameters: OperatorParameters, size: int,
+    def __init__(self, node: ManagedNode, drops: Drops, parameters: OperatorParameters, size: int,
                  on_action: Callable[[Vector], None], on_button: Callable[[str], None]) -> None:
+        self._drops = drops
         self._node, self._parameters, self._size = node, parameters, size
         self._on_action, self._on_button = on_action, on_button
         if len(parameters.axes) > size:
@@ -187,8 +191,7 @@ class Jog:
             if held and 0 <= axis < len(message.axes):
                 speeds[joint] = given.speed * np.clip(message.axes[axis], -1.0, 1.0)
         if not np.isfinite(speeds).all():
-            self._node.drops.add('leader', 'the joystick gave values that are not finite'
-                                 )  # type: ignore[attr-defined]
+            self._drops.add('leader', 'the joystick gave values that are not finite')
             return
         self._on_action(speeds)
 
