@@ -10,7 +10,7 @@ written every half second, so that a recorder that is killed loses less than a s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,6 +19,7 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from samg_ros.bags.metadata import METADATA, OUTCOME
 from samg_ros.bags.recording import Recording
 from samg_ros.errors import BagError, ConfigError, OutputError
 from samg_ros.files.outputs import make_folder
@@ -31,8 +32,6 @@ from samg_ros.ros.publishers import UniqueName
 from samg_ros.ros.signals import exit_now
 from samg_ros.sim.tasks import COMMAND_TOPICS
 
-METADATA, OUTCOME = 'samg_ros', 'samg_ros.outcome'
-"""Names of the metadata records of a bag."""
 FLUSH_S = 0.5
 """How often what has come is handed to the system."""
 _SIDE = {'camera/camera_info': CameraInfo, 'joint_states': JointState,
@@ -179,11 +178,6 @@ def _answering(do: Callable[[], str]) -> Callable[[Any, Any], Any]:
             response.success, response.message = False, str(error)
         return response
     return answer
-
-
-def read_metadata(records: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Return what a bag's metadata records say, in one."""
-    return {**records.get(METADATA, {}), **records.get(OUTCOME, {})}
 
 
 def main(argv: list[str] | None = None) -> NoReturn:

@@ -17,7 +17,7 @@ from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
-from samg_ros.errors import ConfigError, InvalidInputError
+from samg_ros.errors import InvalidInputError
 from samg_ros.policy.keyboard import speeds_of_keys
 from samg_ros.ros import qos
 from samg_ros.ros.parameters import declare
@@ -73,7 +73,7 @@ class OperatorParameters:
             declare(node, 'speed', 0.3, 'Speed of a joint at full deflection of the joystick, or '
                     'while its key is held, rad/s or m/s.', between=(0.0, 10.0)),
             tuple(declare(node, 'axes', [0, 1, 3, 4, 6, 7], 'Axis of the joystick for each joint, '
-                          'in the order of the command; -1 for none. Further joints stay.')),
+                          'in the order of the command; -1 for none. Joints without one stay.')),
             button('deadman', 4, 'has to be held while the arm moves'),
             {'start': button('start', 7, 'starts and ends the recording of an episode'),
              'mark_success': button('success', 0, 'marks the episode as a success'),
@@ -163,9 +163,6 @@ class Jog:
         self._drops = drops
         self._node, self._parameters, self._size = node, parameters, size
         self._on_action, self._on_button = on_action, on_button
-        if len(parameters.axes) > size:
-            raise ConfigError(f"parameter 'axes' names {len(parameters.axes)} axes for {size} "
-                              'joints; give at most one for each')
         self._pressed: dict[str, bool] = {}
         kind, topic, callback = (Joy, 'joy', self._on_joy) if parameters.kind == 'joy' else \
             (String, 'keys', self._on_keys)
@@ -187,7 +184,7 @@ class Jog:
             given.deadman_button < len(message.buttons)
             and bool(message.buttons[given.deadman_button]))
         speeds = np.zeros(self._size)
-        for joint, axis in enumerate(given.axes):
+        for joint, axis in enumerate(given.axes[:self._size]):
             if held and 0 <= axis < len(message.axes):
                 speeds[joint] = given.speed * np.clip(message.axes[axis], -1.0, 1.0)
         if not np.isfinite(speeds).all():
