@@ -24,7 +24,7 @@ NODES = {
     'perception': ('samg_ros.nodes.perception_node', 'Perception'),
     'command_guard': ('samg_ros.nodes.command_guard_node', 'CommandGuard'),
     'policy': ('samg_ros.nodes.policy_node', 'PolicyNode'),
-    'recorder': ('samg_ros.nodes.episode_recorder_node', 'EpisodeRecorder'),
+    'recorder': ('samg_ros.nodes.recorder_node', 'EpisodeRecorder'),
     'teleop': ('samg_ros.nodes.teleop_node', 'Teleop'),
     'trainer': ('samg_ros.nodes.trainer_node', 'Trainer'),
 }

@@ -16,7 +16,7 @@ from samg_ros.bags.bag import open_bag
 from samg_ros.bags.metadata import METADATA, OUTCOME, read_metadata, success_of
 from samg_ros.bags.topics import stamp_ns
 from samg_ros.errors import ConfigError
-from samg_ros.nodes.episode_recorder_node import EpisodeRecorder
+from samg_ros.nodes.recorder_node import EpisodeRecorder
 from samg_ros.ros.messages.images import array_to_image
 from samg_ros.ros.parameters import overrides
 
