@@ -134,6 +134,10 @@ class PolicyNode(ManagedNode):
         if given.task and given.task != policy.task:
             raise CheckpointError(f"the checkpoint is of task '{policy.task}', the parameter "
                                   f"'task' asks for '{given.task}'; change one of them")
+        if policy.more_cameras:
+            raise CheckpointError(
+                f'the policy sees {1 + len(policy.more_cameras)} cameras, and this node has one; '
+                'train with --camera NAME on one of them')
         return policy
 
     def _warn_of_limits(self, policy: Policy) -> None:
