@@ -86,7 +86,8 @@ DEVELOPMENT = [
 ]
 
 NODES = ['arm_episodes', 'bag_evaluator', 'bag_player', 'command_guard', 'evaluator',
-         'lifecycle_manager', 'mujoco_bridge', 'perception', 'policy', 'trainer']
+         'lifecycle_manager', 'mujoco_bridge', 'perception', 'policy', 'recorder', 'teleop',
+         'trainer']
 # colcon installs into lib/samg_ros, for `ros2 run samg_ros perception`. pip installs on the PATH,
 # where a plain `policy` could be anybody's: there it is `samg_policy`.
 PREFIX = '' if {'install', 'develop'} & set(sys.argv) else 'samg_'

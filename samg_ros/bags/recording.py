@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes serialized messages into one MCAP file as they come.
 
-Chunks have checksums and are written when they are full, so that of a session that is killed all
-but the last moments can be read.
+Chunks have checksums and are written when they are full or asked for, so that of a session that
+is killed all but the last moments can be read.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mcap.writer import CompressionType, Writer
@@ -63,6 +63,25 @@ class Recording:
                                                                   self._schemas[kind])
         with self._disk():
             self._writer.add_message(self._channels[topic], log_time_ns, data, log_time_ns)
+
+    def describe(self, name: str, values: Mapping[str, str]) -> None:
+        """Write a metadata record: what the session is about.
+
+        Raises:
+            BagError: if the disk takes no more.
+        """
+        with self._disk():
+            self._writer.add_metadata(name, dict(values))
+
+    def flush(self) -> None:
+        """Hand all that was added to the system, so that a killed process does not lose it.
+
+        Raises:
+            BagError: if the disk takes no more.
+        """
+        with self._disk():
+            self._writer.flush()
+            self._file.flush()
 
     def close(self) -> None:
         """Write the index and close the file.

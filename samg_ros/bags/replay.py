@@ -129,6 +129,7 @@ class Replay:
         self._settings = settings or ReplaySettings()
         self._observer = Observer(policy.spec)
         self._last: int | None = None
+        self._begun = False
 
     def act(self, stamp: int, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64] | None:
         """Return the action on a frame.
@@ -147,7 +148,7 @@ class Replay:
         if isinstance(observed, str):
             self.dropped[observed] += 1
             return None
-        action = self._policy.act(observed)
+        action = self._policy.act(observed, stamp // 10**9 + stamp % 10**9 * 1e-9, self._begun)
         if not np.isfinite(action).all():
             self.dropped['action_not_finite'] += 1
             return None
@@ -172,7 +173,8 @@ class Replay:
             seen = self._nearest(stamp)
             if seen is None:
                 return 'unpaired'
-        see = self._observer.reset if self._begins(stamp) else self._observer.push
+        self._begun = self._begins(stamp)
+        see = self._observer.reset if self._begun else self._observer.push
         self._last = stamp
         return see(frame, seen)
 

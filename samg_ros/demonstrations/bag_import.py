@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samg_ros.bags.bag import Bag, open_bag
+from samg_ros.bags.metadata import read_metadata, success_of
 from samg_ros.bags.topics import frame_of
 from samg_ros.demonstrations.alignment import EpisodeSamples, align, describe
 from samg_ros.demonstrations.contract import Contract
@@ -87,6 +88,7 @@ def read_episodes(path: Path, contract: Contract, size: tuple[int, int] | None,
     """
     try:
         bag = open_bag(path)
+        success = success_of(read_metadata(path))
         streams = read_streams(bag, contract)
         planned, missing = align(streams, contract)
         notes.update(missing)
@@ -94,7 +96,7 @@ def read_episodes(path: Path, contract: Contract, size: tuple[int, int] | None,
         pixels = _Pixels(bag, streams, planned, size)
         for index, samples in enumerate(planned):
             yield streams, ArmEpisode(samples.stamps, pixels.read(index), samples.joints,
-                                      samples.actions, source=str(path))
+                                      samples.actions, success=success, source=str(path))
     except SamgError as error:
         raise BagError(f"'{path}': {error}" if str(path) not in str(error) else str(error)
                        ) from error

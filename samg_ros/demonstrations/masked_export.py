@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from tqdm import tqdm
 from samg_ros.demonstrations.episode import ArmEpisode
 from samg_ros.demonstrations.lerobot_reader import LeRobotDataset
 from samg_ros.demonstrations.lerobot_writer import LeRobotWriter
-from samg_ros.masking import Masker, apply_mask
+from samg_ros.errors import DemonstrationError
+from samg_ros.masking import Masker, Reference, apply_mask
 
 MASKED = '_masked'
 """Ending of the name of a camera whose frames are masked, where raw ones stand beside them."""
@@ -73,6 +75,30 @@ def mask_contract(masker: Masker) -> dict[str, Any]:
         'image': _png(cv2.cvtColor(reference.image, cv2.COLOR_RGB2BGR)),
         'mask': _png(reference.mask.astype(np.uint8) * 255),
         'points': np.asarray(reference.points).tolist()}}
+
+
+def masker_of_contract(contract: Mapping[str, Any], device: str = 'cpu') -> Masker:
+    """Build the masker of a mask contract, fitted to its reference; the inverse of `mask_contract`.
+
+    Raises:
+        DemonstrationError: if the contract is not one of `mask_contract`.
+        SamgError: whatever building the masker raises.
+    """
+    try:
+        described, pictures = contract['masker'], contract['reference']
+        image = cv2.cvtColor(_pixels(pictures['image'], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        mask = _pixels(pictures['mask'], cv2.IMREAD_GRAYSCALE) > 127
+        points = np.asarray(pictures['points'], np.float64).reshape(-1, 2)
+    except (KeyError, TypeError, ValueError, cv2.error) as error:
+        raise DemonstrationError(f'the mask contract of the data set cannot be used: {error}'
+                                 ) from error
+    return Masker.from_description(described, device).fit(
+        Reference(np.asarray(image, np.uint8), mask, points=points))
+
+
+def _pixels(text: str, mode: int) -> npt.NDArray[np.uint8]:
+    return np.asarray(cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), mode),
+                      np.uint8)
 
 
 def _masks(masker: Masker, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:

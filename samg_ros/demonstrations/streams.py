@@ -26,6 +26,8 @@ from samg_ros.errors import BagError
 from samg_ros.step_types import FIRST
 
 TRAJECTORY = 'trajectory_msgs/msg/JointTrajectory'
+LEADER = 'leader'
+"""Namespace of the arm that a person moves; its joint states are not those of the robot."""
 _ACTION_TYPES = (ARRAY, JOINT_STATE, TRAJECTORY)
 _SAME_CLOCK_S = 1.0
 """Two clocks that are set by NTP or PTP differ by milliseconds, and a recorder is late by less than
@@ -89,7 +91,8 @@ def read_streams(bag: Bag, contract: Contract) -> Streams:
     cameras = _cameras(bag, contract)
     joint_topics = contract.joint_topics or tuple(sorted(
         name for name, kind in bag.topics.items()
-        if kind == JOINT_STATE and name.rpartition('/')[2] == 'joint_states'))
+        if kind == JOINT_STATE and name.rpartition('/')[2] == 'joint_states'
+        and LEADER not in name.split('/')))
     action = _action_topic(bag, contract)
     step_topic = next((name for name, kind in bag.topics.items()
                        if kind == ARRAY and name.rpartition('/')[2] == 'time_step'), None)

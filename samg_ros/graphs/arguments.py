@@ -175,6 +175,14 @@ ARM = (
     Argument('episodes', 0, 'Episodes of the simulated arm to try the policy in, one after the '
              'other; 0 to run on and leave enabling it to you.'),
     Argument('json', '', 'File for the figures of the episodes; empty for none.'),
+    Argument('teleop', '', 'Drive the arm by hand in place of a policy: topic (a leader arm), joy, '
+             'keyboard, or expert, which stands in for a person in simulation; empty for none.',
+             choices=('', 'topic', 'joy', 'keyboard', 'expert')),
+    Argument('demonstrations', '', 'Folder to record demonstrations in, a bag for each episode; '
+             'empty for none.'),
+    Argument('demonstrated', '', 'What is demonstrated, in words; empty takes the name of the '
+             'simulated task.'),
+    Argument('note', '', "The operator's note, kept in each bag."),
 )
 """Of `arm`: arguments of `arm_plan.make_plan`; from `task` on for `use_sim` alone."""
 

@@ -30,6 +30,8 @@ PARAMETER_FILE = 'config/arm.yaml'
 SIMULATED_LIMITS = 'config/jaco_limits.yaml'
 _IMAGE, _INFO = (topic for _, topic in CAMERA_REMAPPINGS)
 _SIM_ONLY = ('task', 'setting', 'videos', 'seed', 'episodes', 'json')
+EXPERT = 'expert'
+"""The operator that stands in for a person, in simulation."""
 MANAGER, EPISODES = 'lifecycle_manager', 'arm_episodes'
 """Names of the nodes that say when all is over."""
 
@@ -67,7 +69,14 @@ class ArmPlan:
     @property
     def masks(self) -> bool:
         """Whether there is anything to mask."""
-        return self.checkpoint is None or self.checkpoint.config.observation.source != 'raw'
+        if self.checkpoint is None:
+            return not self.teleop or bool(self.given['reference'])
+        return self.checkpoint.config.observation.source != 'raw'
+
+    @property
+    def teleop(self) -> str:
+        """Who drives the arm by hand; empty for nobody."""
+        return str(self.given['teleop'])
 
     @property
     def task(self) -> str:
@@ -79,25 +88,28 @@ class ArmPlan:
     def nodes(self) -> tuple[NodeSpec, ...]:
         """The graph, causes before effects, but for a camera's driver."""
         managed = [*([self._perception] if self.masks else []),
-                   *([self._policy] if self.policy else [])]
+                   *([self._policy] if self.policy else []),
+                   *([self._teleop] if self.teleop else [])]
         names = [spec.name for spec in managed]
         return (*([self._bridge] if self.sim else []),
                 *([self._guard] if self.guarded else []),
                 *(replace(spec, parameters={**spec.parameters, 'autostart': False}, managed=True)
                   for spec in managed),
                 NodeSpec(MANAGER, {'nodes': names}),
+                *([self._recorder] if self.given['demonstrations'] else []),
                 *([self._episodes] if self.episodes else []))
 
     @property
     def command_interface(self) -> str:
         """What the controller takes, by the parameter file."""
         file = parameter_file(self.params_file, PARAMETER_FILE)
-        return str(given_parameters(file, 'policy').get('command_interface', 'velocity'))
+        node = 'teleop' if self.teleop else 'policy'
+        return str(given_parameters(file, node).get('command_interface', 'velocity'))
 
     @property
     def guarded(self) -> bool:
         """Whether commands pass `command_guard`: a controller that keeps moving is stopped."""
-        return bool(self.policy and self.given['guard']
+        return bool((self.policy or self.teleop) and self.given['guard']
                     and self.command_interface in KEEPS_MOVING)
 
     @property
@@ -124,9 +136,9 @@ class ArmPlan:
 
     @property
     def _guard(self) -> NodeSpec:
-        assert self.checkpoint is not None
+        size = 0 if self.checkpoint is None else len(self.checkpoint.action_low)
         return NodeSpec('command_guard', {'command_interface': self.command_interface,
-                                          'size': len(self.checkpoint.action_low)}, self._command)
+                                          'size': size}, self._command)
 
     @property
     def _bridge(self) -> NodeSpec:
@@ -135,7 +147,8 @@ class ArmPlan:
             of_bridge(self.checkpoint), self.params_file, 'mujoco_bridge')
         return NodeSpec('mujoco_bridge', {
             **given_only({'task': self.task}), **trained, 'setting': given['setting'],
-            'seed': given['seed'], 'videos': absolute(given['videos'])})
+            'seed': given['seed'], 'videos': absolute(given['videos']),
+            **({'operator': True} if self.teleop == EXPERT else {})})
 
     @property
     def _perception(self) -> NodeSpec:
@@ -159,11 +172,38 @@ class ArmPlan:
             'limits': str(self.limits)}, (*command, *frames))
 
     @property
+    def _teleop(self) -> NodeSpec:
+        command = (('command', 'command_raw'),) if self.guarded else self._command
+        return NodeSpec('teleop', {'source': 'topic' if self.teleop == EXPERT else self.teleop,
+                                   'limits': str(self.limits)}, command)
+
+    @property
+    def _recorder(self) -> NodeSpec:
+        given = self.given
+        camera = self._camera if given['image'] else CAMERA_REMAPPINGS
+        return NodeSpec('recorder', {
+            'folder': absolute(given['demonstrations']),
+            'task': given['demonstrated'] or self._simulated_task, 'note': given['note'],
+            'reference': absolute(given['reference'])},
+            ((_IMAGE, camera[0][1]), (_INFO, camera[1][1]),
+             (COMMAND_TOPICS['position'], self._command[0][1])))
+
+    @property
+    def _simulated_task(self) -> str:
+        """Of the simulation, by the parameter file if nobody says; empty without one."""
+        if not self.sim:
+            return ''
+        file = parameter_file(self.params_file, PARAMETER_FILE)
+        return self.task or str(given_parameters(file, 'mujoco_bridge').get('task', ''))
+
+    @property
     def _episodes(self) -> NodeSpec:
-        assert self.checkpoint is not None
+        repeat = 1 if self.checkpoint is None else self.checkpoint.config.action_repeat
         return NodeSpec(EPISODES, {
-            'episodes': self.episodes, 'success_steps': get_task(self.task).success_steps,
-            'action_repeat': self.checkpoint.config.action_repeat,
+            'episodes': self.episodes,
+            'success_steps': get_task(self._simulated_task).success_steps,
+            'action_repeat': repeat, 'actor': 'teleop' if self.teleop else 'policy',
+            'record': bool(self.given['demonstrations']),
             'setting': self.given['setting'], 'seed': self.given['seed'],
             'json': absolute(self.given['json'])})
 
@@ -193,15 +233,16 @@ def make_plan(params_file: str = '', **given: Any) -> ArmPlan:
                           'leave them out')
     if given['task']:
         get_task(given['task'])
-    if given['episodes'] and not given['policy']:
-        raise ConfigError('episodes need a policy; give one')
+    if given['episodes'] and not given['policy'] and not given['teleop']:
+        raise ConfigError('episodes need a policy or teleop; give one')
+    _check_teleop(given)
     if given['videos'] and not Path(given['videos']).expanduser().is_dir():
         raise VideoError(f"there is no folder of videos at '{given['videos']}'")
     policy = find_checkpoint(Path(given['policy']).expanduser()).resolve() if given['policy'] \
         else None
     plan = ArmPlan(given, None if policy is None else load_checkpoint(policy), policy,
                    _limits(given), params_file)
-    if plan.masks and not given['reference']:
+    if plan.masks and not given['reference'] and not plan.teleop:
         if plan.checkpoint is None:
             raise ConfigError('neither a policy nor a reference is given, so nothing says what to '
                               'cut out; give one of them (samg reference render makes a reference '
@@ -212,13 +253,24 @@ def make_plan(params_file: str = '', **given: Any) -> ArmPlan:
     return plan
 
 
+def _check_teleop(given: Mapping[str, Any]) -> None:
+    """Refuse choices that do not go together with an operator."""
+    if given['teleop'] and given['policy']:
+        raise ConfigError('a policy and an operator would both command the arm; give policy or '
+                          'teleop')
+    if given['teleop'] == EXPERT and not given['sim']:
+        raise ConfigError(f"teleop '{EXPERT}' reads the state of the simulation; add sim")
+    if given['demonstrations'] and not (given['teleop'] or given['policy']):
+        raise ConfigError('demonstrations are of somebody who moves the arm; give teleop')
+
+
 def _limits(given: Mapping[str, Any]) -> Path | None:
     """Return the file of joint limits; None where there is no policy."""
     if given['limits']:
         return Path(given['limits']).expanduser().resolve()
     if given['use_sim']:
         return share_file(SIMULATED_LIMITS)
-    if not given['policy']:
+    if not given['policy'] and not given['teleop']:
         return None
-    raise ConfigError("a policy moves an arm only within limits: give the arm's joint limits as "
-                      'limits; docs/deploy.md says what the file looks like')
+    raise ConfigError('a policy or an operator moves an arm only within limits: give the joint '
+                      'limits of the arm as limits; docs/deploy.md says what the file looks like')

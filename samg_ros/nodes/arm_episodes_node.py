@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`arm_episodes`: runs a policy on the simulated arm for some episodes and counts the successes.
+"""`arm_episodes`: lets a policy or an operator move the simulated arm for some episodes.
 
-For each episode it calls the services that a person would: reset the simulation, enable the policy,
-wait for the end of the episode, disable the policy. The arm moves in real time meanwhile, with the
-camera, masker, watchdog and limits of the real graph.
+For each episode it calls the services that a person would: reset the simulation, start the recorder
+if there is one, enable the policy or the teleoperation, wait for the end of the episode, disable
+it, mark a success, stop the recorder. The arm moves in real time meanwhile, with the camera,
+masker, watchdog and limits of the real graph.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class ArmEpisodes(PlainNode):
             check_file(self._json, overwrite=True)
         self._setting = declare(self, 'setting', 'train', 'Visual setting, for the file.')
         self._seed = declare(self, 'seed', 0, 'Seed of the simulation, for the file.')
+        self._actor = declare(self, 'actor', 'policy', 'Node that moves the arm: policy or teleop.')
+        self._record = declare(self, 'record', False, 'Record each episode with the node recorder.')
         self._timeout_s = declare(self, 'patience_s', 120.0, 'Seconds without progress after '
                                   'which the node ends with an error.', between=(0.1, 3600.0))
         self.diagnostics = Diagnostics(self)
@@ -56,7 +59,10 @@ class ArmEpisodes(PlainNode):
         self.diagnostics.add('time steps', self.drops.report)
         self.diagnostics.add('episodes', self._report)
         self._reset: Any = self.create_client(Trigger, 'mujoco_bridge/reset')
-        self._enable: Any = self.create_client(SetBool, 'policy/enable')
+        self._enable: Any = self.create_client(SetBool, f'{self._actor}/enable')
+        self._recorder: dict[str, Any] = {
+            name: self.create_client(Trigger, f'recorder/{name}')
+            for name in ('start', 'mark_success', 'stop')}
         self.create_subscription(Float64MultiArray, 'time_step', self._on_time_step,
                                  qos.reliable(50))
         self._returns: list[float] = []
@@ -100,7 +106,25 @@ class ArmEpisodes(PlainNode):
 
     def _settle(self) -> None:
         if time.monotonic() - self._progress_at > _SETTLE_S:
-            self._next(self._start, 'the policy was not there')
+            self._next(self._ask_recorder('start', self._enable_actor),
+                       'the recorder was not there')
+
+    def _enable_actor(self) -> None:
+        self._next(self._start, f'{self._actor} was not there')
+
+    def _ask_recorder(self, what: str, then: Callable[[], None]) -> Callable[[], None]:
+        """Return a step that asks the recorder for something; it is skipped without one."""
+        def ask() -> None:
+            if not self._record:
+                then()
+                return
+            answer = self._answer(self._recorder[what], Trigger.Request())
+            if answer is None:
+                return
+            if not answer.success:
+                self.error = SamgError(f'recorder: {answer.message}')
+            then()
+        return ask
 
     def _start(self) -> None:
         if time.monotonic() - self._asked_at < _RETRY_S:
@@ -117,13 +141,20 @@ class ArmEpisodes(PlainNode):
 
     def _watch(self) -> None:
         if not self._running:
-            self._next(self._stop, 'the policy was not disabled')
+            self._next(self._stop, f'{self._actor} was not disabled')
 
     def _stop(self) -> None:
         if self._answer(self._enable, SetBool.Request(data=False)) is None:
             return
         self._returns.append(self._total)
         self._successes.append(self._held > self._success_steps)
+        stop = self._ask_recorder('stop', self._count_episode)
+        if self._successes[-1]:
+            stop = self._ask_recorder('mark_success', lambda: self._next(
+                self._ask_recorder('stop', self._count_episode), 'the recorder did not stop'))
+        self._next(stop, 'the recorder did not answer')
+
+    def _count_episode(self) -> None:
         print(f'episode {len(self._returns)} of {self._count}: return {self._total:.1f}, '
               f'{"solved" if self._successes[-1] else "not solved"}', flush=True)
         if len(self._returns) < self._count:

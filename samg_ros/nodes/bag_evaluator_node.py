@@ -22,12 +22,12 @@ from samg_ros.bags.recording import Recording
 from samg_ros.bags.topics import Topics, check_topics
 from samg_ros.errors import SamgError
 from samg_ros.files.outputs import check_file, make_folder
-from samg_ros.nodes.recorder_node import TopicRecorder
 from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.node import PlainNode, print_error, run_node
 from samg_ros.ros.parameters import declare
 from samg_ros.ros.service_calls import PolicyEnabler
 from samg_ros.ros.signals import StopSignal, exit_now
+from samg_ros.ros.topic_recorder import TopicRecorder
 
 READY = 'all that listen are there'
 SESSION_NAME = 'session.mcap'

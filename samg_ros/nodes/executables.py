@@ -24,6 +24,8 @@ NODES = {
     'perception': ('samg_ros.nodes.perception_node', 'Perception'),
     'command_guard': ('samg_ros.nodes.command_guard_node', 'CommandGuard'),
     'policy': ('samg_ros.nodes.policy_node', 'PolicyNode'),
+    'recorder': ('samg_ros.nodes.recorder_node', 'EpisodeRecorder'),
+    'teleop': ('samg_ros.nodes.teleop_node', 'Teleop'),
     'trainer': ('samg_ros.nodes.trainer_node', 'Trainer'),
 }
 """Name of a node and its executable -> module and class."""
@@ -88,6 +90,16 @@ def perception() -> NoReturn:
 def policy() -> NoReturn:
     """Run the node `policy`."""
     _run('policy')
+
+
+def recorder() -> NoReturn:
+    """Run the node `recorder`."""
+    _run('recorder')
+
+
+def teleop() -> NoReturn:
+    """Run the node `teleop`."""
+    _run('teleop')
 
 
 def trainer() -> NoReturn:

@@ -21,6 +21,7 @@ from std_srvs.srv import SetBool, Trigger
 from samg_ros.bridge.camera_topics import CameraTopics
 from samg_ros.bridge.lockstep import FrameCounter
 from samg_ros.bridge.parameters import CameraName, declare_advice, declare_simulation
+from samg_ros.bridge.scripted_operator import ScriptedOperator
 from samg_ros.errors import SamgError
 from samg_ros.ros import qos
 from samg_ros.ros.compat import steady_timer
@@ -122,6 +123,7 @@ class MujocoBridge(PlainNode):
         self._joints = publisher(JointState, 'joint_states')
         self._time_step = publisher(Float64MultiArray, 'time_step')
         self._clock_topic = publisher(Clock, '/clock') if self.lockstep else None
+        self._operator = ScriptedOperator(self, env, publisher)
         qos.subscription(self, self.diagnostics, Float64MultiArray,
                          env.spec.command_topic, self._on_command, qos.reliable())
         self.create_service(Trigger, '~/reset', self._on_reset)
@@ -219,6 +221,7 @@ class MujocoBridge(PlainNode):
             self._joints.publish(JointState(
                 header=Header(stamp=stamp), name=list(step.joint_names),
                 position=step.joint_positions.tolist(), velocity=step.joint_velocities.tolist()))
+        self._operator.publish(step, stamp)
         for topics, view in reversed([*zip(self._cameras, step.views, strict=True)]):
             topics.publish(stamp, view.frame, view.mask)
 

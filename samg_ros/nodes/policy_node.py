@@ -22,10 +22,11 @@ from samg_ros.errors import CheckpointError, ConfigError, InvalidInputError
 from samg_ros.observation import Observer
 from samg_ros.perception.description import DESCRIPTION_PARAMETER, read_description, read_fill
 from samg_ros.policy.arm_driver import ACTING, ACTION, DISABLED, SAFE, ArmDriver, Sources
+from samg_ros.policy.command_parameters import ARRAY
 from samg_ros.policy.inference import InferenceWorker, Request
 from samg_ros.policy.inputs import InputSettings, PolicyInputs, SynchronizedInput
 from samg_ros.policy.joint_states import JointStates
-from samg_ros.policy.parameters import ARRAY, PolicyParameters
+from samg_ros.policy.parameters import PolicyParameters
 from samg_ros.policy.robot_clock import RobotClock
 from samg_ros.policy.watchdog import ENDED, Deadlines, Watchdog
 from samg_ros.rl.evaluation.compatibility import masker_mismatch
@@ -133,6 +134,10 @@ class PolicyNode(ManagedNode):
         if given.task and given.task != policy.task:
             raise CheckpointError(f"the checkpoint is of task '{policy.task}', the parameter "
                                   f"'task' asks for '{given.task}'; change one of them")
+        if policy.more_cameras:
+            raise CheckpointError(
+                f'the policy sees {1 + len(policy.more_cameras)} cameras, and this node has one; '
+                'train with --camera NAME on one of them')
         return policy
 
     def _warn_of_limits(self, policy: Policy) -> None:
@@ -161,7 +166,9 @@ class PolicyNode(ManagedNode):
     def _on_action(self, request: Request, action: Vector, duration_s: float) -> None:
         """Send an action; called by the worker's thread."""
         if self._watchdog is None or self._watchdog.running:
-            self._driver.act(request, action, duration_s)
+            doubtful = request.input.doubtful
+            self._driver.act(request, action, duration_s,
+                             self._parameters_given.mask_limits.slow_down if doubtful else 1.0)
 
     def _on_mismatch(self, mismatch: str) -> None:
         """Stop until enabled again: camera or mask were changed, which a person has to check."""

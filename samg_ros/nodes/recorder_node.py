@@ -1,29 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`samg run ... --record FILE.mcap`: what was seen and done in a session, for `samg eval bag`.
+"""Recording, of a whole session or of one demonstration after the other.
 
-Messages are written as they came over DDS, without being decoded, with the time at which they
-came, however late this node gets to them.
+`samg run ... --record FILE.mcap` writes a session for `samg eval bag`. The node `recorder` makes a
+bag of each demonstration, started and ended by service: MCAP files called `episode_0000.mcap` and
+so on. Their metadata record `samg_ros` says what is demonstrated, who noted what, and how frames
+are masked; the record `samg_ros.outcome` comes at the end, with whether the operator marked the
+episode as a success. What has come is written every half second, so that a recorder that is killed
+loses less than a second.
 """
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Mapping
-from functools import partial
+import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CameraInfo, Image, JointState
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
 
+from samg_ros.bags.metadata import METADATA, OUTCOME
 from samg_ros.bags.recording import Recording
-from samg_ros.errors import BagError
-from samg_ros.ros import qos
-from samg_ros.ros.compat import SubscriptionEventCallbacks, with_message_info
-from samg_ros.ros.messages.message_info import waited_s
-from samg_ros.ros.node import PlainNode
+from samg_ros.errors import BagError, ConfigError, OutputError
+from samg_ros.files.outputs import make_folder
+from samg_ros.ros.compat import steady_timer
+from samg_ros.ros.diagnostics import OK, WARN, Diagnostics, Report
+from samg_ros.ros.node import PlainNode, run_node
+from samg_ros.ros.parameters import declare
+from samg_ros.ros.publishers import UniqueName
+from samg_ros.ros.signals import exit_now
+from samg_ros.ros.topic_recorder import TopicRecorder
 from samg_ros.sim.tasks import COMMAND_TOPICS
 
 TOPICS = {
@@ -32,55 +40,13 @@ TOPICS = {
     'joint_states': JointState, 'time_step': Float64MultiArray, 'command': Float64MultiArray,
     **dict.fromkeys(COMMAND_TOPICS.values(), Float64MultiArray)}
 """What went in, what was made of it, and what the arm was sent; nobody has to publish all."""
-_DEPTH = 100
-"""Messages of a topic that wait while others are written."""
-
-
-class TopicRecorder:
-    """Writes what comes on some topics into a recording."""
-
-    def __init__(self, node: PlainNode, recording: Recording, topics: Mapping[str, Any]) -> None:
-        """Begin to listen.
-
-        Args:
-            node: the node that listens; an error of the disk is its error.
-            recording: where it goes.
-            topics: name -> message class.
-        """
-        self.counts: Counter[str] = Counter()
-        """Messages written, by the full name of their topic."""
-        self._node, self._recording = node, recording
-        self._topics: dict[str, Any] = {}
-        for topic, kind in topics.items():
-            self._subscribe(topic, kind, qos.reliable(_DEPTH))
-
-    def _subscribe(self, topic: str, kind: Any, profile: QoSProfile) -> None:
-        kind_name = f'{kind.__module__.partition(".")[0]}/msg/{kind.__name__}'
-        self._topics[topic] = self._node.create_subscription(
-            kind, topic, with_message_info(partial(
-                self._on_message, self._node.resolve_topic_name(topic), kind_name)),
-            profile, raw=True, event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=lambda event: self._listen_anyway(topic, kind)))
-
-    def _listen_anyway(self, topic: str, kind: Any) -> None:
-        """Take what comes of a topic whose publisher does not send again what was lost."""
-        def again() -> None:
-            timer.cancel()
-            self._node.destroy_subscription(self._topics.pop(topic))
-            self._subscribe(topic, kind, qos.sensor_data(_DEPTH))
-
-        timer = self._node.create_timer(0.0, again)  # not while the subscription is in use
-
-    def _on_message(self, topic: str, kind: str, data: bytes, info: Mapping[str, Any]) -> None:
-        if self._node.error is not None:
-            return
-        came_ns = time.time_ns() - round(waited_s(info) * 1e9)
-        try:
-            self._recording.add(topic, kind, came_ns, data)
-        except BagError as error:
-            self._node.error = error
-            return
-        self.counts[topic] += 1
+FLUSH_S = 0.5
+"""How often what has come is handed to the system."""
+_SIDE = {'camera/camera_info': CameraInfo, 'joint_states': JointState,
+         'time_step': Float64MultiArray, 'leader/joint_states': JointState,
+         COMMAND_TOPICS['position']: Float64MultiArray, 'command': Float64MultiArray,
+         'trajectory': JointTrajectory}
+"""What is recorded beside the camera; nobody has to publish all."""
 
 
 class Recorder(PlainNode):
@@ -104,3 +70,147 @@ class Recorder(PlainNode):
     def close(self) -> None:
         """Finish the file."""
         self._recording.close()
+
+
+class EpisodeRecorder(PlainNode):
+    """The node. Parameters are described where they are declared."""
+
+    def __init__(self, **options: Any) -> None:
+        """Begin to wait for the first episode.
+
+        Raises:
+            ConfigError: if no folder is given, or a setting is not usable.
+            OutputError: if the folder cannot be made.
+        """
+        super().__init__('recorder', **options)
+        folder = declare(self, 'folder', '', 'Folder for the bags; made if missing.')
+        if not folder:
+            raise ConfigError("recorder needs a folder for the bags: set its parameter 'folder'")
+        self._folder = make_folder(Path(folder).expanduser())
+        compressed = declare(self, 'compressed', False, 'Record the JPEG images of the camera in '
+                             'place of the raw ones.')
+        described = {
+            'task': declare(self, 'task', '', 'What is demonstrated, in words.'),
+            'note': declare(self, 'note', '', "The operator's note."),
+            'reference': declare(self, 'reference', '', 'Reference folder that says what matters, '
+                                 'for whoever learns from the bags.'),
+            'masker': declare(self, 'masker', '', 'Masking model and its settings, as JSON; empty '
+                              'if nobody masks.')}
+        self._described = {name: value for name, value in described.items() if value}
+        self._topics: dict[str, Any] = {
+            **({'camera/image_raw/compressed': CompressedImage} if compressed
+               else {'camera/image_raw': Image}), **_SIDE}
+        more = declare(self, 'more_cameras', [''], 'Names of further cameras, whose images come '
+                       'on NAME/image_raw.')
+        for camera in filter(None, more):
+            ending, kind = ('/compressed', CompressedImage) if compressed else ('', Image)
+            self._topics[f'{camera}/image_raw{ending}'] = kind
+        self._recording: Recording | None = None
+        self._path = Path()
+        self._success = False
+        self.episodes = 0
+        """Episodes that were kept."""
+        # Listening begins with the node: discovery takes longer than a button.
+        self._tap = TopicRecorder(self, _Discarding(lambda: self._recording), self._topics)
+        for name, answer in (('start', self._start), ('stop', self._stop),
+                             ('discard', self._discard), ('mark_success', self._mark_success)):
+            self.create_service(Trigger, f'~/{name}', _answering(answer))
+        steady_timer(self, FLUSH_S, self._flush)
+        self.diagnostics = Diagnostics(self)
+        self.diagnostics.add('recorder', self._report)
+        UniqueName(self, self._on_name_conflict)
+
+    def close(self) -> None:
+        """Finish the episode that is being recorded, if any."""
+        if self._recording is not None:
+            self._stop()
+
+    def _start(self) -> str:
+        if self._recording is not None:
+            raise BagError(f"'{self._path.name}' is being recorded; stop or discard it first")
+        index = 0
+        while (path := self._folder / f'episode_{index:04d}.mcap').exists():
+            index += 1
+        recording = Recording(path)
+        recording.describe(METADATA, self._described)
+        self._path, self._success, self._recording = path, False, recording
+        self._began_with = self._tap.counts.total()
+        return f"recording '{path}'"
+
+    def _stop(self) -> str:
+        recording = self._take()
+        recording.describe(OUTCOME, {'success': json.dumps(self._success)})
+        recording.close()
+        self.episodes += 1
+        count = self._tap.counts.total() - self._began_with
+        return f"'{self._path.name}' has {count} messages, success {json.dumps(self._success)}"
+
+    def _discard(self) -> str:
+        recording = self._take()
+        recording.close()
+        self._path.unlink(missing_ok=True)
+        return f"'{self._path.name}' was thrown away"
+
+    def _mark_success(self) -> str:
+        if self._recording is None:
+            raise BagError('nothing is being recorded; start an episode first')
+        self._success = True
+        return f"'{self._path.name}' is a success"
+
+    def _take(self) -> Recording:
+        """Return the recording, which is no longer written to."""
+        if self._recording is None:
+            raise BagError('nothing is being recorded; start an episode first')
+        recording, self._recording = self._recording, None
+        return recording
+
+    def _flush(self) -> None:
+        if self._recording is None:
+            return
+        try:
+            self._recording.flush()
+        except BagError as error:
+            self.error = error
+
+    def _on_name_conflict(self, error: ConfigError) -> None:
+        self.error = error
+
+    def _report(self) -> Report:
+        values: dict[str, Any] = {'episodes': self.episodes, 'folder': str(self._folder)}
+        if self._recording is None:
+            return Report(OK, 'not recording', values)
+        count = self._tap.counts.total() - self._began_with
+        values |= {'file': self._path.name, 'messages': count,
+                   'success': json.dumps(self._success)}
+        if not count:
+            return Report(WARN, 'recording, but nothing has come', values)
+        return Report(OK, f"recording '{self._path.name}'", values)
+
+
+class _Discarding:
+    """A recording that drops what comes between episodes."""
+
+    def __init__(self, recording: Callable[[], Recording | None]) -> None:
+        self._recording = recording
+
+    def add(self, topic: str, kind: str, log_time_ns: int, data: bytes) -> None:
+        recording = self._recording()
+        if recording is not None:
+            recording.add(topic, kind, log_time_ns, data)
+
+
+def _answering(do: Callable[[], str]) -> Callable[[Any, Any], Any]:
+    """Return a service that does something and says what, or why it cannot."""
+    def answer(request: Any, response: Any) -> Any:
+        try:
+            response.message = do()
+            response.success = True
+        except (BagError, OutputError) as error:
+            response.success, response.message = False, str(error)
+        return response
+    return answer
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Entry point of the executable `recorder`."""
+    exit_now(run_node(EpisodeRecorder, argv))

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rclpy.duration import Duration
 
+from samg_ros.policy.command_parameters import ARRAY
 from samg_ros.policy.inputs import FRAME, JOINTS, MASK, PAIR
-from samg_ros.policy.parameters import ARRAY
 from samg_ros.policy.watchdog import ACKNOWLEDGED_S, Deadlines
 from samg_ros.ros.diagnostics import Rate
 from samg_ros.ros.messages import command
@@ -23,19 +23,19 @@ from samg_ros.ros.messages.command import to_trajectory
 
 if TYPE_CHECKING:
     from samg_ros.arm.commands import ArmCommands, Vector
+    from samg_ros.policy.command_parameters import CommandParameters
     from samg_ros.policy.inference import Request
     from samg_ros.policy.joint_states import JointStates
-    from samg_ros.policy.parameters import PolicyParameters
     from samg_ros.policy.robot_clock import RobotClock
     from samg_ros.ros.diagnostics import Drops
     from samg_ros.ros.node import ManagedNode
 
 DISABLED, ACTING, SAFE = 'disabled', 'acting', 'safe'
 """Nothing is sent; actions are sent; the safe action is sent until all inputs are good."""
-ACTION = 'action'
-"""Monitored beside the inputs, as named in Deadlines."""
-_MISSING = {FRAME: 'no new frame came', JOINTS: 'no joint state came',
-            MASK: 'the mask was empty or doubtful',
+ACTION, LEADER = 'action', 'leader'
+"""Monitored beside the inputs of a policy, as named in Deadlines."""
+_MISSING = {LEADER: 'nothing came from the operator', FRAME: 'no new frame came',
+            JOINTS: 'no joint state came', MASK: 'the mask was empty or doubtful',
             PAIR: 'no joint state was near a frame', ACTION: 'no finite action was ready in time'}
 
 
@@ -43,7 +43,7 @@ _MISSING = {FRAME: 'no new frame came', JOINTS: 'no joint state came',
 class Sources:
     """What the commands depend on."""
 
-    parameters: PolicyParameters
+    parameters: CommandParameters
     commands: ArmCommands
     joint_states: JointStates
     deadlines: Deadlines
@@ -111,19 +111,21 @@ class ArmDriver:
                 self._log.error(f'disabled: {reason}')
                 self.disable(reason)
 
-    def act(self, request: Request, action: Vector, duration_s: float) -> None:
+    def act(self, request: Request, action: Vector, duration_s: float,
+            speed_share: float = 1.0) -> None:
         """Send an action, if it is still of use; an action that is not is counted.
 
         Args:
             request: the input that the action answers.
-            action: (A,) of the policy.
+            action: (A,) of the policy or the operator.
             duration_s: seconds since the input came.
+            speed_share: 0 to 1, slows the arm down.
         """
         with self._lock:
             if self.state == DISABLED or request.session != self.session:
                 return
             if not np.isfinite(action).all():
-                self._drops.add('action_not_finite', f'the policy gave {action.tolist()}')
+                self._drops.add('action_not_finite', f'the action was {action.tolist()}')
                 return
             if not self._parameters.lockstep and not self._is_timely(request, duration_s):
                 return
@@ -131,9 +133,8 @@ class ArmDriver:
                 self._commands.resume()
                 self.state = ACTING
                 self._log.info('all inputs are good again: acting')
-            share = self._parameters.mask_limits.slow_down if request.input.doubtful else 1.0
             values = self._commands.act(action, self._interval_s(request), self._positions(),
-                                        share)
+                                        speed_share)
             self._send(values, request.input.frame_index)
             self._deadlines.mark_fresh(ACTION)
             self._actions.tick(duration_s)

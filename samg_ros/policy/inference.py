@@ -93,6 +93,8 @@ class InferenceWorker:
             if request is None or stopping.is_set():
                 return
             observe = self._observer.reset if request.begins else self._observer.push
-            action = self._policy.act(observe(request.input.frame, request.input.proprioception))
+            stamp = request.input.stamp
+            action = self._policy.act(observe(request.input.frame, request.input.proprioception),
+                                      stamp[0] + stamp[1] * 1e-9, request.begins)
             if not stopping.is_set():
                 self._on_action(request, action, time.monotonic() - request.arrived_at)

@@ -1,50 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of `policy`, and the settings of the arm that follow from them."""
+"""The parameters of `policy`, beside those of every node that commands an arm."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from samg_ros.arm.joint_limits import load_joint_limits
-from samg_ros.arm.settings import INTERFACES, SAFE_ACTIONS, ArmSettings
-from samg_ros.arm.workspace import Workspace
 from samg_ros.errors import ConfigError
+from samg_ros.policy.command_parameters import CommandParameters, declare_commands
 from samg_ros.policy.mask_guard import MaskLimits
-from samg_ros.policy.robot_clock import FASTEST
-from samg_ros.policy.watchdog import CHECK_S
 from samg_ros.ros.parameters import declare
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-ARRAY, TRAJECTORY = 'array', 'trajectory'
 
-
-@dataclass(frozen=True)
-class PolicyParameters:
+@dataclass(frozen=True, kw_only=True)
+class PolicyParameters(CommandParameters):
     """The values of the parameters; `declare` says what each one means."""
 
     checkpoint: str
     task: str
     device: str
     perception: str
-    lockstep: bool
-    joints: tuple[str, ...]
-    limits: str
-    workspace: str
-    action_interface: str
-    command_interface: str
-    output: str
-    trajectory_reach_s: float
-    max_lead: float
     crop: tuple[int, int, int, int] | None
-    timeout_s: float
-    pairing_tolerance_s: float
     min_mask_area: float
     mask_limits: MaskLimits
-    safe_action: str
-    safe_pose: tuple[float, ...]
 
     @classmethod
     def declare(cls, node: Node) -> PolicyParameters:
@@ -53,102 +34,33 @@ class PolicyParameters:
         Raises:
             ConfigError: if one has another type or is out of range.
         """
-        return cls(**_declare_policy(node), **_declare_commands(node), **_declare_safety(node))
-
-    def arm_settings(self, actions: int, simulated_time: bool = False) -> ArmSettings:
-        """Return how a policy's actions become commands.
-
-        Args:
-            actions: numbers in an action.
-            simulated_time: whether the arm moves in simulated time, which may run up to FASTEST
-                times as fast as the watchdog's.
-
-        Raises:
-            ConfigError: if a file cannot be read, or the parameters contradict each other.
-        """
-        if self.output == TRAJECTORY and self.command_interface != 'position':
-            raise ConfigError(f"output '{TRAJECTORY}' carries positions; set command_interface to "
-                              "'position'")
-        limits = load_joint_limits(self.limits, self.joints) if self.limits else ()
-        joints = self.joints or tuple(limit.joint for limit in limits)
-        if self.workspace and not joints:
-            raise ConfigError("a workspace needs the names of the joints: set the parameter "
-                              "'joints', or 'limits'")
-        return ArmSettings(
-            # In lockstep too, where no command lasts longer than a step: an arm that is tried in
-            # simulation has the limits that it will have on hardware.
-            size=actions, joints=joints,
-            max_command_age_s=(self.timeout_s + CHECK_S) * (FASTEST if simulated_time else 1.0),
-            action_interface=self.action_interface, command_interface=self.command_interface,
-            limits=limits,
-            workspace=Workspace(self.workspace, joints) if self.workspace else None,
-            safe_action=self.safe_action, safe_pose=self.safe_pose, max_lead=self.max_lead)
+        crop = tuple(declare(
+            node, 'crop', [0, 0, 0, 0], 'Part of the frame that the policy sees: x, y, width, '
+            "height in pixels; a width of 0 takes the checkpoint's."))
+        if len(crop) != 4:
+            raise ConfigError(f"parameter 'crop' of {node.get_name()} must be x, y, width, height, "
+                              f'got {list(crop)}')
+        return cls(
+            crop=crop if crop[2] else None,
+            checkpoint=declare(node, 'checkpoint', '', 'Checkpoint file of a trained policy, or '
+                               'its run folder.'),
+            task=declare(node, 'task', '', 'Task that the checkpoint must be of; empty takes any.'),
+            device=declare(node, 'device', 'cpu', 'Torch device of the networks.'),
+            perception=declare(node, 'perception', 'perception', 'Node that masks; its fill and '
+                               "model are compared with those of the policy's training."),
+            lockstep=declare(
+                node, 'lockstep', False, 'Answer every frame of a simulator that waits for each '
+                'command. DISABLES watchdog and safe action: never set it in front of an arm.'),
+            min_mask_area=declare(node, 'min_mask_area', 0.0, 'A mask with no more than this share '
+                                  'of the frame counts as empty.', between=(0.0, 1.0)),
+            mask_limits=_declare_mask_limits(node), **declare_commands(node))
 
 
-def _declare_policy(node: Node) -> dict[str, Any]:
-    crop = tuple(declare(
-        node, 'crop', [0, 0, 0, 0], 'Part of the frame that the policy sees: x, y, width, height '
-        "in pixels; a width of 0 takes the checkpoint's."))
-    if len(crop) != 4:
-        raise ConfigError(f"parameter 'crop' of {node.get_name()} must be x, y, width, height, got "
-                          f'{list(crop)}')
-    return {
-        'crop': crop if crop[2] else None,
-        'checkpoint': declare(node, 'checkpoint', '', 'Checkpoint file of a trained policy, or its '
-                              'run folder.'),
-        'task': declare(node, 'task', '', 'Task that the checkpoint must be of; empty takes any.'),
-        'device': declare(node, 'device', 'cpu', 'Torch device of the networks.'),
-        'perception': declare(node, 'perception', 'perception', 'Node that masks; its fill and '
-                              "model are compared with those of the policy's training."),
-        'lockstep': declare(
-            node, 'lockstep', False, 'Answer every frame of a simulator that waits for each '
-            'command. DISABLES watchdog and safe action: never set it in front of an arm.'),
-        'pairing_tolerance_s': declare(
-            node, 'pairing_tolerance_s', 0.05, 'Greatest difference in seconds between the stamps '
-            'of a frame and of its joint positions.', between=(0.0, 1.0)),
-        'min_mask_area': declare(node, 'min_mask_area', 0.0, 'A mask with no more than this share '
-                                 'of the frame counts as empty.', between=(0.0, 1.0)),
-        'mask_limits': MaskLimits(
-            declare(node, 'mask_max_speed', 0.0, 'A mask whose centroid moves faster is doubtful, '
-                    'frame widths per second; 0 for any.', between=(0.0, 1000.0)),
-            declare(node, 'mask_max_growth', 0.0, 'A mask whose area changes faster is doubtful, '
-                    'change of the natural logarithm per second; 0 for any.',
-                    between=(0.0, 1000.0)),
-            declare(node, 'mask_slow_down', 0.3, "Share of the policy's speed while the mask is "
-                    'doubtful.', between=(0.0, 1.0)))}
-
-
-def _declare_commands(node: Node) -> dict[str, Any]:
-    return {
-        'joints': tuple(name for name in declare(
-            node, 'joints', [''], 'Joints in the order of the command; empty takes those of the '
-            'limits.') if name),
-        'limits': declare(node, 'limits', '', 'YAML file of joint limits, in the format of '
-                          'ros2_control and MoveIt; empty for none.'),
-        'workspace': declare(node, 'workspace', '', 'YAML file of a box that the hand must not '
-                             "leave, and of the arm's model; empty for none."),
-        'action_interface': declare(node, 'action_interface', 'velocity', "What the policy's "
-                                    'actions are.', choices=INTERFACES),
-        'command_interface': declare(
-            node, 'command_interface', 'velocity', 'What the controller takes; velocities are '
-            'integrated for a position controller.', choices=INTERFACES),
-        'output': declare(
-            node, 'output', ARRAY, 'array: Float64MultiArray for forward_command_controller. '
-            'trajectory: JointTrajectory for joint_trajectory_controller, positions only.',
-            choices=(ARRAY, TRAJECTORY)),
-        'trajectory_reach_s': declare(node, 'trajectory_reach_s', 0.1, 'Seconds in which the '
-                                      'positions of a trajectory are to be reached.',
-                                      between=(0.001, 10.0)),
-        'max_lead': declare(node, 'max_lead', 0.3, 'How far position commands may get ahead of the '
-                            'joints, and a hold may be from the last command, rad or m.',
-                            between=(0.0, 10.0))}
-
-
-def _declare_safety(node: Node) -> dict[str, Any]:
-    return {
-        'timeout_s': declare(node, 'timeout_s', 0.5, 'Seconds without good input or action after '
-                             'which the safe action is sent.', between=(0.02, 60.0)),
-        'safe_action': declare(node, 'safe_action', 'hold', 'hold: stay where the joints are. '
-                               'zero: send zeros. pose: go to safe_pose.', choices=SAFE_ACTIONS),
-        'safe_pose': tuple(declare(node, 'safe_pose', [0.0], 'Joint positions of the safe action '
-                                   'pose, rad or m.'))}
+def _declare_mask_limits(node: Node) -> MaskLimits:
+    return MaskLimits(
+        declare(node, 'mask_max_speed', 0.0, 'A mask whose centroid moves faster is doubtful, '
+                'frame widths per second; 0 for any.', between=(0.0, 1000.0)),
+        declare(node, 'mask_max_growth', 0.0, 'A mask whose area changes faster is doubtful, '
+                'change of the natural logarithm per second; 0 for any.', between=(0.0, 1000.0)),
+        declare(node, 'mask_slow_down', 0.3, "Share of the policy's speed while the mask is "
+                'doubtful.', between=(0.0, 1.0)))

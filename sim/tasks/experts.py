@@ -56,9 +56,18 @@ class ReachExpert:
     episode_steps: int | None = 20  # at 0.16 s a step; by then a hand is where it should be
 
     def __init__(self, env: SimEnv) -> None:
-        """Take an environment of a reaching task whose actions are joint velocities."""
+        """Take an environment of a reaching task."""
         self._env = env
         self._target = _TARGETS[env.spec.name]
+        self.lowest, self.highest = env.model.actuator_ctrlrange.T.copy()
+        """(A,) float64 each: the velocities that the arm's motors can do, rad/s."""
+
+    @property
+    def distance(self) -> float:
+        """From the hand to the target, m."""
+        model, data = self._env.model, self._env.data
+        return float(np.linalg.norm(data.site_xpos[model.site(self._target).id]
+                                    - data.site_xpos[model.site(_HAND).id]))
 
     def act(self) -> np.ndarray:
         """Return joint velocities, (A,) float64 rad/s; all slowed alike where one is too fast."""
@@ -72,10 +81,9 @@ class ReachExpert:
         velocity = _GAIN * (data.site_xpos[model.site(self._target).id] - data.site_xpos[hand])
         speeds = jacobian.T @ np.linalg.solve(
             jacobian @ jacobian.T + _DAMPING**2 * np.eye(3), velocity)
-        low, high = self._env.action_spec
-        action = np.zeros_like(high)
-        action[:_ARM] = speeds / max(1.0, np.abs(speeds / high[:_ARM]).max())
-        return np.clip(action, low, high)
+        action = np.zeros_like(self.highest)
+        action[:_ARM] = speeds / max(1.0, np.abs(speeds / self.highest[:_ARM]).max())
+        return np.clip(action, self.lowest, self.highest)
 
     def vary(self, rng: np.random.Generator) -> None:
         """Move the target, half of the times anywhere in its box, else to near the hand.
@@ -97,6 +105,18 @@ class ReachExpert:
 def has_scripted_expert(env: SimEnv) -> bool:
     """Whether somebody wrote down what to do in an environment's task."""
     return env.spec.name in _TARGETS and env.spec.control == 'action'
+
+
+def make_scripted_operator(env: SimEnv) -> ReachExpert:
+    """Return what stands in for a person who drives the arm, whatever its actions mean.
+
+    Raises:
+        ExpertError: if there is no such expert for the task.
+    """
+    if env.spec.name not in _TARGETS:
+        raise ExpertError(f"no scripted operator can drive task '{env.spec.name}'; one can drive "
+                          f'{", ".join(_TARGETS)}')
+    return ReachExpert(env)
 
 
 def make_scripted_expert(env: SimEnv) -> Expert:

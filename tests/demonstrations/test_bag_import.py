@@ -157,3 +157,11 @@ def test_a_contract_that_cannot_be_used_is_refused_by_name(tmp_path, text, said)
     path.write_text(text)
     with pytest.raises(ConfigError, match=said):
         load_contract(path)
+
+
+def test_joint_states_of_a_leader_arm_are_not_taken_for_the_robots(tmp_path, bag):
+    leader = [('/leader/joint_states', stamp + 600_000, *bags.joint_state(
+        stamp, demo.ARM, [9.0, 9.0])) for stamp in range(AT_NS, AT_NS + 2 * 10**9, 10_000_000)]
+    messages = sorted([*recording(), *leader], key=lambda each: each[1])
+    _, (episode,) = imported(tmp_path, bag(messages))
+    assert episode.joints.max() < 2.0

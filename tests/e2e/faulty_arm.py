@@ -45,9 +45,9 @@ SLOW_NETWORK = """
 import os, time
 from samg_ros.rl.evaluation import policy
 act = policy.Policy.act
-def slow(self, observation):
+def slow(self, *observed):
     time.sleep(float(os.environ['NETWORK_S']))
-    return act(self, observation)
+    return act(self, *observed)
 policy.Policy.act = slow
 """
 """Makes the policy's network of a process slower, without the interpreter's lock."""

@@ -285,7 +285,7 @@ def test_the_safe_action_goes_out_last_after_an_exception(graph, arm, checkpoint
     node = add(graph, checkpoint)
     arm.start(node)
 
-    def fail(observation):
+    def fail(*observed):
         raise torch.cuda.OutOfMemoryError('no memory')
 
     monkeypatch.setattr(node._policy, 'act', fail)

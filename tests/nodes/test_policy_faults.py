@@ -53,9 +53,9 @@ def slow_down(monkeypatch, node, seconds):
     """Make the network take so long, without the interpreter's lock, as torch does."""
     act = node._policy.act
 
-    def slow(observation):
+    def slow(*observed):
         time.sleep(seconds)
-        return act(observation)
+        return act(*observed)
 
     monkeypatch.setattr(node._policy, 'act', slow)
 

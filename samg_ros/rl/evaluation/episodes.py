@@ -157,7 +157,7 @@ def evaluate_policy(
                         views.append(view)
                     joints = policy.spec.select_joints(step.joint_names, step.joint_positions)
                     see = observer.reset if step.first else observer.push
-                    action = policy.act(see(view.masked, joints))
+                    action = policy.act(see(view.masked, joints), begins=step.first)
                 else:
                     action = rng.uniform(low, high)
                 if step.last or (max_steps is not None and step.step_index >= max_steps):

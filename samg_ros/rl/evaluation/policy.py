@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from samg_ros.device import usable_device
 from samg_ros.errors import CheckpointError
 from samg_ros.observation import Observation, ObservationSpec
-from samg_ros.rl.agents.encoders import make_encoder
-from samg_ros.rl.agents.networks import Actor
-from samg_ros.rl.data.actions import scale_action
+from samg_ros.rl.evaluation.actors import SingleActor, make_actor
 from samg_ros.rl.evaluation.shipped import find_checkpoint
 from samg_ros.rl.training.checkpoint import Checkpoint, load_checkpoint
 
@@ -48,19 +45,8 @@ class Policy:
         self.reference: Reference | None = checkpoint.reference
         self.masker_description = checkpoint.masker
         self.counters = checkpoint.counters
-        self._device = usable_device(device)
-        self._encoder = make_encoder(self.config)
-        joints, actions = len(self.spec.proprioception), len(self.action_low)
-        self._actor = Actor(self._encoder.output_dim, joints, actions, self.config)
-        try:
-            self._encoder.load_state_dict(checkpoint.agent['encoder'])
-            self._actor.load_state_dict(checkpoint.agent['actor'])
-        except (KeyError, RuntimeError) as error:
-            raise CheckpointError(
-                f"the checkpoint's networks do not fit its configuration: {error}"
-            ) from error
-        self._encoder.to(self._device).eval()
-        self._actor.to(self._device).eval()
+        self._actor = make_actor(self.config, checkpoint.agent, self.action_low,
+                                 self.action_high, usable_device(device))
 
     @property
     def task(self) -> str:
@@ -100,22 +86,27 @@ class Policy:
                          self.task, '; '.join(found))
         return masker.fit(self.reference)
 
-    @torch.no_grad()
-    def act(self, observation: Observation) -> NDArray[np.float64]:
+    @property
+    def more_cameras(self) -> tuple[str, ...]:
+        """Cameras that the policy sees beside the first one."""
+        if isinstance(self._actor, SingleActor):
+            return ()
+        return self._actor.settings.cameras[1:]
+
+    def act(self, observation: Observation, time_s: float | None = None,
+            begins: bool = False) -> NDArray[np.float64]:
         """Return the action without exploration.
 
         Args:
             observation: from an Observer with this policy's spec.
+            time_s: stamp of the frame, which says where in its chunks a policy with chunks is;
+                None for one period of its training after the frame before.
+            begins: whether an episode begins.
 
         Returns:
             (A,) float64 within the action limits.
         """
-        pixels = torch.from_numpy(observation['pixels'])[None].to(self._device)
-        joints = None
-        if self.spec.proprioception:
-            joints = torch.from_numpy(observation['proprioception'])[None].to(self._device)
-        mean = self._actor(self._encoder(pixels), joints)[0].cpu().numpy()
-        return scale_action(mean, self.action_low, self.action_high)
+        return self._actor.act(observation, time_s, begins)
 
 
 def load_policy(checkpoint: Path | str, device: str = 'cpu') -> Policy:
