@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from samg_ros.device import usable_device
 from samg_ros.errors import CheckpointError
+from samg_ros.files.reading import parsing
+from samg_ros.files.tensors import check_state
 from samg_ros.observation import Observation, ObservationSpec
 from samg_ros.rl.agents.encoders import make_encoder
 from samg_ros.rl.agents.networks import Actor
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from samg_ros.masking import Masker, Reference
 
 _LOG = logging.getLogger(__name__)
+_NETWORKS = ('encoder', 'actor')
+_ADVICE = 'use the package version that wrote it, or train it again'
 
 
 class Policy:
@@ -49,16 +54,21 @@ class Policy:
         self.masker_description = checkpoint.masker
         self.counters = checkpoint.counters
         self._device = usable_device(device)
-        self._encoder = make_encoder(self.config)
         joints, actions = len(self.spec.proprioception), len(self.action_low)
-        self._actor = Actor(self._encoder.output_dim, joints, actions, self.config)
-        try:
-            self._encoder.load_state_dict(checkpoint.agent['encoder'])
-            self._actor.load_state_dict(checkpoint.agent['actor'])
-        except (KeyError, RuntimeError) as error:
-            raise CheckpointError(
-                f"the checkpoint's networks do not fit its configuration: {error}"
-            ) from error
+
+        def networks() -> tuple[nn.Module, nn.Module]:
+            encoder = make_encoder(self.config)
+            return encoder, Actor(encoder.output_dim, joints, actions, self.config)
+
+        with parsing('the settings of the checkpoint describe no networks', CheckpointError,
+                     _ADVICE), torch.device('meta'):  # their sizes cost nothing there
+            shapes = dict(zip(_NETWORKS, networks(), strict=True))
+        for name, network in shapes.items():
+            check_state(network, checkpoint.agent.get(name), f"the checkpoint's {name}",
+                        CheckpointError, _ADVICE)
+        self._encoder, self._actor = networks()
+        self._encoder.load_state_dict(checkpoint.agent['encoder'])
+        self._actor.load_state_dict(checkpoint.agent['actor'])
         self._encoder.to(self._device).eval()
         self._actor.to(self._device).eval()
 

@@ -35,6 +35,7 @@ from samg_ros.rl.training.checkpoint import (
     CHECKPOINT_NAME,
     Checkpoint,
     load_checkpoint,
+    resuming,
     save_checkpoint,
 )
 from samg_ros.rl.training.imperfect_masks import show_imperfectly
@@ -162,14 +163,15 @@ class Clone:
         self._replay = Replay(
             self.run_dir / 'replay', config.observation, len(self.low), config.replay_capacity,
             config.checkpoint_every + 2 * (self._longest + 1), config.seed,
-            None if checkpoint is None else checkpoint.replay['count'],
+            None if checkpoint is None else checkpoint.replay.get('count', 0),
         )
         self._saved = self._replay.count
         if checkpoint is not None:
-            self._replay.load_rng(checkpoint.replay['rng'])
-            self.imitator.load_state_dict(checkpoint.agent)
-            self.episodes = checkpoint.counters['episodes']
-            self._seconds = checkpoint.counters['seconds']
+            with resuming(self.run_dir):
+                self._replay.load_rng(checkpoint.replay['rng'])
+                self.imitator.load_state_dict(checkpoint.agent)
+                self.episodes = checkpoint.counters['episodes']
+                self._seconds = checkpoint.counters['seconds']
             env.skip_episodes(self.episodes)
 
     @property
