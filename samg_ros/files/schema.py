@@ -73,15 +73,15 @@ def parse_json(text: str | bytes, kind: type[Kind], name: str, error: type[SamgE
 
 def read_yaml(path: Path | str, kind: type[Kind], error: type[SamgError], finite: bool = True
               ) -> Kind:
-    """Read a YAML file as `convert` does.
+    """Read a YAML file as `convert` does; an empty one is an empty mapping.
 
     Raises:
         error: if it cannot be read, is not YAML, or holds something else.
     """
     text = read_text(path, error, MAX_YAML_BYTES)
     with parsing(f"'{path}' is not valid YAML", error, 'mend it'):
-        values = yaml.load(text, _Loader)
-    return convert(values, kind, f"'{path}'", error, finite)
+        values = _Loader(text).get_single_data()
+    return convert({} if values is None else values, kind, f"'{path}'", error, finite)
 
 
 def _check_names(values: Mapping[Any, Any], known: list[str], name: str, error: type[SamgError]
@@ -123,10 +123,10 @@ class _Loader(yaml.SafeLoader):
             raise yaml.YAMLError('aliases (*name) are not read; write the value again')
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         return _unique([(self.construct_object(key, deep=True),
                          self.construct_object(value, deep=True)) for key, value in node.value])
 
 
 _Loader.add_constructor(  # of SafeLoader: a generator that fills in the values later
-    'tag:yaml.org,2002:map', lambda loader, node: loader.construct_mapping(node))
+    'tag:yaml.org,2002:map', _Loader.construct_mapping)

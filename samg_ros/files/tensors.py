@@ -87,8 +87,8 @@ def check_state(network: nn.Module, state: Any, name: str, error: type[SamgError
     for key, tensor in state.items():
         if tensor.shape != wanted[key].shape \
                 or tensor.is_floating_point() != wanted[key].is_floating_point():
-            raise error(f'{name}: {key} must be {tuple(wanted[key].shape)} {wanted[key].dtype}, '
-                        f'got {tuple(tensor.shape)} {tensor.dtype}; {advice}')
+            raise error(f'{name} does not fit: {key} must be {tuple(wanted[key].shape)} '
+                        f'{wanted[key].dtype}, got {tuple(tensor.shape)} {tensor.dtype}; {advice}')
     if not is_finite(state):
         raise error(f'{name} holds numbers that are not finite; {advice}')
 

@@ -143,7 +143,8 @@ class StatePolicy:
         found = {name: array.astype(np.float32) for name, array in arrays.items()}
         expert = cls(tuple(found[name] for name in matrices),
                      tuple(found[f'bias_{i}'] for i in range(layers)),
-                     *(found[name] for name in vectors[layers:]), **facts)
+                     found['in_shift'], found['in_scale'], found['out_shift'],
+                     found['out_scale'], **facts)
         if not expert._fits():
             raise ExpertError(f'the expert {path} is not whole: its layers do not fit one another; '
                               f'{_ADVICE}')

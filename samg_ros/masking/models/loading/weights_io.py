@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -27,7 +28,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix == '.safetensors':
         with parsing(f'weights {path}: not a readable safetensors file', WeightsError,
                      'fetch or write it again'):
-            state = load_file(path)
+            state: Any = load_file(path)
     else:
         state = read_torch(path, WeightsError, 'fetch or write it again')
     if isinstance(state, dict) and isinstance(state.get('state_dict'), dict):
