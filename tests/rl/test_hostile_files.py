@@ -73,7 +73,7 @@ def test_hdf5_that_reads_other_files_is_refused(tmp_path):
     shape = (4, 8, 8, 3)
 
     def external_storage(group):
-        group.create_dataset('observations', shape, 'u1', external=[(str(secret), 0, 4 * 8 * 8 * 3)])
+        group.create_dataset('observations', shape, 'u1', external=[(str(secret), 0, 768)])
 
     def external_link(group):
         with h5py.File(tmp_path / 'other.h5', 'w') as other:
