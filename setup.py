@@ -38,6 +38,7 @@ LEARNING = [
     'opencv-python-headless>=4.5',
     'torch>=2.1',
     'safetensors>=0.4',
+    'msgspec>=0.18',  # checks what files from elsewhere hold
     'pyyaml>=5.4',
     'tqdm>=4.57',
     'jinja2>=3.0',

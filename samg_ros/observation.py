@@ -54,10 +54,11 @@ class ObservationSpec:
                     'width and height at least 1'
                 )
             object.__setattr__(self, 'crop', crop)
-        for name, least in (('size', 8), ('frame_stack', 1)):
+        for name, least, most in (('size', 8, 8192), ('frame_stack', 1, 1024)):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ConfigError(f'{name} must be an integer of at least {least}, got {value!r}')
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+                raise ConfigError(f'{name} must be an integer from {least} to {most}, got '
+                                  f'{value!r}')
         if self.source not in SOURCES:
             raise ConfigError(f"source must be one of {', '.join(SOURCES)}, got '{self.source}'")
         fill = _integers('fill', self.fill, 3)

@@ -22,9 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from samg_ros.errors import ConfigError
+from samg_ros.files.schema import convert, read_yaml
 
 _GROUPS = {'has_position_limits': ('min_position', 'max_position'),
            'has_velocity_limits': ('max_velocity',),
@@ -76,17 +75,13 @@ def load_joint_limits(path: Path | str, joints: Sequence[str] = ()) -> tuple[Joi
             not usable.
     """
     path = Path(path).expanduser()
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"the joint limits '{path}' cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the joint limits '{path}' are not YAML: "
-                          f'{" ".join(str(error).split())}') from error
-    table = content.get('joint_limits') if isinstance(content, dict) else None
+    content = read_yaml(path, dict[str, Any], ConfigError, finite=False)  # .inf is no limit
+    table = content.get('joint_limits')
     if not isinstance(table, dict) or not table:
         raise ConfigError(f"the file '{path}' has no joint limits; expected the key joint_limits "
                           'with a table of fields for each joint')
+    if len(set(joints)) < len(joints):
+        raise ConfigError(f'a joint is named twice in {", ".join(joints)}; name each once')
     missing = [joint for joint in joints if joint not in table]
     if missing:
         raise ConfigError(f"the joint limits '{path}' lack joint '{missing[0]}'; they have "
@@ -98,8 +93,7 @@ def load_joint_limits(path: Path | str, joints: Sequence[str] = ()) -> tuple[Joi
 
 
 def _parse(joint: str, values: Any) -> JointLimits:
-    if not isinstance(values, dict):
-        raise ConfigError(f"joint '{joint}' must have a table of fields, got {values!r}")
+    convert(values, dict[str, bool | float], f"joint '{joint}'", ConfigError, finite=False)
     for name, value in values.items():
         if name in (*_GROUPS, *_FOREIGN):
             if not isinstance(value, bool):

@@ -14,19 +14,19 @@ MuJoCo computes the kinematics; it reads both kinds of model.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
-from samg_ros.errors import ConfigError, first_line
+from samg_ros.errors import ConfigError
+from samg_ros.files.reading import check_readable, parsing
+from samg_ros.files.schema import convert, read_yaml
 
 _AXES = ('x', 'y', 'z')
-_FIELDS = ('model', 'body', *_AXES)
 
 
 class Workspace:
@@ -45,20 +45,18 @@ class Workspace:
         import mujoco  # needed for a workspace only
 
         path = Path(path).expanduser()
-        values = _read(path)
-        self._low, self._high = np.transpose([_interval(path, axis, values[axis])
-                                              for axis in _AXES])
-        model_path = path.parent / str(values['model'])
-        try:
+        box = _read(path)
+        self._low, self._high = np.transpose([getattr(box, axis) for axis in _AXES])
+        model_path = path.parent / Path(box.model).expanduser()
+        check_readable(model_path, ConfigError)
+        with parsing(f"the model '{model_path}' of the workspace cannot be loaded", ConfigError,
+                     'give an URDF or MJCF file'):
             self._model = mujoco.MjModel.from_xml_path(str(model_path))
-        except ValueError as error:
-            raise ConfigError(f"the model '{model_path}' of the workspace cannot be loaded: "
-                              f'{first_line(error)}') from error
         self._data = mujoco.MjData(self._model)
         self._kinematics = mujoco.mj_kinematics
-        self._body = self._index(mujoco.mjtObj.mjOBJ_BODY, 'body', str(values['body']))
+        self._body = self._index(mujoco.mjtObj.mjOBJ_BODY, 'body', box.body)
         if self._model.body_weldid[self._body] == 0:
-            raise ConfigError(f"body '{values['body']}' of the workspace '{path}' does not move "
+            raise ConfigError(f"body '{box.body}' of the workspace '{path}' does not move "
                               'with any joint; name the hand')
         self._addresses = [self._model.jnt_qposadr[self._index(
             mujoco.mjtObj.mjOBJ_JOINT, 'joint', joint)] for joint in joints]
@@ -99,23 +97,23 @@ class Workspace:
         return index
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"the workspace '{path}' cannot be read: {first_line(error)}") from error
-    values = content.get('workspace') if isinstance(content, dict) else None
-    if not isinstance(values, dict) or sorted(map(str, values)) != sorted(_FIELDS):
-        found = ', '.join(map(str, values)) if isinstance(values, dict) else 'none'
-        raise ConfigError(f"the workspace '{path}' must have, under the key workspace, the fields "
-                          f'{", ".join(_FIELDS)}; it has {found}')
-    return values
+@dataclass(frozen=True)
+class _Box:
+    """What stands under the key workspace."""
+
+    model: str
+    body: str
+    x: tuple[float, float]
+    y: tuple[float, float]
+    z: tuple[float, float]
 
 
-def _interval(path: Path, axis: str, value: Any) -> tuple[float, float]:
-    good = isinstance(value, list) and len(value) == 2 and all(
-        isinstance(end, int | float) and math.isfinite(end) for end in value)
-    if not good or not value[0] < value[1]:
-        raise ConfigError(f"{axis} of the workspace '{path}' must be [least, greatest] in metres, "
-                          f'got {value!r}')
-    return float(value[0]), float(value[1])
+def _read(path: Path) -> _Box:
+    content = read_yaml(path, dict[str, Any], ConfigError)
+    box = convert(content.get('workspace'), _Box, f"the workspace of '{path}'", ConfigError)
+    for axis in _AXES:
+        least, greatest = getattr(box, axis)
+        if not least < greatest:
+            raise ConfigError(f"{axis} of the workspace '{path}' must be [least, greatest] in "
+                              f'metres, got {[least, greatest]}')
+    return box

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import yaml
+from msgspec import Struct
 from rosbags.interfaces import ConnectionExtRosbag2
 from rosbags.rosbag2 import Reader
 from rosbags.serde import SerdeError
@@ -24,6 +24,7 @@ from rosbags.typesys.store import Typestore
 
 from samg_ros.bags.salvage import CDR, ROS1, SUFFIXES, RawMessage, has_journal, salvage
 from samg_ros.errors import BagError, first_line
+from samg_ros.files.schema import read_yaml
 
 METADATA = 'metadata.yaml'
 SLACK = 8
@@ -184,16 +185,29 @@ def _expected(path: Path) -> int:
         return reader.message_count
 
 
+class _Information(Struct):
+    """What is used of a bag's description."""
+
+    message_count: int
+
+
+class _Metadata(Struct):
+    """A metadata.yaml of rosbag2."""
+
+    rosbag2_bagfile_information: _Information
+
+
 def _announced(path: Path, losses: list[str]) -> int | None:
     """The number of messages in a metadata.yaml that may be damaged; None if it does not say."""
     if path.is_file():
         return None
-    try:
-        found = yaml.safe_load((path / METADATA).read_text())
-        return int(found['rosbag2_bagfile_information']['message_count'])
-    except FileNotFoundError:
+    if not (path / METADATA).exists():
         losses.append(f'{METADATA} is missing')
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return None
+    try:
+        found = read_yaml(path / METADATA, _Metadata, BagError)
+        return found.rosbag2_bagfile_information.message_count
+    except BagError:
         losses.append(f'{METADATA} cannot be read')
     return None
 

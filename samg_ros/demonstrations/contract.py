@@ -17,13 +17,11 @@ and ros2_control arms publish:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from samg_ros.errors import ConfigError, first_line
+from samg_ros.errors import ConfigError
+from samg_ros.files.schema import read_yaml
 
 NEXT_JOINTS = 'next_joints'
 """The action is the joint positions of the next sample: for an arm that a person moves by hand."""
@@ -60,8 +58,7 @@ class Contract:
         """
         for name in ('rate_hz', 'tolerance_s', 'max_gap_s'):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) \
-                    or not 0 <= value < 1e6:
+            if not 0 <= value < 1e6:
                 raise ConfigError(f'{name} must be a number from 0, got {value!r}')
         if self.clock not in CLOCKS:
             raise ConfigError(f'clock must be one of {", ".join(CLOCKS)}, got {self.clock!r}')
@@ -75,33 +72,4 @@ def load_contract(path: Path | str) -> Contract:
     Raises:
         ConfigError: if the file cannot be read, or a key or value cannot be used.
     """
-    try:
-        values = yaml.safe_load(Path(path).expanduser().read_text()) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the contract '{path}': {first_line(error)}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"the contract '{path}' must be a YAML mapping: key -> value")
-    known = {each.name for each in fields(Contract)}
-    if unknown := sorted(map(str, values.keys() - known)):
-        raise ConfigError(f"the contract '{path}' has the unknown key '{unknown[0]}'; known are "
-                          f'{", ".join(sorted(known))}')
-    try:
-        return Contract(**{key: _typed(key, value) for key, value in values.items()})
-    except ConfigError as error:
-        raise ConfigError(f"the contract '{path}': {error}") from error
-
-
-def _typed(key: str, value: Any) -> Any:
-    """Return a YAML value as the type of its field."""
-    if key == 'cameras':
-        if not isinstance(value, dict) or not all(
-                isinstance(text, str) for pair in value.items() for text in pair):
-            raise ConfigError(f'cameras must map names to topics, got {value!r}')
-        return value
-    if key in ('joint_topics', 'joints'):
-        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-            raise ConfigError(f'{key} must be a list of names, got {value!r}')
-        return tuple(value)
-    if key in ('action', 'clock') and not isinstance(value, str):
-        raise ConfigError(f'{key} must be text, got {value!r}')
-    return value
+    return read_yaml(Path(path).expanduser(), Contract, ConfigError)

@@ -7,21 +7,24 @@ over the rate, and without float64 columns state and action are the float32 ones
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta, Struct
 
 from samg_ros.demonstrations import lerobot_layout as layout
 from samg_ros.demonstrations.episode import ArmEpisode
 from samg_ros.demonstrations.lerobot_layout import DatasetInfo
 from samg_ros.demonstrations.run_lengths import from_text
-from samg_ros.errors import DemonstrationError, MissingDependencyError, first_line
+from samg_ros.errors import DemonstrationError, MissingDependencyError
 from samg_ros.files.pictures import decode_picture
+from samg_ros.files.reading import parsing
+from samg_ros.files.schema import read_json
 
 try:
     import pyarrow
@@ -29,6 +32,30 @@ try:
 except ImportError as error:
     raise MissingDependencyError(
         'LeRobot data sets need pyarrow; run `pip install pyarrow`') from error
+
+
+class _Feature(Struct):
+    """One column, as info.json describes it."""
+
+    dtype: str
+    shape: tuple[Annotated[int, Meta(ge=0)], ...]
+    names: list[str] | dict[str, list[str]] | None = None
+
+
+class _Info(Struct):
+    """What is used of info.json."""
+
+    codebase_version: str
+    fps: Annotated[float, Meta(gt=0)]
+    data_path: str
+    features: dict[str, _Feature]
+    robot_type: str | None = None
+    samg_ros: dict[str, Any] = {}
+
+
+_FIELD = re.compile(r'\{(?P<name>chunk_index|file_index):0(?P<width>[1-9])d\}')
+_ADVICE = 'fetch or import it again'
+_MOST_CHARACTERS = 10_000
 
 
 class LeRobotDataset:
@@ -45,19 +72,12 @@ class LeRobotDataset:
         if not path.is_file():
             raise DemonstrationError(f"'{folder}' is no LeRobot data set: there is no "
                                      f'{layout.INFO} in it')
-        try:
-            values = json.loads(path.read_text())
-            self._check_version(values)
+        values = read_json(path, _Info, DemonstrationError)
+        self._check_version(values)
+        self._pattern, self._columns = values.data_path, set(values.features)
+        with parsing(f"the data set '{folder}' cannot be read", DemonstrationError, _ADVICE):
             self.info = _info(values, self._task())
-            self._pattern = str(values['data_path'])
-            self._columns = set(values['features'])
             self._episodes = self._read_episodes()
-        except DemonstrationError:
-            raise
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError,
-                pyarrow.ArrowException) as error:
-            raise DemonstrationError(f"the data set '{folder}' cannot be read: "
-                                     f'{first_line(error)}') from error
 
     def __len__(self) -> int:
         return len(self._episodes)
@@ -70,15 +90,28 @@ class LeRobotDataset:
         """
         opened: tuple[Path, Any] | None = None
         for row in self._episodes:
-            path = self.folder / self._pattern.format(chunk_index=row['data/chunk_index'],
-                                                      file_index=row['data/file_index'])
-            try:
+            index = row['episode_index']
+            with parsing(f"episode {index} of '{self.folder}' cannot be read", DemonstrationError,
+                         _ADVICE):
+                path = self._path(row)
                 if opened is None or opened[0] != path:
                     opened = path, _EpisodeFile(path)
                 yield self._episode(row, opened[1].rows(int(row['episode_index'])))
-            except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:
-                raise DemonstrationError(f"episode {row['episode_index']} of '{self.folder}' "
-                                         f'cannot be read: {first_line(error)}') from error
+
+    def _path(self, row: Mapping[str, Any]) -> Path:
+        """Return the file of an episode; it must be in the data set's folder.
+
+        Raises:
+            ValueError: if the pattern is another than LeRobot's, or leads elsewhere.
+        """
+        numbers = {name: int(row[f'data/{name}']) for name in ('chunk_index', 'file_index')}
+        # Not str.format: a pattern from elsewhere could ask for any width and attribute.
+        name = _FIELD.sub(lambda found: f'{numbers[found["name"]]:0{found["width"]}d}',
+                          self._pattern)
+        path = self.folder / name
+        if '{' in name or not path.resolve().is_relative_to(self.folder.resolve()):
+            raise ValueError(f"data_path '{self._pattern}' is not one of LeRobot's")
+        return path
 
     def _episode(self, row: Mapping[str, Any], table: Any) -> ArmEpisode:
         count = len(table)
@@ -106,12 +139,12 @@ class LeRobotDataset:
         return ArmEpisode(stamps, frames, joints, actions, masks, success,
                           str(row.get('samg_ros/source') or self.folder))
 
-    def _check_version(self, values: Mapping[str, Any]) -> None:
-        if values['codebase_version'] != layout.VERSION:
+    def _check_version(self, values: _Info) -> None:
+        if values.codebase_version != layout.VERSION:
             raise DemonstrationError(
-                f"'{self.folder}' is a data set of version {values['codebase_version']}; expected "
+                f"'{self.folder}' is a data set of version {values.codebase_version}; expected "
                 f'{layout.VERSION}. LeRobot converts older ones')
-        videos = [name for name, each in values['features'].items() if each['dtype'] == 'video']
+        videos = [name for name, each in values.features.items() if each.dtype == 'video']
         if videos:
             raise DemonstrationError(
                 f"the frames '{videos[0]}' of '{self.folder}' are a video; data sets with images "
@@ -119,7 +152,7 @@ class LeRobotDataset:
 
     def _task(self) -> str:
         table = parquet.read_table(self.folder / layout.TASKS)
-        return str(table[table.column_names[-1]][0].as_py())
+        return str(table[table.column_names[-1]][0].as_py())[:_MOST_CHARACTERS]
 
     def _read_episodes(self) -> list[dict[str, Any]]:
         """Read which rows belong to which episode; the statistics stay on disk."""
@@ -148,25 +181,27 @@ class _EpisodeFile:
         return table.filter(pyarrow.compute.equal(table['episode_index'], episode))
 
 
-def _info(values: Mapping[str, Any], task: str) -> DatasetInfo:
-    features = values['features']
-    cameras = {name.removeprefix(layout.IMAGES): tuple(each['shape'][:2])
-               for name, each in features.items() if each['dtype'] == 'image'}
-    joints = _names(features.get(layout.STATE))
-    return DatasetInfo(task, float(values['fps']), joints, _names(features[layout.ACTION]),
-                       cameras, tuple(name.removeprefix(layout.MASKS) for name in features
-                                      if name.startswith(layout.MASKS)),
-                       values.get('robot_type') or '', values.get(layout.EXTRA, {}))
+def _info(values: _Info, task: str) -> DatasetInfo:
+    features = values.features
+    if layout.ACTION not in features:
+        raise ValueError(f"it has no column '{layout.ACTION}'")
+    cameras = {name.removeprefix(layout.IMAGES): (each.shape[0], each.shape[1])
+               for name, each in features.items() if each.dtype == 'image'}
+    return DatasetInfo(task, values.fps, _names(features.get(layout.STATE)),
+                       _names(features[layout.ACTION]), cameras,
+                       tuple(name.removeprefix(layout.MASKS) for name in features
+                             if name.startswith(layout.MASKS)),
+                       values.robot_type or '', values.samg_ros)
 
 
-def _names(feature: Mapping[str, Any] | None) -> tuple[str, ...]:
+def _names(feature: _Feature | None) -> tuple[str, ...]:
     """Return the names of a vector's numbers; LeRobot allows none, a list, or a mapping."""
     if feature is None:
         return ()
-    names = feature['names']
-    if isinstance(names, Mapping):
+    names = feature.names
+    if isinstance(names, dict):
         names = next(iter(names.values()))
-    return tuple(map(str, names or range(feature['shape'][0])))
+    return tuple(names or map(str, range(feature.shape[0])))
 
 
 def _array(table: Any, column: str, kind: type) -> npt.NDArray[Any]:

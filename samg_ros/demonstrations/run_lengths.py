@@ -26,8 +26,14 @@ def run_lengths(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
 
 
 def mask_of(lengths: npt.ArrayLike, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Return the (H, W) mask of run lengths, the inverse of `run_lengths`."""
+    """Return the (H, W) mask of run lengths, the inverse of `run_lengths`.
+
+    Raises:
+        ValueError: if they do not add up to the shape.
+    """
     counts = np.asarray(lengths, np.int64)
+    if (counts < 0).any() or counts.sum(dtype=float) != shape[0] * shape[1]:
+        raise ValueError(f'the run lengths of a mask do not add up to {shape[0]} x {shape[1]}')
     return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(shape)
 
 

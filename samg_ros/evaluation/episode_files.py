@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta, Struct
 
 from samg_ros.errors import ReportError
 from samg_ros.evaluation.episodes import EpisodeResults, View, flatten
+from samg_ros.files.arrays import Arrays, ArraySpec, check_arrays, read_npz
 from samg_ros.files.outputs import write_bytes
+from samg_ros.files.reading import parsing
+from samg_ros.files.schema import parse_json
 
 
 def save_episodes(path: Path, results: Sequence[EpisodeResults], facts: Mapping[str, Any]) -> None:
@@ -48,21 +51,49 @@ def load_episodes(path: Path) -> tuple[list[EpisodeResults], dict[str, Any]]:
     Raises:
         ReportError: if there is none, or it is something else.
     """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            head = json.loads(str(arrays['head']))
-            results = [_read(arrays, index, one) for index, one in enumerate(head['results'])]
-            return results, head['facts']
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise ReportError(f'{path} holds no evaluated episodes ({error}); delete it, and they are '
-                          'run again') from error
+    advice = 'delete it, and they are run again'
+    arrays = read_npz(path, {'head': ArraySpec('U', ())}, ReportError, advice)
+    if 'head' not in arrays:
+        raise ReportError(f'{path} holds no evaluated episodes; {advice}')
+    head = parse_json(str(arrays['head']), _Head, f'head of {path}', ReportError)
+    with parsing(f'{path} holds no evaluated episodes', ReportError, advice):
+        return [_read(arrays, index, one) for index, one in enumerate(head.results)], head.facts
 
 
-def _read(arrays: Mapping[str, np.ndarray], index: int, head: Mapping[str, Any]) -> EpisodeResults:
-    ends = np.cumsum(head['counts'], dtype=int)
-    episodes = np.split(arrays[f'{index}/ious'], ends[:-1]) if len(ends) else []
-    views = zip(*(arrays[f'{index}/{name}'] for name in View._fields), strict=True)
+class _OneHead(Struct):
+    """What is said of one setting beside its arrays."""
+
+    setting: str
+    seed: int
+    frames_per_s: float
+    counts: list[Annotated[int, Meta(ge=0)]]
+
+
+class _Head(Struct):
+    """What is said beside the arrays."""
+
+    facts: dict[str, Any]
+    results: list[_OneHead]
+
+
+def _read(arrays: Arrays, index: int, head: _OneHead) -> EpisodeResults:
+    parts = {name: arrays[f'{index}/{name}'] for name in ('ious', 'returns', 'successes')}
+    strip = {name: arrays[f'{index}/{name}'] for name in View._fields}
+    count = len(strip['frame'])
+    specs = {'ious': ArraySpec('f', (sum(head.counts),)), 'returns': ArraySpec('f', (None,)),
+             'successes': ArraySpec('b', (None,))}
+    if count:
+        height, width = strip['frame'].shape[1:3]
+        specs |= {'frame': ArraySpec('u', (count, height, width, 3)),
+                  'mask': ArraySpec('b', (count, height, width)),
+                  'masked': ArraySpec('u', (count, None, None, 3))}
+    check_arrays(parts | strip, specs, f'result {index}', ReportError, 'delete the file')
+    if len(parts['returns']) == 0 or len(parts['successes']) not in (0, len(parts['returns'])) \
+            or len(head.counts) not in (0, len(parts['returns'])):
+        raise ValueError('its episodes are not equally many')
+    episodes = np.split(parts['ious'], np.cumsum(head.counts)[:-1]) if head.counts else []
     return EpisodeResults(
-        head['setting'], tuple(arrays[f'{index}/returns'].tolist()),
-        tuple(tuple(ious.tolist()) for ious in episodes), tuple(View(*view) for view in views),
-        (), head['frames_per_s'], head['seed'], tuple(arrays[f'{index}/successes'].tolist()))
+        head.setting, tuple(parts['returns'].tolist()),
+        tuple(tuple(ious.tolist()) for ious in episodes),
+        tuple(View(*view) for view in zip(*strip.values(), strict=True)), (), head.frames_per_s,
+        head.seed, tuple(parts['successes'].tolist()))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from msgspec import Struct
 
 from samg_ros.masking.models.base import VisionModel
 from samg_ros.masking.settings import MaskerSettings
@@ -21,6 +22,16 @@ METHOD_VERSION = 2
 same weights and settings may give other masks. Version 1, release 0.1, does not name itself."""
 
 _NAMED = ('method', 'model', 'weights', 'weights_sha256')
+
+
+class Description(Struct):
+    """The fields of `Masker.describe()`; those with a default are missing in older ones."""
+
+    model: str
+    settings: dict[str, Any]
+    weights: str | None = None
+    weights_sha256: str | None = None
+    method: int | None = None
 
 
 def weights_hash(model: VisionModel) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from samg_ros.errors import ConfigError, InvalidInputError, NotFittedError, first_line
+from samg_ros.files.schema import convert
 from samg_ros.masking.checks import check_size, checked_frames, is_whole
 from samg_ros.masking.engines.cuda_graphs import GraphedCall
 from samg_ros.masking.engines.precision import in_precision
@@ -21,7 +22,7 @@ from samg_ros.masking.frames.pipeline import find, find_nothing, similarity_prom
 from samg_ros.masking.frames.prediction import Frames, Prediction
 from samg_ros.masking.frames.second_look import cropped_reference, look_again
 from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.identity import METHOD_VERSION, resolved, weights_hash
+from samg_ros.masking.identity import METHOD_VERSION, Description, resolved, weights_hash
 from samg_ros.masking.models import Weights, check_weights, describe_weights, load_model
 from samg_ros.masking.models.base import Encoding, VisionModel
 from samg_ros.masking.references.capture import mask_from_points
@@ -118,13 +119,9 @@ class Masker:
     def from_description(cls, description: dict[str, Any],
                          device: str | torch.device = 'cpu') -> Masker:
         """Build the masker that `describe` described; it still wants its reference."""
-        try:
-            settings = MaskerSettings.from_dict(description['settings'])
-            name, weights = description['model'], description['weights']
-        except (KeyError, TypeError, IndexError) as error:
-            raise ConfigError(f'description {description!r}: expected `model`, `weights` and '
-                              f'`settings` ({error})') from error
-        return cls.load(name, settings, device, weights)
+        known = convert(description, Description, 'description of a masker', ConfigError)
+        settings = MaskerSettings.from_dict(known.settings)
+        return cls.load(known.model, settings, device, known.weights)
 
     @property
     def objects(self) -> dict[str, tuple[Reference, ...]]:

@@ -6,11 +6,12 @@ Any node may have perception's name, so the answer is checked like any other inp
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from samg_ros.errors import InvalidInputError, SamgError, first_line
+from samg_ros.files.schema import convert, parse_json
 from samg_ros.masking import MaskerSettings
+from samg_ros.masking.identity import Description
 
 DESCRIPTION_PARAMETER = 'masker_description'
 """Holds `Masker.describe()` as JSON, for the nodes that use the masks."""
@@ -26,19 +27,14 @@ def read_description(value: Any) -> dict[str, Any]:
     if not isinstance(value, str) or len(value) > _MOST_CHARACTERS:
         raise InvalidInputError(f"perception's {DESCRIPTION_PARAMETER} must be text of at most "
                                 f'{_MOST_CHARACTERS} characters')
+    name = f"perception's {DESCRIPTION_PARAMETER}"
+    described = parse_json(value, dict[str, Any], name, InvalidInputError)
+    known = convert(described, Description, name, InvalidInputError)
     try:
-        described = json.loads(value)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InvalidInputError(f"perception's {DESCRIPTION_PARAMETER} is not JSON: "
-                                f'{ascii(value[:40])}') from error
-    if not isinstance(described, dict) or not isinstance(described.get('settings', {}), dict):
-        raise InvalidInputError(f"perception's {DESCRIPTION_PARAMETER} must be an object with "
-                                f'model, weights and settings, got {ascii(value[:40])}')
-    try:
-        MaskerSettings(**described.get('settings', {}))
-    except (SamgError, TypeError) as error:
-        raise InvalidInputError(f"perception's {DESCRIPTION_PARAMETER} has settings that are not "
-                                f'those of a masker: {first_line(error)}') from error
+        MaskerSettings.from_dict(known.settings)
+    except SamgError as error:
+        raise InvalidInputError(f'{name} has settings that are not those of a masker: '
+                                f'{first_line(error)}') from error
     return described
 
 

@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from samg_ros.errors import ConfigError
+from samg_ros.files.arrays import Arrays, ArraySpec, read_npz
 from samg_ros.files.pictures import read_picture
 from samg_ros.sim.procedural.rooms import render_room
 from samg_ros.sim.procedural.scenes import render_scene
@@ -112,9 +114,20 @@ def build_dataset(folder: Path, size: DatasetSize, seed: int = 0, workers: int =
             done.result()
 
 
+def _read(path: Path, specs: dict[str, ArraySpec]) -> Arrays:
+    advice = 'delete it, and it is made again'
+    arrays = read_npz(path, specs, ConfigError, advice)
+    if missing := specs.keys() - arrays.keys():
+        raise ConfigError(f"'{path}' lacks '{min(missing)}'; {advice}")
+    return arrays
+
+
 def load_scenes(folder: Path, count: int) -> tuple[Images, Images]:
     """Return images (scenes, 12, 84, 84, 3) and labels (scenes, 12, 84, 84), both uint8."""
-    shards = [np.load(path) for path in shard_paths(folder, 'scenes', count)]
+    frames = (None, 12, FRAME_SIZE, FRAME_SIZE)
+    specs = {'images': ArraySpec('u', (*frames, 3)), 'labels': ArraySpec('u', frames)}
+    shards = [_read(path, specs)
+              for path in shard_paths(folder, 'scenes', count)]
     return (np.concatenate([s['images'] for s in shards])[:count],
             np.concatenate([s['labels'] for s in shards])[:count])
 
@@ -136,7 +149,8 @@ def load_backgrounds(folder: Path, count: int, photographs: Sequence[Path] = (),
         InvalidInputError: if a photograph cannot be read.
     """
     paths = shard_paths(folder, 'backgrounds', count)
-    pictures = np.concatenate([np.load(path)['images'] for path in paths])[:count]
+    square = ArraySpec('u', (None, BACKGROUND_SIZE, BACKGROUND_SIZE, 3))
+    pictures = np.concatenate([_read(path, {'images': square})['images'] for path in paths])[:count]
     if not photographs:
         return pictures
     rng = np.random.default_rng([seed, 2])

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import tempfile
 import threading
@@ -20,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from samg_ros.errors import InvalidInputError, SamgError
+from samg_ros.files.schema import parse_json
 from samg_ros.mask_command import VIDEO_SUFFIXES
 from samg_ros.masking import MaskerSettings
 from samg_ros.masking.models.base import VisionModel
@@ -267,13 +267,7 @@ async def _body(request: Request, kind: str) -> Any:
     data = b''.join(parts)
     if kind == 'file':
         return data
-    try:
-        body = json.loads(data or b'{}')
-    except ValueError as error:
-        raise InvalidInputError('the request is not JSON') from error
-    if not isinstance(body, dict):
-        raise InvalidInputError('the request is not a JSON object')
-    return body
+    return parse_json(data or b'{}', dict[str, Any], 'the request', InvalidInputError)
 
 
 async def _file(name: str, kind: str, request: Request) -> Response:

@@ -17,6 +17,7 @@ import yaml
 
 from samg_ros.errors import ReferenceLoadError, first_line
 from samg_ros.masking import Reference
+from samg_ros.masking.references.reference import PartFacts, read_facts
 
 DEFAULT_COLOURS = ('#e69f00', '#cc79a7', '#0072b2', '#d55e00', '#009e73', '#f0e442')
 """Okabe and Ito's palette, which colour-blind people can tell apart."""
@@ -91,16 +92,12 @@ def read_references(folder: Path) -> tuple[list[Reference], list[Part]]:
                    key=lambda path: (len(path.name), path.name))
     references = [Reference.load(path) for path in (folder, *views)]
     most = max(len(reference.parts) for reference in references)
-    facts: object = {}
-    if (folder / 'reference.yaml').is_file():
-        facts = yaml.safe_load((folder / 'reference.yaml').read_text())
-    named = facts.get('parts') if isinstance(facts, dict) else None
+    named = read_facts(folder).parts
     parts = []
     for place in range(most):
-        known = named[place] if isinstance(named, list) and place < len(named) else None
-        known = known if isinstance(known, dict) else {}
-        colour = str(known.get('colour', ''))
+        known = named[place] if place < len(named) else PartFacts()
+        colour = known.colour
         if not re.fullmatch('#[0-9a-fA-F]{6}', colour):
             colour = DEFAULT_COLOURS[place % len(DEFAULT_COLOURS)]
-        parts.append(Part(str(known.get('name') or f'part {place + 1}')[:40], colour))
+        parts.append(Part(known.name[:40] or f'part {place + 1}', colour))
     return references, parts

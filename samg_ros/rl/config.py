@@ -8,12 +8,14 @@ same run on every machine.
 
 import ast
 import inspect
+import math
 import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, get_type_hints
 
 from samg_ros.errors import ConfigError
+from samg_ros.files.schema import convert
 from samg_ros.observation import ObservationSpec
 
 PRESETS = ('quick', 'paper')
@@ -58,6 +60,19 @@ _AT_LEAST_0 = (
     'squash_penalty',
     'shift_pad',
 )
+_MOST_LAYERS, _WIDEST = 32, 2**16
+"""Of networks: no machine has memory for more, and a wrong number is found before it is tried."""
+_AT_MOST = {
+    'seed': 2**63 - 1,
+    'camera_size': 8192,
+    'steps': 10**12,
+    'replay_capacity': 10**12,
+    'batch_size': 2**20,
+    'n_step': 10_000,
+    'feature_dim': _WIDEST,
+    'hidden_dim': _WIDEST,
+    'shift_pad': 1024,
+}
 _ONE_OF = {
     'agent': (*AGENTS, IMITATION),
     'strong_augmentation': STRONG_AUGMENTATIONS,
@@ -158,6 +173,10 @@ class TrainConfig:
     """Agent steps between two checkpoints."""
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            self._check(name, not isinstance(value, float) or math.isfinite(value), 'finite')
+        for name, most in _AT_MOST.items():
+            self._check(name, getattr(self, name) <= most, f'at most {most}')
         for name in _AT_LEAST_1:
             self._check(name, getattr(self, name) >= 1, 'at least 1')
         for name in _AT_LEAST_0:
@@ -172,7 +191,9 @@ class TrainConfig:
         self._check('learning_rate', self.learning_rate > 0, 'above 0')
         self._check('target_rate', 0 < self.target_rate <= 1, 'above 0 and at most 1')
         layers = tuple((int(c), int(k), int(s)) for c, k, s in self.convolutions)
-        self._check('convolutions', bool(layers) and min(map(min, layers)) >= 1, 'positive')
+        self._check('convolutions', 0 < len(layers) <= _MOST_LAYERS
+                    and min(map(min, layers)) >= 1 and max(map(max, layers)) <= _WIDEST,
+                    f'at most {_MOST_LAYERS} layers of numbers from 1 to {_WIDEST}')
         object.__setattr__(self, 'convolutions', layers)
 
     def _check(self, name: str, good: bool, wanted: str) -> None:
@@ -201,6 +222,9 @@ class TrainConfig:
         return override(cls(), dict(values))
 
 
+_KINDS = get_type_hints(TrainConfig)
+
+
 def field_help() -> dict[str, str]:
     """Return every field's docstring, for command lines and parameter descriptors."""
     body = ast.parse(textwrap.dedent(inspect.getsource(TrainConfig))).body[0]
@@ -223,19 +247,6 @@ def override(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
         old = getattr(config, name)
         if name == 'observation' and isinstance(value, Mapping):
             value = ObservationSpec.from_dict({**old.to_dict(), **value})
-        elif isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        elif name == 'convolutions':
-            try:
-                value = tuple((int(c), int(k), int(s)) for c, k, s in value)
-            except (TypeError, ValueError):
-                raise ConfigError(
-                    'convolutions must be a list of (channels, kernel, stride), '
-                    f'got {value!r}'
-                ) from None
-        if type(value) is not type(old):
-            raise ConfigError(
-                f'{name} must be of type {type(old).__name__}, got {value!r}'
-            )
-        values[name] = value
+        kind = ObservationSpec if name == 'observation' else _KINDS[name]
+        values[name] = convert(value, kind, name, ConfigError)
     return replace(config, **values)

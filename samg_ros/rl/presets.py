@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The presets of a training run: `paper` has the paper's sizes, `quick` suits two CPU cores."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from samg_ros.errors import ConfigError
+from samg_ros.files.schema import parse_json
 from samg_ros.observation import ObservationSpec
 from samg_ros.rl.config import IMITATION, PRESETS, TrainConfig, override
 from samg_ros.sim.tasks import get_task
@@ -103,13 +102,7 @@ def make_config(task: str, preset_name: str = 'quick', setting: str = 'train', s
     get_setting(setting)
     values: dict[str, Any] = {}
     if overrides:
-        try:
-            parsed = json.loads(overrides)
-        except ValueError as error:
-            raise ConfigError(f'overrides {overrides!r} is not JSON: {error}') from error
-        if not isinstance(parsed, Mapping):
-            raise ConfigError(f'overrides {overrides!r} must be a JSON object: field -> value')
-        values.update(parsed)
+        values.update(parse_json(overrides, dict[str, Any], 'overrides', ConfigError))
     if steps:
         values['steps'] = steps
     values |= {'setting': setting, 'seed': seed}

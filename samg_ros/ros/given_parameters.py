@@ -10,9 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from samg_ros.errors import ConfigError, first_line
+from samg_ros.errors import ConfigError
+from samg_ros.files.schema import read_yaml
 
 _KEY = 'ros__parameters'
 
@@ -31,11 +30,7 @@ def given_parameters(path: Path | str, node: str) -> dict[str, Any]:
         ConfigError: if the file cannot be read.
     """
     path = Path(path).expanduser()
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"the parameter file '{path}' cannot be read: {first_line(error)}"
-                          ) from error
+    content = read_yaml(path, Any, ConfigError, finite=False)
     found: dict[str, Any] = {}
     _collect(content, node, '', found)
     return found

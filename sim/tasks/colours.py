@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
 
 from samg_ros.errors import ConfigError
+from samg_ros.files.schema import read_json
 
 Colour = tuple[float, float, float]
 
@@ -63,25 +65,26 @@ class ColourList:
                        _colour(sky))
 
 
-def _colour(values: np.ndarray | list[float]) -> Colour:
+def _colour(values: npt.ArrayLike) -> Colour:
     red, green, blue = np.clip(np.asarray(values, dtype=float), 0, 1).tolist()
     return red, green, blue
 
 
+class _Entry(Struct):
+    """One entry of DMC-GB's lists of colours."""
+
+    self_rgb: tuple[float, float, float]
+    grid_rgb1: tuple[float, float, float]
+    grid_rgb2: tuple[float, float, float]
+    skybox_rgb: tuple[float, float, float]
+
+
 def _read(path: Path, name: str) -> tuple[Colours, ...]:
     file = path / f'{name}.json' if path.is_dir() else path
-    try:
-        entries = json.loads(file.read_text())
-        colours = tuple(
-            Colours(_colour(entry['self_rgb']),
-                    (_colour(entry['grid_rgb1']), _colour(entry['grid_rgb2'])),
-                    _colour(entry['skybox_rgb'])) for entry in entries)
-    except OSError as error:
-        raise ConfigError(f"the colours '{file}' cannot be read ({error.strerror}); give a folder "
-                          f'that holds {name}.json, or none for drawn colours') from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"'{file}' is no list of colours ({error}); expected a JSON list of "
-                          f'objects with {", ".join(_KEYS)}, each three numbers') from error
+    entries = read_json(file, list[_Entry], ConfigError)
+    colours = tuple(Colours(_colour(entry.self_rgb),
+                            (_colour(entry.grid_rgb1), _colour(entry.grid_rgb2)),
+                            _colour(entry.skybox_rgb)) for entry in entries)
     if not colours:
         raise ConfigError(f"'{file}' lists no colours")
     return colours

@@ -31,6 +31,7 @@ ROSDEP_KEYS = {
     'jinja2': 'python3-jinja2',
     'matplotlib': 'python3-matplotlib',
     'mcap': None,
+    'msgspec': None,
     'mujoco': 'python3-mujoco-pip',
     'numpy': 'python3-numpy',
     'opencv-python-headless': 'python3-opencv',

@@ -102,7 +102,7 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path):
 def test_networks_that_do_not_fit_the_configuration_are_refused(tmp_path, checkpoint, small):
     checkpoint.config = small(hidden_dim=24, observation={'proprioception': ['slider']})
     save_checkpoint(tmp_path / 'checkpoint.pt', checkpoint)
-    with pytest.raises(CheckpointError, match='do not fit'):
+    with pytest.raises(CheckpointError, match='does not fit'):
         load_policy(tmp_path)
 
 

@@ -85,7 +85,7 @@ def test_a_bad_list_of_colours_is_named(tmp_path: Path) -> None:
     file = tmp_path / 'colours.json'
     for text in ('{', '[{"self_rgb": [1, 0, 0]}]', '[{"self_rgb": 1}]'):
         file.write_text(text)
-        with pytest.raises(ConfigError, match=r'colours\.json. is no list of colours'):
+        with pytest.raises(ConfigError, match=r'colours\.json.(:| is not JSON)'):
             ColourList('color_easy', file, 0)
 
 

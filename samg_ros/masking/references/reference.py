@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import yaml
+from msgspec import Struct
 
 from samg_ros.errors import (
     EmptyMaskError,
@@ -19,10 +20,10 @@ from samg_ros.errors import (
     OutputError,
     PictureError,
     ReferenceLoadError,
-    first_line,
 )
 from samg_ros.files.outputs import replacing, write_text
 from samg_ros.files.pictures import read_picture, write_picture
+from samg_ros.files.schema import read_yaml
 from samg_ros.masking.checks import check_size, checked_array, checked_path
 
 Image = npt.NDArray[np.uint8]
@@ -34,6 +35,31 @@ UNNAMED = 'object'
 
 PUBLIC_MASK_THRESHOLD = 24
 """Public SAM-G masks are the object on black as JPEG: its noise on black stays well below this."""
+
+
+class PartFacts(Struct):
+    """Name and colour of a part, as the page shows them."""
+
+    name: str = ''
+    colour: str = ''
+
+
+class Facts(Struct):
+    """What a reference's `reference.yaml` says; other keys in it are left alone."""
+
+    points: tuple[tuple[float, float], ...] = ()
+    source: str = ''
+    parts: tuple[PartFacts, ...] = ()
+
+
+def read_facts(folder: Path) -> Facts:
+    """Return what a reference's folder says beside its pictures.
+
+    Raises:
+        ReferenceLoadError: if there is a reference.yaml that is something else.
+    """
+    path = folder / 'reference.yaml'
+    return read_yaml(path, Facts, ReferenceLoadError) if path.exists() else Facts()
 
 
 @dataclass(frozen=True)
@@ -114,22 +140,9 @@ class Reference:
         mask = _read_mask(folder / 'mask.png')
         parts = tuple(_read_mask(path)
                       for path in sorted(folder.glob('part_*.png'), key=_part_order))
-        facts: object = {}
-        if (folder / 'reference.yaml').exists():
-            try:
-                facts = yaml.safe_load((folder / 'reference.yaml').read_text()) or {}
-            except (yaml.YAMLError, UnicodeDecodeError) as error:
-                raise ReferenceLoadError(f'{folder}/reference.yaml: not valid YAML '
-                                         f'({first_line(error)}); mend it') from error
-        if not isinstance(facts, dict):
-            raise ReferenceLoadError(f'{folder}/reference.yaml: expected a mapping with `points` '
-                                     'and `source`')
-        try:
-            points = np.asarray(facts.get('points') or np.zeros((0, 2)), np.float64)
-        except (TypeError, ValueError) as error:
-            raise ReferenceLoadError(f'{folder}/reference.yaml: points must be a list of [x, y] '
-                                     'numbers') from error
-        return cls(_rgb(image), mask, parts, points, str(facts.get('source', folder)))
+        facts = read_facts(folder)
+        points = np.array(facts.points, np.float64).reshape(-1, 2)
+        return cls(_rgb(image), mask, parts, points, facts.source or str(folder))
 
     @classmethod
     def _load_public(cls, path: Path) -> Reference:

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from samg_ros.errors import CheckpointError
+from samg_ros.files.reading import parsing
 from samg_ros.observation import Observation
 from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.agents.imitation import Imitator
@@ -83,5 +85,7 @@ def make_agent(
     if state is None:
         agent.load_pretrained()
     else:
-        agent.load_state_dict(state)
+        with parsing("the run's networks do not fit its settings", CheckpointError,
+                     'restore the checkpoint, or start a new run in another folder'):
+            agent.load_state_dict(state)
     return agent

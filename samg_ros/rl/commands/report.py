@@ -9,7 +9,6 @@ checkpoint.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import webbrowser
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, to_builtins
 
 from samg_ros.arguments import OutputFolder, add_json
 from samg_ros.errors import ConfigError, ReportError, SamgError
@@ -27,6 +27,7 @@ from samg_ros.evaluation.episodes import EpisodeResults, View
 from samg_ros.evaluation.figures_report import Figures, Section, Shown
 from samg_ros.evaluation.plots import figures_by_setting, learning_curves
 from samg_ros.evaluation.tables import Table, figure
+from samg_ros.files.schema import read_json
 from samg_ros.masking import apply_mask
 from samg_ros.rl.evaluation.episodes import EVALUATION_NAME
 from samg_ros.rl.sweeps.runs import TRIALS_NAME
@@ -131,6 +132,23 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return [str(folder.resolve().relative_to(shared)) for folder in folders]
 
 
+class _Result(Struct):
+    """Figures of one visual setting, as `samg eval policy` writes them."""
+
+    setting: str
+    mean_return: float
+    return_error: float | None = None
+    success_rate: float | None = None
+    mean_iou: float | None = None
+    iou_percentile_5: float | None = None
+
+
+class _Evaluation(Struct):
+    """What is used of an evaluation file."""
+
+    results: dict[str, _Result]
+
+
 def _read(folder: Path, name: str) -> FoundRun:
     checkpoint = load_checkpoint(folder)
     results: list[Mapping[str, Any]] = []
@@ -140,13 +158,8 @@ def _read(folder: Path, name: str) -> FoundRun:
         results = [one.to_dict() for one in tried]
         episodes = {one.setting: one for one in tried if one.strip}
     elif (folder / EVALUATION_NAME).is_file():
-        try:
-            found = json.loads((folder / EVALUATION_NAME).read_text())['results']
-            results = [dict(one) | {'mean_return': float(one['mean_return'])}
-                       for one in found.values()]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ReportError(f'{folder / EVALUATION_NAME}: holds no evaluation; evaluate the run '
-                              'again') from error
+        found = read_json(folder / EVALUATION_NAME, _Evaluation, ReportError)
+        results = [to_builtins(one) for one in found.results.values()]
     return FoundRun(name, folder, checkpoint, read_metrics(folder), results, episodes)
 
 

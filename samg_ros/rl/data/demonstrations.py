@@ -9,17 +9,19 @@ demonstration.
 """
 
 import json
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import ArrayLike, NDArray
 
 from samg_ros.errors import DemonstrationError
+from samg_ros.files.arrays import ArraySpec, read_npz
+from samg_ros.files.schema import convert, read_json
 from samg_ros.observation import Observer
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.data.actions import unscale_action
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 INFO_NAME = 'demonstrations.json'
 _FORMAT, _VERSION = 'samg_ros.demonstrations', 1
+Count = Annotated[int, Meta(ge=1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,19 +153,12 @@ class Demonstrations:
                 f'{folder} holds no demonstrations: there is no {INFO_NAME} in it; make them with '
                 'samg demonstrations import'
             )
-        try:
-            values = json.loads(path.read_text())
-            if (values.pop('format'), values.pop('version')) != (_FORMAT, _VERSION):
-                raise ValueError(f'it is not of format {_FORMAT}, version {_VERSION}')
-            self.lengths = tuple(int(length) for length in values.pop('lengths'))
-            known = {field.name for field in fields(Info)}
-            if unknown := set(values) - known:
-                raise ValueError(f'unknown key {min(unknown)}')
-            typed: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
-                                     for name, value in values.items()}
-            self.info = Info(**typed)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise DemonstrationError(f'{path} cannot be used: {error}') from error
+        values = read_json(path, dict[str, Any], DemonstrationError)
+        if (values.pop('format', None), values.pop('version', None)) != (_FORMAT, _VERSION):
+            raise DemonstrationError(f'{path} is not of format {_FORMAT}, version {_VERSION}')
+        self.lengths = convert(values.pop('lengths', None), tuple[Count, ...],
+                               f'lengths of {path}', DemonstrationError)
+        self.info = convert(values, Info, str(path), DemonstrationError)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -175,14 +171,15 @@ class Demonstrations:
         """
         for index, length in enumerate(self.lengths):
             path = self.folder / _episode_name(index)
-            try:
-                with np.load(path) as arrays:
-                    values = {name: arrays[name] for name in arrays.files}
-                episode = Episode(**{**values, 'terminal': bool(values['terminal'])})
-            except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile
-                    ) as error:
-                raise DemonstrationError(f'cannot read {path} ({error}); import it again'
-                                         ) from error
+            values = read_npz(path, {'terminal': ArraySpec('b', ())}, DemonstrationError,
+                              'import it again')
+            if unknown := set(values) - {each.name for each in fields(Episode)}:
+                raise DemonstrationError(f"{path} has the unknown array '{min(unknown)}'; import "
+                                         'it again')
+            if missing := {'frames', 'actions', 'rewards', 'terminal'} - set(values):
+                raise DemonstrationError(f"{path} lacks '{min(missing)}'; import it again")
+            arrays: dict[str, Any] = {**values, 'terminal': bool(values['terminal'])}
+            episode = Episode(**arrays)
             _check(episode, self.info, str(path))
             if len(episode.actions) != length:
                 raise DemonstrationError(f'{path} holds {len(episode.actions)} actions, not the '
@@ -282,7 +279,7 @@ def _episode_name(index: int) -> str:
 
 def _check(episode: Episode, info: Info, name: str) -> None:
     """Raise DemonstrationError unless shapes, types and values are as they should be."""
-    count = len(episode.actions)
+    count = len(episode.actions) if episode.actions.ndim else 0
     wanted: dict[str, tuple[Any, tuple[int, ...], str]] = {
         'frames': (episode.frames, (count + 1, *info.frame_shape, 3), 'u'),
         'actions': (episode.actions, (count, len(info.action_low)), 'f'),

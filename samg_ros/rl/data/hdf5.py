@@ -6,7 +6,6 @@ than of actions; D4RL's (arXiv 2004.07219) is one long table for all, cut where 
 `timeouts` are true. Sets of states hold no pictures, only what a simulator needs to make them.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samg_ros.errors import DemonstrationError, MissingDependencyError
+from samg_ros.files.reading import check_readable, parsing, read_text
+from samg_ros.files.schema import parse_json
 
 _STATE_GROUPS = ('state', 'infos/state', 'infos')
 """Where states have been kept: by Minari's older versions, its newer ones, and D4RL."""
+_DEEPEST = 16
+_MOST_CHUNK_BYTES = 2**28
+"""Of one chunk, the unit that HDF5 unpacks; h5py chooses at most 1 MiB."""
+_MOST_RATIO = 1100
+"""Of a data set's size to its file's: deflate packs 1032 bytes into one at most (RFC 1951)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +82,7 @@ class RecordingFile:
         texts = []
         beside = self.path.parent / 'metadata.json'
         if beside.is_file():
-            texts.append(_json(beside.read_text()).get('env_spec'))
+            texts.append(_json(read_text(beside, DemonstrationError)).get('env_spec'))
         with self._open() as file:
             texts.append(file.attrs.get('env_spec'))
         for text in texts:
@@ -102,11 +108,46 @@ class RecordingFile:
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
-        try:
+        check_readable(self.path, DemonstrationError)
+        with parsing(f'cannot read {self.path} as HDF5', DemonstrationError, 'fetch it again'):
             with self._h5py.File(self.path, 'r') as file:
+                self._check_local(file)
                 yield file
-        except (OSError, RuntimeError) as error:
-            raise DemonstrationError(f'cannot read {self.path} as HDF5: {error}') from error
+
+    def _check_local(self, group: Any, depth: int = 0) -> None:
+        """Check that all is in this file itself, and no larger than it may be.
+
+        HDF5 can take the content of a data set from any other file (external links, external
+        storage, virtual data sets), and such a file would read what its author may not.
+        """
+        h5py = self._h5py
+        if depth > _DEEPEST:
+            raise DemonstrationError(f'{self.path} has groups more than {_DEEPEST} levels deep')
+        for name in group:
+            link = group.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                raise DemonstrationError(
+                    f"{self.path}: '{name}' is a link to somewhere else; copy what it means into "
+                    'the file (h5repack)')
+            found = group[name]
+            if isinstance(found, h5py.Group):
+                self._check_local(found, depth + 1)
+            elif isinstance(found, h5py.Dataset):
+                if found.is_virtual or found.external:
+                    raise DemonstrationError(
+                        f"{self.path}: '{found.name}' takes its numbers from another file; copy "
+                        'them into this one (h5repack)')
+                self._check_size(found)
+
+    def _check_size(self, found: Any) -> None:
+        """Check a data set's claimed size: of all of it, and of what one chunk unpacks to."""
+        claimed = found.size * found.dtype.itemsize if found.size is not None else 0
+        chunk = np.prod(found.chunks or (0,), dtype=float) * found.dtype.itemsize
+        if chunk > _MOST_CHUNK_BYTES or found.name is not None and claimed > max(
+                _MOST_RATIO * self.path.stat().st_size, _MOST_CHUNK_BYTES):
+            raise DemonstrationError(
+                f"{self.path}: '{found.name}' claims {claimed} bytes, more than a file of "
+                f'{self.path.stat().st_size} bytes can hold; fetch it again')
 
     def _minari(self, name: str, group: Any) -> Recording:
         actions = self._rows(group, 'actions', name)
@@ -198,8 +239,9 @@ def _json(text: Any) -> dict[str, Any]:
     """Read a JSON object; anything else is an empty one."""
     if isinstance(text, dict):
         return text
-    try:
-        values = json.loads(text)
-    except (TypeError, ValueError):
+    if not isinstance(text, str | bytes):
         return {}
-    return values if isinstance(values, dict) else {}
+    try:
+        return parse_json(text, dict[str, Any], 'the description', DemonstrationError)
+    except DemonstrationError:
+        return {}

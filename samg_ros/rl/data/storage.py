@@ -16,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from samg_ros.errors import CheckpointError
+from samg_ros.files.reading import check_readable, parsing
 
 LOCK_NAME = 'lock'
 """Name of the file that the process which writes holds locked; the kernel lets go of it."""
@@ -80,14 +81,11 @@ def open_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.m
     Raises:
         CheckpointError: if it cannot be read, is cut short or holds something else.
     """
-    try:
+    check_readable(path, CheckpointError)
+    with parsing(f'cannot read the replay file {path}', CheckpointError,
+                 'restore it, or start a new run in another folder'):
         np.lib.format.open_memmap(path, 'r')  # 'r+' would lengthen a file that was cut short
         array = np.lib.format.open_memmap(path, 'r+')
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f'cannot read the replay file {path} ({error}); restore it, or start a new run '
-            'in another folder'
-        ) from error
     if array.dtype != dtype or array.shape[1:] != shape:
         raise CheckpointError(
             f'the replay file {path} holds other observations or actions than this run; '

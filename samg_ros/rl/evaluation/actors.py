@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from samg_ros.errors import CheckpointError, ConfigError
+from samg_ros.files.reading import parsing
+from samg_ros.files.tensors import check_state
 from samg_ros.observation import Observation
 from samg_ros.rl.agents.chunk_blender import ChunkBlender
 from samg_ros.rl.agents.chunk_network import ChunkNetwork, ChunkSettings
@@ -18,6 +22,7 @@ from samg_ros.rl.agents.networks import Actor
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.data.actions import scale_action
 
+_ADVICE = 'use the package version that wrote it, or train it again'
 CHUNKS, NETWORK = 'chunks', 'network'
 """Keys of a chunk policy in the `agent` of a checkpoint: ChunkSettings as JSON, and weights."""
 
@@ -28,13 +33,15 @@ class SingleActor:
     def __init__(self, config: TrainConfig, agent: dict[str, Any], low: NDArray[np.float64],
                  high: NDArray[np.float64], device: torch.device) -> None:
         self._low, self._high, self._device = low, high, device
-        self._encoder = make_encoder(config)
-        self._actor = Actor(self._encoder.output_dim, len(config.observation.proprioception),
-                            len(low), config)
-        self._encoder.load_state_dict(agent['encoder'])
-        self._actor.load_state_dict(agent['actor'])
-        self._encoder.to(device).eval()
-        self._actor.to(device).eval()
+        joints = len(config.observation.proprioception)
+
+        def networks() -> dict[str, nn.Module]:
+            encoder = make_encoder(config)
+            return {'encoder': encoder,
+                    'actor': Actor(encoder.output_dim, joints, len(low), config)}
+
+        found = _loaded(networks, agent, device)
+        self._encoder, self._actor = found['encoder'], found['actor']
 
     @torch.no_grad()
     def act(self, observation: Observation, time_s: float | None, begins: bool
@@ -59,9 +66,9 @@ class ChunkActor:
         """
         self.settings = ChunkSettings.from_json(agent[CHUNKS])
         self._low, self._high, self._device = low, high, device
-        self._network = ChunkNetwork(self.settings)
-        self._network.load_state_dict(agent[NETWORK])
-        self._network.to(device).eval()
+        network = _loaded(lambda: {NETWORK: ChunkNetwork(self.settings)}, agent, device)[NETWORK]
+        assert isinstance(network, ChunkNetwork)
+        self._network = network
         self._blender = ChunkBlender(self.settings.chunk, self.settings.period_s,
                                      self.settings.blend_s)
         self._time_s = 0.0
@@ -100,6 +107,25 @@ class ChunkActor:
         return np.asarray(chunk[0].cpu().numpy(), np.float64)
 
 
+def _loaded(networks: Callable[[], dict[str, nn.Module]], agent: dict[str, Any],
+            device: torch.device) -> dict[str, nn.Module]:
+    """Return networks with the weights of a checkpoint.
+
+    Raises:
+        CheckpointError: if its settings describe no networks, or its weights do not fit them.
+    """
+    with parsing('the settings of the checkpoint describe no networks', CheckpointError, _ADVICE), \
+            torch.device('meta'):  # their sizes cost nothing there
+        shapes = networks()
+    for name, network in shapes.items():
+        check_state(network, agent.get(name), f"the checkpoint's {name}", CheckpointError, _ADVICE)
+    found = networks()
+    for name, network in found.items():
+        network.load_state_dict(agent[name])
+        network.to(device).eval()
+    return found
+
+
 def camera_key(index: int, name: str) -> str:
     """Return where the pixels of a camera stand in an observation."""
     return 'pixels' if index == 0 else f'pixels.{name}'
@@ -112,10 +138,9 @@ def make_actor(config: TrainConfig, agent: dict[str, Any], low: NDArray[np.float
     Raises:
         CheckpointError: if the networks do not fit the configuration.
     """
-    try:
-        if CHUNKS in agent:
-            return ChunkActor(agent, low, high, device)
+    if CHUNKS not in agent:
         return SingleActor(config, agent, low, high, device)
-    except (KeyError, RuntimeError, ConfigError) as error:
-        raise CheckpointError(
-            f"the checkpoint's networks do not fit its configuration: {error}") from error
+    try:
+        return ChunkActor(agent, low, high, device)
+    except ConfigError as error:
+        raise CheckpointError(f"the checkpoint's chunks: {error}; {_ADVICE}") from error

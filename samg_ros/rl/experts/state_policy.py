@@ -11,19 +11,25 @@ checked.
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta, Struct
 
-from samg_ros.errors import ExpertError
+from samg_ros.errors import ExpertError, OutputError
+from samg_ros.files.arrays import ArraySpec, check_arrays, read_npz
+from samg_ros.files.outputs import replacing
+from samg_ros.files.schema import parse_json
 
 _FORMAT = 'samg_ros.expert'
 VERSION = 1
 """Of the file and of what its numbers mean; another one is refused."""
+
+_ADVICE = 'train it again with `samg train expert`, or give another file'
+_MOST_BYTES = 2**28
 
 _LAYER_NORM_EPSILON = 1e-5
 _DAPG_EPSILON = 1e-8
@@ -106,10 +112,10 @@ class StatePolicy:
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             arrays[f'weight_{i}'], arrays[f'bias_{i}'] = weight, bias
         try:
-            with Path(path).open('wb') as file:
+            with replacing(path) as temporary, temporary.open('wb') as file:
                 np.savez(file, **{**arrays, 'description': np.array(json.dumps(description))})
-        except OSError as error:
-            raise ExpertError(f'cannot write the expert {path}: {error.strerror}') from error
+        except OutputError as error:
+            raise ExpertError(f'the expert is not written: {error}') from error
 
     @classmethod
     def load(cls, path: Path | str) -> StatePolicy:
@@ -119,29 +125,33 @@ class StatePolicy:
             ExpertError: if there is none, or it is damaged, something else, or of another version.
         """
         path = Path(path)
-        if not path.is_file():
+        if not path.exists():
             raise ExpertError(f'there is no expert {path}; train one with `samg train expert`, or '
                               'check the path')
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-            raise ExpertError(f'the expert {path} is not an .npz file of plain arrays ({error})'
-                              ) from error
+        arrays = read_npz(path, {'description': ArraySpec('U', ())}, ExpertError, _ADVICE,
+                          _MOST_BYTES)
         facts = _description(path, arrays.pop('description', None))
         layers = sum(name.startswith('weight_') for name in arrays)
-        try:
-            return cls(
-                weights=tuple(_floats(arrays[f'weight_{i}'], 2) for i in range(layers)),
-                biases=tuple(_floats(arrays[f'bias_{i}'], 1) for i in range(layers)),
-                in_shift=_floats(arrays['in_shift'], 1), in_scale=_floats(arrays['in_scale'], 1),
-                out_shift=_floats(arrays['out_shift'], 1),
-                out_scale=_floats(arrays['out_scale'], 1), **facts)._checked()
-        except (KeyError, TypeError, ValueError) as error:
-            raise ExpertError(f'the expert {path} is not whole: {error}') from error
+        vectors = [f'bias_{i}' for i in range(layers)] + [
+            'in_shift', 'in_scale', 'out_shift', 'out_scale']
+        matrices = [f'weight_{i}' for i in range(layers)]
+        if missing := sorted({*matrices, *vectors} - set(arrays)):
+            raise ExpertError(f"the expert {path} is not whole: it lacks '{missing[0]}'; {_ADVICE}")
+        check_arrays(arrays, {name: ArraySpec('fiu', (None,)) for name in vectors}
+                     | {name: ArraySpec('fiu', (None, None)) for name in matrices},
+                     f'the expert {path}', ExpertError, _ADVICE)
+        found = {name: array.astype(np.float32) for name, array in arrays.items()}
+        expert = cls(tuple(found[name] for name in matrices),
+                     tuple(found[f'bias_{i}'] for i in range(layers)),
+                     found['in_shift'], found['in_scale'], found['out_shift'],
+                     found['out_scale'], **facts)
+        if not expert._fits():
+            raise ExpertError(f'the expert {path} is not whole: its layers do not fit one another; '
+                              f'{_ADVICE}')
+        return expert
 
-    def _checked(self) -> StatePolicy:
-        """Return itself if the layers fit one another."""
+    def _fits(self) -> bool:
+        """Whether the layers fit one another, and what the state is made of."""
         sizes = [self.in_shift.size, *(weight.shape[0] for weight in self.weights)]
         fits = bool(self.weights) and self.in_scale.shape == self.in_shift.shape
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
@@ -149,34 +159,31 @@ class StatePolicy:
         fits &= self.out_shift.size == self.out_scale.size == sizes[-1]
         if self.state:
             fits &= sum(size for _, size in self.state) == sizes[0]
-        if not fits:
-            raise ValueError('its layers do not fit one another')
-        return self
+        return fits and min(sizes) > 0
+
+
+class _Description(Struct):
+    """What a file of this package says of itself."""
+
+    format: Literal['samg_ros.expert']
+    version: int
+    task: str
+    control: str
+    action_repeat: Annotated[int, Meta(ge=1, le=10_000)]
+    facts: dict[str, Any]
+    state: tuple[tuple[str, Annotated[int, Meta(ge=1)]], ...]
 
 
 def _description(path: Path, packed: npt.NDArray[Any] | None) -> dict[str, Any]:
     if packed is None:
         return {}
-    try:
-        found = json.loads(str(packed))
-        if found['format'] != _FORMAT:
-            raise ValueError(f"format '{found['format']}'")
-        version = found['version']
-        facts = {name: found[name] for name in ('task', 'control', 'action_repeat', 'facts')}
-        facts['state'] = tuple((str(name), int(size)) for name, size in found['state'])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ExpertError(f'the expert {path} has no usable description ({error})') from error
-    if version != VERSION:
-        raise ExpertError(f'the expert {path} has version {version}, this package reads {VERSION}; '
-                          'train it again, or use the package version that wrote it')
-    return facts
-
-
-def _floats(array: npt.NDArray[Any], dimensions: int) -> Array:
-    values = np.asarray(array, np.float32)
-    if values.ndim != dimensions or not np.isfinite(values).all():
-        raise ValueError('an array is not finite, or has the wrong number of axes')
-    return values
+    found = parse_json(str(packed), _Description, f'the description of the expert {path}',
+                       ExpertError)
+    if found.version != VERSION:
+        raise ExpertError(f'the expert {path} has version {found.version}, this package reads '
+                          f'{VERSION}; train it again, or use the package version that wrote it')
+    return {name: getattr(found, name)
+            for name in ('task', 'control', 'action_repeat', 'facts', 'state')}
 
 
 def _layer_norm(x: Array) -> Array:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from samg_ros.errors import CheckpointError, ConfigError
+from samg_ros.files.arrays import ArraySpec, read_npz
+from samg_ros.files.reading import parsing
+from samg_ros.files.schema import parse_json
 from samg_ros.rl.data.storage import lock_folder
 from samg_ros.rl.experts.soft_actor_critic import SacSettings, SoftActorCritic, log_std
 from samg_ros.rl.experts.state_policy import StatePolicy
@@ -240,13 +242,13 @@ class ExpertRun:
 
     def _resume(self) -> None:
         path = self.run_dir / RUN_NAME
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                values = {name: file[name] for name in file.files}
-            before = json.loads(str(values['config']))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise CheckpointError(f'{path} is cut short or damaged ({error}); restore it, or '
-                                  'choose another run folder') from error
+        advice = 'restore it, or choose another run folder'
+        values = read_npz(path, {'config': ArraySpec('U', ()), 'counters': ArraySpec('iu', (2,)),
+                                 'returns': ArraySpec('f', (2,))}, CheckpointError, advice)
+        if missing := {'config', 'counters', 'returns'} - set(values):
+            raise CheckpointError(f"{path} lacks '{min(missing)}'; {advice}")
+        before = parse_json(str(values['config']), dict[str, Any], f'config of {path}',
+                            CheckpointError, finite=False)
         for name, value in json.loads(_text(self.config)).items():
             if before.get(name) != value and name not in ('steps', 'stop_at'):
                 raise CheckpointError(
@@ -254,8 +256,9 @@ class ExpertRun:
                     'the setting to resume it, or choose another run folder')
         self.steps, self.episodes = map(int, values['counters'])
         self.best, self.last = map(float, values['returns'])
-        self._agent.load_state_dict(values)
-        self._replay.load_state_dict(values)
+        with parsing(f'{path} is not whole', CheckpointError, advice):
+            self._agent.load_state_dict(values)
+            self._replay.load_state_dict(values)
 
 
 def _text(config: ExpertConfig) -> str:

@@ -8,21 +8,27 @@ that reading one can run no code.
 
 import io
 import json
-import pickle
-import zipfile
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import numpy as np
 import torch
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
+from torch import Tensor
 
 from samg_ros.device import usable_device
-from samg_ros.errors import CheckpointError, ConfigError, OutputError
+from samg_ros.errors import CheckpointError, ConfigError, InvalidInputError, OutputError
 from samg_ros.files.outputs import write_bytes
+from samg_ros.files.reading import parsing
+from samg_ros.files.schema import convert, parse_json
+from samg_ros.files.tensors import is_finite, read_torch
+from samg_ros.files.text import plain
 from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.data.actions import action_limits
 
 if TYPE_CHECKING:
     from samg_ros.masking import Reference
@@ -32,6 +38,7 @@ CHECKPOINT_NAME = 'checkpoint.pt'
 
 _FORMAT = 'samg_ros.policy'
 _VERSION = 1
+_ADVICE = 'restore the checkpoint, or start a new run in another folder'
 
 
 @dataclass
@@ -74,7 +81,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         CheckpointError: if the file cannot be written, or the networks are no longer finite.
     """
     path = Path(path)
-    if not _is_finite(checkpoint.agent):
+    if not is_finite(checkpoint.agent):
         raise diverged(path)
     values = {
         'format': _FORMAT,
@@ -107,6 +114,11 @@ def diverged(path: Path | str) -> CheckpointError:
     )
 
 
+def resuming(run_dir: Path) -> AbstractContextManager[None]:
+    """Turn errors of taking over a checkpoint's state, in the block, into one line."""
+    return parsing(f'the run in {run_dir} cannot be resumed', CheckpointError, _ADVICE)
+
+
 def load_checkpoint(path: Path | str, device: str = 'cpu') -> Checkpoint:
     """Read a checkpoint.
 
@@ -122,45 +134,118 @@ def load_checkpoint(path: Path | str, device: str = 'cpu') -> Checkpoint:
     path = Path(path)
     if path.is_dir():
         path = path / CHECKPOINT_NAME
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f'there is no checkpoint {path}; train one, or check the path')
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise zipfile.BadZipFile(f'checksum of {damaged} is wrong')
-        values = torch.load(path, map_location=where, weights_only=True)
-    except (
-        zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError
-    ) as error:
-        raise CheckpointError(
-            f'the checkpoint {path} is cut short or damaged ({str(error).splitlines()[0]}); '
-            'restore it, or start a new run in another folder'
-        ) from error
+    values = read_torch(path, CheckpointError, _ADVICE, where)
     if not isinstance(values, Mapping) or values.get('format') != _FORMAT:
         raise CheckpointError(f'{path} is not a policy checkpoint of samg_ros')
-    if values['version'] != _VERSION:
+    if values.get('version') != _VERSION:
         raise CheckpointError(
-            f"the checkpoint {path} has format version {values['version']}, this package reads "
-            f'{_VERSION}; use the package version that wrote it'
+            f"the checkpoint {path} has format version {plain(values.get('version'), 20)}, this "
+            f'package reads {_VERSION}; use the package version that wrote it'
+        )
+    found = convert(dict(values), _File, f'the checkpoint {path}', CheckpointError, finite=False)
+    if not is_finite(found.agent):
+        raise CheckpointError(
+            f'the networks of {path} hold values that are not finite; {_ADVICE}'
         )
     try:
-        config = TrainConfig.from_dict(json.loads(values['config']))
-    except ConfigError as error:
+        return _checkpoint(found, path)
+    except (ConfigError, InvalidInputError) as error:
         raise CheckpointError(
             f'the checkpoint {path} does not fit this package: {error}'
         ) from error
+
+
+class _Reference(Struct):
+    """A reference as the file holds it."""
+
+    image: Tensor
+    mask: Tensor
+    parts: list[Tensor]
+    points: Tensor
+    source: str
+
+
+Count = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0)]
+
+
+
+
+class _Replay(TypedDict, total=False):
+    """What the replay's files do not hold themselves."""
+
+    count: Count
+    rng: str
+
+
+class _Counters(TypedDict, total=False):
+    steps: Count
+    updates: Count
+    episodes: Count
+    seconds: Seconds
+    demonstrated: Count
+    done: bool
+    masks: str
+    expert: str
+_Episode = TypedDict('_Episode', {
+    'begun': Count, 'action': Tensor | None, 'return': float, 'steps': Count,
+    'returns': list[float]}, total=False)
+"""Which of these there are depends on what was trained, and by which version."""
+
+
+class _File(Struct):
+    """The fields of a checkpoint file."""
+
+    config: str
+    action_low: Tensor
+    action_high: Tensor
+    agent: dict[str, Any]
+    reference: _Reference | None
+    masker: str | None
+    replay: _Replay
+    counters: _Counters
+    episode: _Episode = {}  # of older versions
+
+
+def _checkpoint(found: _File, path: Path) -> Checkpoint:
+    """Check what the fields mean.
+
+    Raises:
+        ConfigError: if settings or action limits are not usable.
+        InvalidInputError: if the reference is not.
+        CheckpointError: if something else is not.
+    """
+    name = f'the checkpoint {path}'
+    config = parse_json(found.config, dict[str, Any], f'config of {name}', CheckpointError)
+    masker = None if found.masker is None else parse_json(
+        found.masker, dict[str, Any], f'masker of {name}', CheckpointError)
+    low, high = action_limits(_numbers(found.action_low), _numbers(found.action_high))
+    action = found.episode.get('action')
+    if found.action_low.ndim != 1 or found.action_high.ndim != 1 or (
+            action is not None and (action.shape != low.shape or not is_finite(action))):
+        raise CheckpointError(
+            f'{name} has actions of another size than their limits; {_ADVICE}'
+        )
+    convert({**found.episode, 'action': None}, dict[str, Any], f'episode of {name}',
+            CheckpointError)
     return Checkpoint(
-        config=config,
-        action_low=values['action_low'].cpu().numpy(),
-        action_high=values['action_high'].cpu().numpy(),
-        agent=values['agent'],
-        reference=_unpack_reference(values['reference']),
-        masker=None if values['masker'] is None else json.loads(values['masker']),
-        replay=values['replay'],
-        counters=values['counters'],
-        episode=values.get('episode', {}),  # checkpoints of older versions have none
+        config=TrainConfig.from_dict(config),
+        action_low=low,
+        action_high=high,
+        agent=found.agent,
+        reference=_unpack_reference(found.reference),
+        masker=masker,
+        replay=dict(found.replay),
+        counters=convert(found.counters, dict[str, Any], f'counters of {name}', CheckpointError),
+        episode=dict(found.episode),
     )
+
+
+def _numbers(tensor: Tensor) -> NDArray[Any]:
+    numbers: NDArray[Any] = tensor.detach().cpu().numpy()
+    return numbers
 
 
 def _pack_reference(reference: 'Reference | None') -> dict[str, Any] | None:
@@ -175,24 +260,15 @@ def _pack_reference(reference: 'Reference | None') -> dict[str, Any] | None:
     }
 
 
-def _unpack_reference(values: dict[str, Any] | None) -> 'Reference | None':
-    if values is None:
+def _unpack_reference(found: _Reference | None) -> 'Reference | None':
+    if found is None:
         return None
     from samg_ros.masking import Reference
 
     return Reference(
-        image=values['image'].cpu().numpy(),
-        mask=values['mask'].cpu().numpy(),
-        parts=tuple(part.cpu().numpy() for part in values['parts']),
-        points=values['points'].cpu().numpy(),
-        source=values['source'],
-    )
-
-
-def _is_finite(state: Any) -> bool:
-    """Whether every floating-point tensor of a nested state is finite."""
-    if isinstance(state, dict):
-        return all(_is_finite(value) for value in state.values())
-    return not (isinstance(state, torch.Tensor) and state.is_floating_point()) or bool(
-        torch.isfinite(state).all()
+        image=_numbers(found.image),
+        mask=_numbers(found.mask),
+        parts=tuple(map(_numbers, found.parts)),
+        points=_numbers(found.points),
+        source=found.source,
     )

@@ -31,6 +31,7 @@ from samg_ros.rl.training.checkpoint import (
     Checkpoint,
     diverged,
     load_checkpoint,
+    resuming,
     save_checkpoint,
 )
 from samg_ros.rl.training.episode_statistics import EpisodeStatistics
@@ -121,12 +122,13 @@ class Learner:
             ),
             slack=2 * config.checkpoint_every,
             seed=config.seed,
-            count=None if checkpoint is None else checkpoint.replay['count'],
+            count=None if checkpoint is None else checkpoint.replay.get('count', 0),
         )
         with ExitStack() as undo:
             undo.callback(self.replay.close)
             if checkpoint is not None:
-                self._resume(checkpoint)
+                with resuming(self.run_dir):
+                    self._resume(checkpoint)
             elif demonstrations is not None:
                 for time_step, action in demonstrations:
                     self._remember(time_step, action)

@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run leaves to look at: metrics.csv and TensorBoard events, one line per episode."""
 
+import contextlib
 import csv
+import io
+import math
 from pathlib import Path
 
 from samg_ros.errors import CheckpointError
+from samg_ros.files.reading import parsing, read_text
 
 METRICS_NAME = 'metrics.csv'
 """Name of the table in a run folder."""
+_MOST_BYTES = 2**28
+"""Of the table: a line has some 150 bytes, and a run millions of episodes at most."""
 
 COLUMNS = (
     'step',
@@ -105,12 +111,14 @@ def read_metrics(run_dir: Path | str) -> list[dict[str, float]]:
     if not path.is_file():
         return []
     rows = []
-    with path.open(newline='') as file:
-        for row in csv.DictReader(file):
-            try:
-                values = {k: float(v) for k, v in row.items() if k in COLUMNS and v}
-            except ValueError:
-                continue
-            if None not in row and None not in row.values() and {'step', 'episode'} <= set(values):
-                rows.append(values)
+    text = read_text(path, CheckpointError, _MOST_BYTES)
+    with parsing(f'{path} is no table', CheckpointError, 'restore it, or delete it'):
+        for row in csv.DictReader(io.StringIO(text)):
+            with contextlib.suppress(ValueError):  # a line that was cut short
+                values = {name: float(value) for name, value in row.items()
+                          if name in COLUMNS and value}
+                if None not in row and None not in row.values() \
+                        and {'step', 'episode'} <= set(values) and all(
+                            map(math.isfinite, (values['step'], values['episode']))):
+                    rows.append(values)
     return rows

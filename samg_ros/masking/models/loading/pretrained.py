@@ -10,6 +10,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 from samg_ros.errors import MissingDependencyError, WeightsError, first_line
+from samg_ros.files.tensors import is_finite
 from samg_ros.masking.models.loading.weights_io import listed_keys
 
 
@@ -59,7 +60,9 @@ def load_pretrained(name: str, class_name: str, source: str | Path) -> Any:
     faults = [f'{what} {listed_keys(keys)}' for what, keys in (
         ('missing', list(found['missing_keys'])),
         ('unexpected', list(found['unexpected_keys'])),
-        ('of another shape', [key for key, *_ in found['mismatched_keys']])) if keys]
+        ('of another shape', [key for key, *_ in found['mismatched_keys']]),
+        ('with numbers that are not finite', [key for key, value in model.state_dict().items()
+                                              if not is_finite(value)])) if keys]
     if faults:
         raise WeightsError(f'model {name}: {source!r} does not fit {class_name}: '
                            f'{"; ".join(faults)}; use a checkpoint of this architecture')

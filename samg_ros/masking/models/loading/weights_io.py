@@ -5,14 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from pickle import UnpicklingError
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from samg_ros.errors import WeightsError, first_line
+from samg_ros.errors import WeightsError
+from samg_ros.files.reading import parsing
+from samg_ros.files.tensors import is_finite, read_torch
 
 SHOWN_KEYS = 5
 
@@ -25,16 +26,11 @@ def listed_keys(keys: list[str]) -> str:
 
 def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix == '.safetensors':
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(f'weights {path}: not a readable safetensors file ({error}); '
-                               'fetch or write it again') from error
-    try:  # weights_only: a pickle with code in it is refused, not run
-        state = torch.load(path, map_location='cpu', weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, UnpicklingError) as error:
-        raise WeightsError(f'weights {path}: not a readable file of tensors alone '
-                           f'({first_line(error)}); fetch it again') from error
+        with parsing(f'weights {path}: not a readable safetensors file', WeightsError,
+                     'fetch or write it again'):
+            state: Any = load_file(path)
+    else:
+        state = read_torch(path, WeightsError, 'fetch or write it again')
     if isinstance(state, dict) and isinstance(state.get('state_dict'), dict):
         state = state['state_dict']  # what a training run saved, with more beside it
     if not isinstance(state, dict) or not all(
@@ -84,6 +80,8 @@ def load_strict(model: nn.Module, path: Path, official_name: Callable[[str], str
     if wrong := [key for key, value in state.items()
                  if key in wanted and value.shape != wanted[key].shape]:
         faults.append(f'of another shape {listed_keys(wrong)}')
+    if broken := [key for key in wanted if key in state and not is_finite(state[key])]:
+        faults.append(f'with numbers that are not finite {listed_keys(broken)}')
     if faults:
         raise WeightsError(f'weights {path} do not fit {type(model).__name__}: '
                            f'{"; ".join(faults)}; use a file made for this architecture')
