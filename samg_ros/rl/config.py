@@ -49,6 +49,7 @@ _AT_LEAST_1 = (
 )
 _AT_LEAST_0 = (
     'seed',
+    'expert_episodes',
     'svea_alpha',
     'svea_beta',
     'random_steps',
@@ -103,6 +104,10 @@ class TrainConfig:
     """Time steps that the replay remembers."""
     batch_size: int = 256
     """Transitions in one update."""
+    expert_episodes: int = 0
+    """Episodes of the package's expert that the replay of a new run begins with."""
+    demonstrated_share: float = 0.0
+    """Share of each batch that is drawn from what the replay began with; 0 draws uniformly."""
     n_step: int = 3
     """Rewards summed before the bootstrap value."""
     discount: float = 0.99
@@ -166,6 +171,8 @@ class TrainConfig:
             self._check(name, getattr(self, name) in known, f'one of {", ".join(known)}')
         both = self.svea_alpha + self.svea_beta
         self._check('svea_alpha', both > 0, 'above 0 where svea_beta is 0')
+        share = self.demonstrated_share
+        self._check('demonstrated_share', 0 <= share <= 1, 'from 0 to 1')
         self._check('update_after', self.update_after >= 2, 'at least 2')
         self._check('discount', 0 < self.discount <= 1, 'above 0 and at most 1')
         self._check('reward_scale', self.reward_scale > 0, 'above 0')

@@ -18,6 +18,7 @@ from samg_ros.rl.data.demonstrations import DemonstratedSteps, Demonstrations
 from samg_ros.rl.experts.advice import Advice
 from samg_ros.rl.presets import uses_colour_rules
 from samg_ros.rl.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
+from samg_ros.rl.training.expert_episodes import expert_episodes
 from samg_ros.rl.training.learner import Learner
 from samg_ros.rl.training.resume_check import check_same_reference
 from samg_ros.rl.training.rollout import Rollout
@@ -93,7 +94,8 @@ def train_direct(
             reference=None if masker is None else masker.reference,
             masker_description=None if masker is None else masker.describe(),
             device=device,
-            demonstrations=None if demonstrations is None else DemonstratedSteps(
+            demonstrations=expert_episodes(config, Path(run_dir), masker)
+            if demonstrations is None else DemonstratedSteps(
                 Demonstrations(demonstrations), config, *env.action_spec, masker, on_demonstration
             ),
             facts=facts,
