@@ -90,6 +90,11 @@ class TrainConfig:
     """Visual setting to train in."""
     camera_size: int = 84
     """Side of the square camera frame in pixels, on which the masking works."""
+    quality: str = 'fast'
+    """How the simulator renders: fast, or paper, the very pixels of dm_control."""
+    composite: str = 'segmentation'
+    """How a video is put behind the robot: segmentation, exactly, or chroma_key, DMC-GB's green
+    screen with its fringes."""
     action_repeat: int = 2
     """Control steps of the simulation for one action; environment frames = steps x this."""
     steps: int = 550_000

@@ -179,6 +179,8 @@ def _paper(task: str) -> TrainConfig:
     return TrainConfig(
         task=task,
         preset='paper',
+        quality='paper',
+        composite='chroma_key',
         observation=ObservationSpec(proprioception=_proprioception(task)),
         steps=1_550_000 if slow else 550_000,
         noise_steps=500_000 if slow else 100_000,

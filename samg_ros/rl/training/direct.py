@@ -76,6 +76,8 @@ def train_direct(
         width=config.camera_size,
         videos=videos,
         action_repeat=config.action_repeat,
+        quality=config.quality,
+        composite=config.composite,
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(half_the_cores())  # the update has the others

@@ -47,7 +47,8 @@ class ExpertEpisodes:
             ConfigError: if a masker is missing.
         """
         env = SimEnv(config.task, config.setting, config.seed + _SEED_OFFSET, config.camera_size,
-                     config.camera_size, action_repeat=config.action_repeat,
+                     config.camera_size, config.quality,
+                     action_repeat=config.action_repeat, composite=config.composite,
                      truth=config.observation.source == 'truth')
         try:
             expert, mask = make_expert(env), FrameMasker(config.observation, masker)
