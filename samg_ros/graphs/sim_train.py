@@ -89,7 +89,8 @@ class TrainPlan:
         if node == 'mujoco_bridge':
             return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
                     'height': config.camera_size, 'width': config.camera_size,
-                    'action_repeat': config.action_repeat, 'videos': videos,
+                    'action_repeat': config.action_repeat, 'quality': config.quality,
+                    'composite': config.composite, 'videos': videos,
                     'skip_episodes': self.episodes_begun,
                     'truth_every': IOU_EVERY if self.needs_reference else 1,
                     'expert': (self.expert or 'own') if self.method == 'clone' else ''}

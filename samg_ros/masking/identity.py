@@ -44,6 +44,18 @@ def weights_hash(model: VisionModel) -> str:
     return digest.hexdigest()
 
 
+def identity(name: str, source: Any, model: VisionModel) -> dict[str, Any]:
+    """Return what the masks of a model depend on but for the settings, as plain JSON types.
+
+    Args:
+        name: of the model.
+        source: where its weights are from, see `models.describe_weights`.
+        model: with its weights, before it is converted to another precision.
+    """
+    return {'model': name, 'weights': source, 'weights_sha256': weights_hash(model),
+            'method': METHOD_VERSION}
+
+
 def resolved(settings: MaskerSettings, model: VisionModel) -> dict[str, Any]:
     """Return settings as plain JSON types, with the model's own in the place of None."""
     return {**settings.to_dict(),

@@ -22,7 +22,7 @@ from samg_ros.masking.frames.pipeline import find, find_nothing, similarity_prom
 from samg_ros.masking.frames.prediction import Frames, Prediction
 from samg_ros.masking.frames.second_look import cropped_reference, look_again
 from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.identity import METHOD_VERSION, Description, resolved, weights_hash
+from samg_ros.masking.identity import Description, identity, resolved
 from samg_ros.masking.models import Weights, check_weights, describe_weights, load_model
 from samg_ros.masking.models.base import Encoding, VisionModel
 from samg_ros.masking.references.capture import mask_from_points
@@ -76,10 +76,8 @@ class Masker:
         except (RuntimeError, AssertionError, TypeError, ValueError) as error:
             raise ConfigError(f"device {device!r}: cannot be used "
                               f"({first_line(error)}); try 'cpu'") from error
-        self._weights_hash = weights_hash(model)
+        self._identity = identity(name, describe_weights(weights), model)
         self._model = in_precision(model, self.settings.dtype, self.device)
-        self._name = name
-        self._weights_source = describe_weights(weights)
         self._objects: dict[str, list[FittedReference]] = {}
 
     @classmethod
@@ -108,12 +106,9 @@ class Masker:
     def describe(self) -> dict[str, Any]:
         """Return what the masks depend on as plain JSON types, for a checkpoint.
 
-        'model', 'weights' (where from), 'weights_sha256', 'method' (version of what is computed)
-        and 'settings', the model's own in the place of None.
+        See `masking.identity`.
         """
-        return {'model': self._name, 'weights': self._weights_source,
-                'weights_sha256': self._weights_hash, 'method': METHOD_VERSION,
-                'settings': resolved(self.settings, self._model)}
+        return {**self._identity, 'settings': resolved(self.settings, self._model)}
 
     @classmethod
     def from_description(cls, description: dict[str, Any],

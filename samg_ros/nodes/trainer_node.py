@@ -29,6 +29,7 @@ from samg_ros.rl.config import IMITATION, PRESETS
 from samg_ros.rl.data.demonstrations import DemonstratedSteps, Demonstrations
 from samg_ros.rl.data.time_step import TimeStep
 from samg_ros.rl.presets import DEFAULT_EPISODES, METHODS, make_config
+from samg_ros.rl.training.expert_episodes import ExpertEpisodes, expert_episodes
 from samg_ros.rl.training.learner import Learner
 from samg_ros.rl.training.simulator_check import FACTS as SIMULATOR_FACTS, check_simulator
 from samg_ros.ros import qos
@@ -224,14 +225,16 @@ class Trainer(PlainNode):
             return {}
         return {'masks': 'masker', 'expert': self._expert_source}
 
-    def _demonstrated(self) -> DemonstratedSteps | None:
-        """The demonstrations, masked as perception masks."""
-        if not self._demonstrations:
+    def _demonstrated(self) -> DemonstratedSteps | ExpertEpisodes | None:
+        """What the replay begins with, masked as perception masks."""
+        if not self._demonstrations and not self.config.expert_episodes:
             return None
         masker = None
         if self._masker_description is not None and self._reference is not None:
             masker = Masker.from_description(self._masker_description, self._device)
             masker.fit(self._reference)
+        if not self._demonstrations:
+            return expert_episodes(self.config, self.run_dir, masker)
         return DemonstratedSteps(
             Demonstrations(self._demonstrations), self.config, *self._limits, masker)
 

@@ -51,6 +51,7 @@ _AT_LEAST_1 = (
 )
 _AT_LEAST_0 = (
     'seed',
+    'expert_episodes',
     'svea_alpha',
     'svea_beta',
     'random_steps',
@@ -104,6 +105,11 @@ class TrainConfig:
     """Visual setting to train in."""
     camera_size: int = 84
     """Side of the square camera frame in pixels, on which the masking works."""
+    quality: str = 'fast'
+    """How the simulator renders: fast, or paper, the very pixels of dm_control."""
+    composite: str = 'segmentation'
+    """How a video is put behind the robot: segmentation, exactly, or chroma_key, DMC-GB's green
+    screen with its fringes."""
     action_repeat: int = 2
     """Control steps of the simulation for one action; environment frames = steps x this."""
     steps: int = 550_000
@@ -118,6 +124,10 @@ class TrainConfig:
     """Time steps that the replay remembers."""
     batch_size: int = 256
     """Transitions in one update."""
+    expert_episodes: int = 0
+    """Episodes of the package's expert that the replay of a new run begins with."""
+    demonstrated_share: float = 0.0
+    """Share of each batch that is drawn from what the replay began with; 0 draws uniformly."""
     n_step: int = 3
     """Rewards summed before the bootstrap value."""
     discount: float = 0.99
@@ -185,6 +195,8 @@ class TrainConfig:
             self._check(name, getattr(self, name) in known, f'one of {", ".join(known)}')
         both = self.svea_alpha + self.svea_beta
         self._check('svea_alpha', both > 0, 'above 0 where svea_beta is 0')
+        share = self.demonstrated_share
+        self._check('demonstrated_share', 0 <= share <= 1, 'from 0 to 1')
         self._check('update_after', self.update_after >= 2, 'at least 2')
         self._check('discount', 0 < self.discount <= 1, 'above 0 and at most 1')
         self._check('reward_scale', self.reward_scale > 0, 'above 0')

@@ -161,15 +161,22 @@ def clone_config(task: str, preset_name: str = 'quick', **overrides: Any) -> Tra
 
 
 def _paper(task: str) -> TrainConfig:
-    """SAM-G's DMControl setting: DrQ-v2's (arXiv 2107.09645, table 2) with longer schedules."""
+    """SAM-G's DMControl setting: DrQ-v2's (arXiv 2107.09645, table 2) with longer schedules.
+
+    The noise falls over 100,000 and 500,000 agent steps: the codes of DrQ-v2 (`stddev_schedule` in
+    cfgs/task, looked up by `global_step`, which counts actions) and of SAM-G have it so, while
+    DrQ-v2's table 2 counts frames, half as many actions.
+    """
     slow = task in _SLOW_TASKS
     walker = task.startswith('walker')
     return TrainConfig(
         task=task,
         preset='paper',
+        quality='paper',
+        composite='chroma_key',
         observation=ObservationSpec(proprioception=_proprioception(task)),
         steps=1_550_000 if slow else 550_000,
-        noise_steps=250_000 if slow else 50_000,
+        noise_steps=500_000 if slow else 100_000,
         batch_size=512 if walker else 256,
         n_step=1 if walker else 3,
     )

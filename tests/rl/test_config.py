@@ -23,7 +23,7 @@ def test_paper_preset_has_the_figures_of_the_paper():
     assert (config.batch_size, config.n_step, config.learning_rate) == (256, 3, 1e-4)
     assert (config.feature_dim, config.hidden_dim, config.target_rate) == (50, 1024, 0.01)
     assert config.steps * config.action_repeat == 1_100_000
-    assert config.noise_steps * config.action_repeat == 100_000
+    assert config.noise_steps == 100_000  # agent steps, as in the code of DrQ-v2
     assert (config.noise_start, config.noise_end, config.update_every) == (1.0, 0.1, 2)
     assert (config.observation.size, config.observation.frame_stack) == (84, 3)
     assert (config.replay_capacity, config.random_steps, config.discount) == (10**6, 2000, 0.99)
@@ -31,13 +31,13 @@ def test_paper_preset_has_the_figures_of_the_paper():
     assert (walker.batch_size, walker.n_step) == (512, 1)
     cheetah = preset('paper', 'cheetah_run')
     assert cheetah.steps * cheetah.action_repeat == 3_100_000
-    assert cheetah.noise_steps * cheetah.action_repeat == 500_000
+    assert cheetah.noise_steps == 500_000
 
 
 def test_noise_lasts_longer_on_the_slow_tasks_alone():
-    slow = {task for task in task_names() if preset('paper', task).noise_steps == 250_000}
+    slow = {task for task in task_names() if preset('paper', task).noise_steps == 500_000}
     assert slow == {'cheetah_run', 'hopper_hop', 'quadruped_walk'}
-    assert {preset('paper', task).noise_steps for task in task_names()} == {50_000, 250_000}
+    assert {preset('paper', task).noise_steps for task in task_names()} == {100_000, 500_000}
 
 
 @pytest.mark.parametrize('name', PRESETS)

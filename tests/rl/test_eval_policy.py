@@ -12,6 +12,8 @@ from samg_ros import cli
 from samg_ros.errors import ReportError
 from samg_ros.evaluation.episode_files import load_episodes, save_episodes
 from samg_ros.evaluation.episodes import EpisodeResults, View
+from samg_ros.rl.evaluation.episodes import evaluate_policy
+from samg_ros.rl.evaluation.policy import load_policy
 from samg_ros.rl.evaluation.scores import Score, score_table, summarise
 from samg_ros.rl.presets import preset
 from samg_ros.rl.training.learner import Learner
@@ -138,3 +140,23 @@ def test_episodes_come_back_from_their_file(tmp_path):
     (tmp_path / 'episodes.npz').write_bytes(b'cut short')
     with pytest.raises(ReportError, match='delete it'):
         load_episodes(tmp_path / 'episodes.npz')
+
+
+def test_rendering_and_composite_are_the_policys_unless_asked_for(monkeypatch):
+    seen = []
+
+    class Stop(Exception):
+        pass
+
+    def env(**options):
+        seen.append((options['quality'], options['composite']))
+        raise Stop
+
+    monkeypatch.setattr('samg_ros.sim.env.SimEnv', env)
+    policy = load_policy('cartpole_swingup')
+    policy.config = replace(policy.config, quality='paper', composite='chroma_key')
+    for options in ({}, {'quality': 'fast', 'composite': 'segmentation'}):
+        with pytest.raises(Stop):
+            evaluate_policy(policy, policy.task, 'video_hard', **options)
+    assert seen == [('paper', 'chroma_key'), ('fast', 'segmentation')]
+    assert preset('paper', 'walker_walk').quality == 'paper'

@@ -49,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--demonstrations', type=Path, help='Folder of demonstrations to begin the replay with.'
     )
+    parser.add_argument(
+        '--with-expert', type=whole(0), default=0, metavar='N', help="Begin the replay with N "
+        "episodes of the package's expert, and draw half of each batch from them; the same as "
+        '--set expert_episodes=N --set demonstrated_share=0.5.'
+    )
     parser.add_argument('--model', default='mini', help='Model of the masker.')
     parser.add_argument('--weights', metavar='FILE',
                         help='Its weights; NAME=PATH,NAME=PATH for a pair.')
@@ -81,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
         overrides['agent'] = args.agent
     if args.steps is not None:
         overrides['steps'] = args.steps
+    if args.with_expert:
+        overrides = {'expert_episodes': args.with_expert, 'demonstrated_share': 0.5, **overrides}
     tasks, settings = args.task or ['cartpole_swingup'], args.setting or ['train']
     sources, seeds = args.source or ['masked'], args.seed or [0]
     if max(map(len, (tasks, settings, sources, seeds))) > 1:

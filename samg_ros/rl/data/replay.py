@@ -137,9 +137,10 @@ class Replay:
         self.count += 1
 
     def sample(
-        self, size: int, n_step: int, discount: float, device: torch.device | str = 'cpu'
+        self, size: int, n_step: int, discount: float, device: torch.device | str = 'cpu',
+        first_steps: int = 0, share: float = 0.0,
     ) -> Batch:
-        """Draw transitions uniformly.
+        """Draw transitions uniformly, or a share of them from the first time steps.
 
         A transition that meets the end of its episode, or the newest time step, is shorter
         than n steps and bootstraps from where it ends.
@@ -149,11 +150,18 @@ class Replay:
             n_step: rewards to sum.
             discount: discount of one step.
             device: where the tensors go.
+            first_steps: how many time steps the share is drawn from; those that have fallen out
+                are drawn from no more.
+            share: of the transitions, 0 to 1.
 
         Raises:
             InvalidInputError: if there is no transition yet.
         """
-        first = self._draw(size)
+        low, high = self.oldest, self.count - 1
+        early = round(share * size) if low < first_steps - 1 else 0
+        first = self._draw(size - early, low, high)
+        if early:  # by itself, so that without a share the same numbers are drawn
+            first = np.concatenate((self._draw(early, low, min(first_steps - 1, high)), first))
         reward = np.zeros(size, np.float32)
         factor = np.ones(size, np.float32)
         last = first
@@ -206,10 +214,11 @@ class Replay:
         """Take over the random state that `state_dict` gave."""
         self._rng.bit_generator.state = json.loads(state)
 
-    def _draw(self, size: int) -> NDArray[np.int64]:
-        """Draw numbers of time steps that have a successor in their episode."""
-        low, high = self.oldest, self.count - 1
+    def _draw(self, size: int, low: int, high: int) -> NDArray[np.int64]:
+        """Draw numbers from low up to high that have a successor in their episode."""
         numbers = np.empty(0, np.int64)
+        if not size:
+            return numbers
         for _ in range(1000):
             if high <= low:
                 break

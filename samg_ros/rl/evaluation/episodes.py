@@ -82,6 +82,8 @@ def evaluate_policy(
     nuisances: Mapping[str, float] | None = None,
     action_repeat: int | None = None,
     camera_size: int = 84,
+    quality: str | None = None,
+    composite: str | None = None,
     max_steps: int | None = None,
     progress: Progress | None = None,
 ) -> EpisodeResults:
@@ -100,6 +102,8 @@ def evaluate_policy(
         nuisances: strengths of further disturbances by name, see `sim.nuisances`.
         action_repeat: control steps per action; None takes the policy's, else the task's.
         camera_size: side of the camera frame in pixels; a policy's own comes first.
+        quality: how the simulator renders, fast or paper; None takes the policy's, else fast.
+        composite: how videos are put in, segmentation or chroma_key; None likewise.
         max_steps: agent steps after which an episode is cut; None runs it whole.
         progress: called after every episode.
 
@@ -119,6 +123,8 @@ def evaluate_policy(
             )
         camera_size = policy.config.camera_size
         action_repeat = action_repeat or policy.config.action_repeat
+        quality = quality or policy.config.quality
+        composite = composite or policy.config.composite
         if policy.spec.source == 'masked' and masker is None:
             masker = policy.masker()
     env = SimEnv(
@@ -131,6 +137,8 @@ def evaluate_policy(
         colours=colours,
         nuisances=nuisances,
         action_repeat=action_repeat,
+        quality=quality or 'fast',
+        composite=composite or 'segmentation',
         truth=policy is not None,
     )
     low, high = env.action_spec

@@ -18,6 +18,8 @@ from samg_ros.errors import ConfigError
 from samg_ros.rl.evaluation.episodes import SETTINGS, Progress, evaluate_policy
 from samg_ros.rl.evaluation.policy import Policy
 from samg_ros.rl.evaluation.scores import Score
+from samg_ros.sim.env import COMPOSITES
+from samg_ros.sim.render import QUALITIES
 from samg_ros.sim.visual.settings import get_setting
 
 if TYPE_CHECKING:
@@ -46,6 +48,10 @@ class Trials:
     """Folder of background videos, see `sim.videos.videos_of`; None for the built-in ones."""
     colours: Path | None = None
     """Folder of DMC-GB's lists of colours; None for drawn ones."""
+    quality: str | None = None
+    """How the simulator renders, fast or paper; None takes each policy's own."""
+    composite: str | None = None
+    """How videos are put in, segmentation or chroma_key; None takes each policy's own."""
     max_steps: int | None = None
     """Agent steps after which an episode is cut; None runs it whole."""
 
@@ -80,6 +86,8 @@ class Trials:
             'Seeds of the episodes': ', '.join(map(str, self.seeds)),
             'Videos': str(self.videos or 'painted'),
             'Colours': str(self.colours or 'drawn'),
+            'Rendering': f"{self.quality or 'as in training'}, videos by "
+                         f"{self.composite or 'what each policy was trained with'}",
         }
 
 
@@ -112,7 +120,8 @@ def score_policy(
         Score(checkpoint, policy.config, policy.masker_description, evaluate_policy(
             policy, policy.task, setting, trials.episodes, seed, masker=masker,
             videos=trials.videos, colours=trials.colours, nuisances=nuisances,
-            max_steps=trials.max_steps, progress=progress), variant)
+            quality=trials.quality, composite=trials.composite, max_steps=trials.max_steps,
+            progress=progress), variant)
         for setting in trials.settings for seed in trials.seeds]
 
 
@@ -136,6 +145,10 @@ def add_trial_arguments(parser: argparse.ArgumentParser, settings: str = '--sett
                        help='background videos, or video_easy/ and video_hard/ (painted ones)')
     group.add_argument('--colours', type=Path, metavar='DIR',
                        help='color_easy.json and color_hard.json (drawn ones)')
+    group.add_argument('--quality', choices=QUALITIES, help='rendering; paper: the very pixels of '
+                       "dm_control (each policy's own)")
+    group.add_argument('--composite', choices=COMPOSITES, help='how videos are put in; '
+                       "chroma_key: DMC-GB's green screen (each policy's own)")
     group.add_argument('--max-steps', type=whole(1), metavar='N',
                        help='cut episodes after N agent steps, to try something out')
 
@@ -147,7 +160,8 @@ def trials_of(args: argparse.Namespace) -> Trials:
         SamgError: as `Trials`.
     """
     return Trials(tuple(args.trial_settings or SETTINGS), tuple(args.trial_seeds or (0,)),
-                  args.episodes, args.videos, args.colours, args.max_steps)
+                  args.episodes, args.videos, args.colours, args.quality, args.composite,
+                  args.max_steps)
 
 
 def announce(show: Callable[..., None], name: str) -> Progress:

@@ -18,6 +18,7 @@ from samg_ros.rl.data.demonstrations import DemonstratedSteps, Demonstrations
 from samg_ros.rl.experts.advice import Advice
 from samg_ros.rl.presets import uses_colour_rules
 from samg_ros.rl.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
+from samg_ros.rl.training.expert_episodes import expert_episodes
 from samg_ros.rl.training.learner import Learner
 from samg_ros.rl.training.resume_check import check_same_reference
 from samg_ros.rl.training.rollout import Rollout
@@ -75,6 +76,8 @@ def train_direct(
         width=config.camera_size,
         videos=videos,
         action_repeat=config.action_repeat,
+        quality=config.quality,
+        composite=config.composite,
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(half_the_cores())  # the update has the others
@@ -93,7 +96,8 @@ def train_direct(
             reference=None if masker is None else masker.reference,
             masker_description=None if masker is None else masker.describe(),
             device=device,
-            demonstrations=None if demonstrations is None else DemonstratedSteps(
+            demonstrations=expert_episodes(config, Path(run_dir), masker)
+            if demonstrations is None else DemonstratedSteps(
                 Demonstrations(demonstrations), config, *env.action_spec, masker, on_demonstration
             ),
             facts=facts,

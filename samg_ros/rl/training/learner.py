@@ -42,6 +42,7 @@ from samg_ros.step_types import FIRST, LAST
 if TYPE_CHECKING:
     from samg_ros.masking import Reference
     from samg_ros.rl.data.demonstrations import DemonstratedSteps
+    from samg_ros.rl.training.expert_episodes import ExpertEpisodes
 
 
 
@@ -61,7 +62,7 @@ class Learner:
         reference: 'Reference | None' = None,
         masker_description: dict[str, Any] | None = None,
         device: str = 'cpu',
-        demonstrations: 'DemonstratedSteps | None' = None,
+        demonstrations: 'DemonstratedSteps | ExpertEpisodes | None' = None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
         """Start a run, or resume the one in the folder.
@@ -311,7 +312,8 @@ class Learner:
 
     def _update(self, step: int) -> None:
         batch = self.replay.sample(
-            self.config.batch_size, self.config.n_step, self.config.discount, self.agent.device
+            self.config.batch_size, self.config.n_step, self.config.discount, self.agent.device,
+            self.demonstrated, self.config.demonstrated_share
         )
         for name, value in self.agent.update(batch, step).items():
             self._statistics.add_loss(name, value)

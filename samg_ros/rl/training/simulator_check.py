@@ -10,7 +10,7 @@ from samg_ros.errors import ConfigError
 from samg_ros.rl.config import IMITATION, TrainConfig
 
 FACTS = ('action_low', 'action_high', 'task', 'setting', 'seed', 'action_repeat', 'height',
-         'width', 'mode', 'expert_source')
+         'width', 'mode', 'quality', 'composite', 'expert_source')
 """Parameters of `mujoco_bridge` that are looked at."""
 
 
@@ -27,7 +27,8 @@ def check_simulator(config: TrainConfig, facts: Mapping[str, Any], name: str) ->
     """
     wanted = {'task': config.task, 'setting': config.setting, 'seed': config.seed,
               'height': config.camera_size, 'width': config.camera_size,
-              'action_repeat': config.action_repeat, 'mode': 'lockstep'}
+              'action_repeat': config.action_repeat, 'quality': config.quality,
+              'composite': config.composite, 'mode': 'lockstep'}
     for fact, value in wanted.items():
         if facts[fact] != value:
             raise ConfigError(f"{name} runs with {fact} '{facts[fact]}', the trainer expects "
