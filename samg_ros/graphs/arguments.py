@@ -125,8 +125,8 @@ SIM_TRAIN = (
              'expert, with the preset quick.', choices=('', 'clone', 'rl')),
     Argument('expert', '', "File of a clone's expert, see samg train expert; empty for the "
              "package's."),
-    Argument('preset', 'quick', 'Training settings: quick (two CPU cores, minutes) or paper (a '
-             'GPU).'),
+    Argument('preset', 'quick', 'Training settings: quick (two CPU cores, minutes), evening (three '
+             'hours) or paper (a GPU).'),
     Argument('reference', '', 'Reference folder or image that says what matters; empty to render '
              'one from the simulator into the run folder.'),
     VIDEOS,

@@ -117,7 +117,7 @@ def make_plan(task: str, preset: str = 'quick', setting: str = 'train', seed: in
 
     Args:
         task: task name.
-        preset: 'quick' or 'paper'.
+        preset: one of PRESETS.
         setting: visual setting to train in.
         seed: of everything random.
         steps: agent steps; 0 takes the preset's.
