@@ -122,7 +122,7 @@ SIM_TRAIN = (
     SETTING,
     Argument('method', '', 'How to train: clone, from the actions of an expert that sees the '
              "simulator's state, or rl, from reward; empty takes clone where the package has an "
-             'expert, with the preset quick.', choices=('', 'clone', 'rl')),
+             'expert that gets further, see docs/learning.md.', choices=('', 'clone', 'rl')),
     Argument('expert', '', "File of a clone's expert, see samg train expert; empty for the "
              "package's."),
     Argument('preset', 'quick', 'Training settings: quick (two CPU cores, minutes), evening (three '
