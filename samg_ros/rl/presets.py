@@ -37,11 +37,6 @@ _QUICK_REPEAT = {
 _CLONE_STEPS = {'quick': 15_000, 'evening': 120_000}
 """Of a clone by preset; quick: what two cores do over ROS, with the evaluation, in ten minutes."""
 
-_CLONE_REPEATS_4 = ('ball_in_cup_catch', 'cartpole_swingup', 'hopper_stand', 'quadruped_walk',
-                    'walker_stand')
-"""Tasks whose experts, trained with an action repeat of 2, keep 98 % of their return with 4 (15
-episodes each). Three frames then show speeds better, and an episode is half as many frames."""
-
 _HAND_JOINTS = tuple(
     f'{group}J{index}'
     for group, count in (('WR', 2), ('FF', 4), ('MF', 4), ('RF', 4), ('LF', 5), ('TH', 5))
@@ -162,8 +157,7 @@ def clone_config(task: str, preset_name: str = 'quick', **overrides: Any) -> Tra
                      'replay_capacity': 30_000}
         view |= {'frame_stack': 1, 'proprioception': EXPERT_JOINTS}
     else:
-        repeat = 4 if task in _CLONE_REPEATS_4 else 2
-        settings |= {'action_repeat': repeat, 'noise_start': 0.1, 'noise_end': 0.1}
+        settings |= {'action_repeat': 2, 'noise_start': 0.1, 'noise_end': 0.1}
     config = preset('quick', task, **{**settings, **overrides})
     view |= overrides.get('observation', {})
     return replace(config, observation=replace(config.observation, **view))
