@@ -22,11 +22,8 @@ from samg_ros.rl.training.direct import task_masker
 LARGEST_BYTES = 500_000
 
 
-def main() -> int:
-    """Write the file."""
-    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('run', type=Path, help='run folder or checkpoint')
-    run = parser.parse_args().run
+def ship(run: Path) -> None:
+    """Write the file of a run's policy."""
     policy = load_policy(run)
     path = FOLDER / f'{policy.task}.pt'
     with tempfile.TemporaryDirectory(dir=FOLDER.parent) as folder:  # path keeps the one it has
@@ -43,6 +40,14 @@ def main() -> int:
         written.replace(path)
     print(f'{path}: {size:,} bytes, {policy.spec.source} frames, after '
           f'{policy.counters["steps"]:,} steps')
+
+
+def main() -> int:
+    """Write the files."""
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('run', type=Path, nargs='+', help='run folder or checkpoint')
+    for run in parser.parse_args().run:
+        ship(run)
     return 0
 
 

@@ -125,11 +125,11 @@ SIM_TRAIN = (
     SETTING,
     Argument('method', '', 'How to train: clone, from the actions of an expert that sees the '
              "simulator's state, or rl, from reward; empty takes clone where the package has an "
-             'expert, with the preset quick.', choices=('', 'clone', 'rl')),
+             'expert that gets further, see docs/learning.md.', choices=('', 'clone', 'rl')),
     Argument('expert', '', "File of a clone's expert, see samg train expert; empty for the "
              "package's."),
-    Argument('preset', 'quick', 'Training settings: quick (two CPU cores, minutes) or paper (a '
-             'GPU).'),
+    Argument('preset', 'quick', 'Training settings: quick (two CPU cores, minutes), evening (three '
+             'hours) or paper (a GPU).'),
     Argument('reference', '', 'Reference folder or image that says what matters; empty to render '
              'one from the simulator into the run folder.'),
     VIDEOS,

@@ -18,8 +18,9 @@ from samg_ros.errors import ConfigError
 from samg_ros.files.schema import convert
 from samg_ros.observation import ObservationSpec
 
-PRESETS = ('quick', 'paper')
-"""quick: two CPU cores, minutes. paper: the figures of SAM-G and DrQ-v2, for a GPU."""
+PRESETS = ('quick', 'evening', 'paper')
+"""quick: two CPU cores, minutes. evening: two CPU cores, up to three hours.
+paper: the figures of SAM-G and DrQ-v2, for a GPU."""
 
 AGENTS = ('drqv2', 'svea', 'pieg')
 """Names of the agents; `samg_ros.rl.agents` builds them."""

@@ -56,8 +56,7 @@ def test_a_clone_over_ros_is_that_of_samg_train_clone_bit_for_bit(graph, tmp_pat
     plan = make_plan('cartpole_swingup', seed=3, steps=STEPS, reference=reference,
                      overrides='{"batch_size": 8, "hidden_dim": 16, "update_after": 10, '
                                '"action_repeat": 60, "checkpoint_every": 25}',
-                     run_dir=tmp_path / 'ros')
-    assert plan.method == 'clone'
+                     run_dir=tmp_path / 'ros', method='clone')
     prepare_reference(plan)
     graph.add(MujocoBridge, plan.parameters('mujoco_bridge'))
     graph.add(Perception, {**plan.parameters('perception'), 'weights': str(weights), **QUICK},

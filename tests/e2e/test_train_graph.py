@@ -260,12 +260,13 @@ def test_a_reward_that_is_not_a_number_is_named_and_not_learned_from(graph, plan
 
 
 @pytest.mark.parametrize('choices, method', [
-    ({}, 'clone'), ({'task': 'reacher_easy'}, 'rl'), ({'preset': 'paper'}, 'rl'),
-    ({'overrides': '{"agent": "svea"}'}, 'rl'), ({'demonstrations': '/somewhere'}, 'rl'),
-    ({'task': 'reacher_easy', 'expert': 'expert.npz'}, 'clone'), ({'method': 'rl'}, 'rl')])
+    ({}, 'clone'), ({'task': 'reacher_easy'}, 'rl'), ({'task': 'cartpole_swingup'}, 'rl'),
+    ({'preset': 'paper'}, 'rl'), ({'overrides': '{"agent": "svea"}'}, 'rl'),
+    ({'demonstrations': '/somewhere'}, 'rl'), ({'method': 'rl'}, 'rl'),
+    ({'task': 'reacher_easy', 'expert': 'expert.npz'}, 'clone')])
 def test_a_clone_is_trained_where_there_is_an_expert_and_nothing_else_asks_for_reward(
         choices, method):
-    plan = make_plan(**{'task': TASK, **choices})
+    plan = make_plan(**{'task': 'finger_spin', **choices})
     assert plan.method == method and plan.parameters('trainer')['method'] == method
     assert bool(plan.parameters('mujoco_bridge')['expert']) == (method == 'clone')
 
@@ -328,7 +329,8 @@ def test_what_the_simulator_answers_is_checked(graph, plan, weights, low, high):
     trainer._on_simulator({
         'task': config.task, 'setting': config.setting, 'seed': config.seed,
         'height': config.camera_size, 'width': config.camera_size,
-        'action_repeat': config.action_repeat, 'mode': 'lockstep', 'action_low': low,
-        'action_high': high})
+        'action_repeat': config.action_repeat, 'quality': config.quality,
+        'composite': config.composite, 'mode': 'lockstep', 'action_low': low, 'action_high': high,
+        'expert_source': ''})
     with pytest.raises(ConfigError, match='action_low and action_high must be finite'):
         graph.until(lambda: False)

@@ -7,7 +7,7 @@ import pytest
 from samg_ros.errors import ConfigError
 from samg_ros.observation import ObservationSpec
 from samg_ros.rl.config import PRESETS, TrainConfig, field_help
-from samg_ros.rl.presets import preset
+from samg_ros.rl.presets import clone_config, preset
 from samg_ros.sim.tasks import task_names
 
 
@@ -87,7 +87,7 @@ def test_unusable_value_names_the_setting(overrides):
 
 
 def test_unknown_preset_names_the_known_ones():
-    with pytest.raises(ConfigError, match='quick, paper'):
+    with pytest.raises(ConfigError, match='quick, evening, paper'):
         preset('fast', 'cartpole_swingup')
 
 
@@ -96,3 +96,10 @@ def test_every_field_has_its_line_of_help():
     assert set(help_of) == {field.name for field in fields(TrainConfig)}
     assert all(text.endswith('.') for text in help_of.values())
     assert ObservationSpec.__doc__
+
+
+def test_the_preset_of_an_evening_lies_between_the_others():
+    quick, evening, paper = (preset(name, 'walker_walk') for name in PRESETS)
+    assert quick.steps < evening.steps < paper.steps
+    assert quick.observation.size < evening.observation.size < paper.observation.size
+    assert clone_config('walker_walk', 'evening').steps > clone_config('walker_walk').steps

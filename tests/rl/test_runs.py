@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many runs: what is planned, what is done again, what is said of failures, and Ray."""
 
+import json
 import os
 import signal
 import threading
@@ -42,6 +43,17 @@ def test_every_combination_is_a_run_in_a_folder_of_its_own(tmp_path):
     assert (config.batch_size, config.observation.size) == (4, 16)
     with pytest.raises(ConfigError, match='named twice'):
         plan(tmp_path, seeds=[1, 1])
+
+
+def test_clones_of_several_sources_stand_side_by_side(tmp_path, capsys):
+    tiny = [f'--set={name}={json.dumps(value)}' for name, value in TINY.items() if name != 'steps']
+    assert cli.main(['train', 'clone', '--task', 'cartpole_swingup', '--source', 'raw,truth',
+                     '--steps', '12', '--episodes', '1', '--eval-setting', 'train', '--ray', NO_RAY,
+                     '--run-dir', str(tmp_path), *tiny]) == 0
+    assert sorted(path.name for path in tmp_path.glob('*/checkpoint.pt')) == ['checkpoint.pt'] * 2
+    assert (tmp_path / 'cartpole_swingup-clone-raw-0').is_dir()
+    table = capsys.readouterr().out
+    assert 'raw' in table and 'truth' in table
 
 
 @pytest.mark.parametrize(('options', 'error', 'message'), [

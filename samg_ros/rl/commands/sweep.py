@@ -48,7 +48,7 @@ def spread_of(args: argparse.Namespace) -> Spread:
 
 
 def add_comparison_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare how `samg train policy` tries what it trained, and how many runs it carries out."""
+    """Declare how a training tries what it trained, and how many runs are carried out."""
     parser.add_argument('--eval-setting', type=names, action='extend', metavar='NAME[,NAME]',
                         help=f'visual settings of the evaluation ({",".join(SETTINGS)})')
     parser.add_argument('--colours', type=Path, metavar='DIR',
@@ -57,8 +57,18 @@ def add_comparison_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_many(args: argparse.Namespace, *, tasks: Sequence[str], seeds: Sequence[int],
-             sources: Sequence[str], settings: Sequence[str], overrides: dict[str, Any]) -> int:
-    """Carry out the runs of `samg train policy` and show them side by side.
+             sources: Sequence[str], settings: Sequence[str], overrides: dict[str, Any],
+             **options: Any) -> int:
+    """Carry out the runs of `samg train policy` or `clone` and show them side by side.
+
+    Args:
+        args: of the command line.
+        tasks: task names.
+        seeds: of the training.
+        sources: what the policies see.
+        settings: visual settings to train in.
+        overrides: other fields of TrainConfig.
+        options: further ones of `plan_runs`.
 
     Returns:
         0, or EXIT_FAILURES if a run failed.
@@ -70,10 +80,9 @@ def run_many(args: argparse.Namespace, *, tasks: Sequence[str], seeds: Sequence[
                     args.colours)
     root = (args.run_dir or Path('runs')).absolute()
     runs = plan_runs(root, trials, tasks=tasks, seeds=seeds, sources=sources, settings=settings,
-                     preset_name=args.preset, overrides=overrides, model=args.model,
-                     weights=args.weights, device=args.device,
-                     reference=args.reference and args.reference.absolute(),
-                     demonstrations=args.demonstrations and args.demonstrations.absolute())
+                     overrides=overrides, model=args.model, weights=args.weights,
+                     device=args.device, reference=args.reference and args.reference.absolute(),
+                     **options)
     failures = carry_out(runs, spread_of(args))
     scores = finished_scores(runs)
     if scores:
@@ -81,7 +90,7 @@ def run_many(args: argparse.Namespace, *, tasks: Sequence[str], seeds: Sequence[
         print(figures.text())
         if args.json is not None:
             figures.write_json(args.json)
-        print(figures.write(root, trials.facts() | {'Preset': args.preset}))
+        print(figures.write(root, trials.facts() | {'Preset': runs[0].config.preset}))
     return report_failures(failures, len(runs))
 
 

@@ -6,11 +6,13 @@ import shlex
 import sys
 from pathlib import Path
 
-from samg_ros.arguments import add_json, parse_settings, seed, whole
+from samg_ros.arguments import add_json, names, parse_settings, seeds as read_seeds, whole
 from samg_ros.interruption import EXIT_INTERRUPTED, stop_on_signals
 from samg_ros.observation import SOURCES
 from samg_ros.progress import ProgressLine, progress_line
+from samg_ros.rl.commands.sweep import add_comparison_arguments, run_many
 from samg_ros.rl.config import field_help
+from samg_ros.rl.evaluation.episodes import SETTINGS
 from samg_ros.rl.evaluation.run_report import evaluate_and_report
 from samg_ros.rl.presets import clone_config
 from samg_ros.rl.training.direct import make_masker, train_direct
@@ -20,16 +22,19 @@ from samg_ros.rl.training.rollout import MASKS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg train clone`."""
     help_of = field_help()
-    parser.add_argument('--task', default='arm_reach', help='task with an expert (%(default)s)')
+    parser.add_argument('--task', type=names, action='extend', metavar='NAME[,NAME]',
+                        help='task with an expert (arm_reach); several tasks, sources or seeds are '
+                        'many runs')
     parser.add_argument('--masks', default=MASKS[0], choices=MASKS,
                         help='what masks the frames learned from: the truth with random errors, '
                         'quick and for any masker, the masker itself, or the masker for the last '
                         'third (%(default)s)')
     parser.add_argument('--expert', type=Path, default=None, metavar='FILE.npz',
                         help="expert to learn from (the task's own: scripted, or trained)")
-    parser.add_argument('--source', default='masked', choices=SOURCES,
-                        help='what the policy sees (%(default)s)')
-    parser.add_argument('--seed', type=seed, default=0, help=help_of['seed'])
+    parser.add_argument('--source', type=names, action='extend', metavar='NAME[,NAME]',
+                        help=f'what the policy sees: {", ".join(SOURCES)} (masked)')
+    parser.add_argument('--seed', type=read_seeds, action='extend', metavar='N[,N]',
+                        help=help_of['seed'])
     parser.add_argument('--steps', type=whole(1), default=30_000,
                         help='agent steps, each with a frame and an update (%(default)s)')
     parser.add_argument('--run-dir', type=Path, default=None,
@@ -47,17 +52,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--videos', type=Path, default=None,
                         help='background videos of the evaluation (painted ones)')
     add_json(parser)
+    add_comparison_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Clone, evaluate and write the report; its path is the last line printed.
 
     Returns:
-        0, or 130 after Ctrl-C, when what was learned is saved.
+        0, or 130 after Ctrl-C, when what was learned is saved; of many runs, see `run_many`.
     """
-    overrides = {**parse_settings(args.set), 'seed': args.seed}
-    overrides['observation'] = {'source': args.source, **overrides.get('observation', {})}
-    config = clone_config(args.task, **{'steps': args.steps, **overrides})
+    overrides = {'steps': args.steps, **parse_settings(args.set)}
+    tasks, sources = args.task or ['arm_reach'], args.source or ['masked']
+    seeds = args.seed or [0]
+    if max(map(len, (tasks, sources, seeds))) > 1:
+        return run_many(args, tasks=tasks, settings=['train'], sources=sources, seeds=seeds,
+                        overrides=overrides, method='clone', masks=args.masks,
+                        expert=args.expert and args.expert.absolute())
+    overrides['observation'] = {'source': sources[0], **overrides.get('observation', {})}
+    config = clone_config(tasks[0], seed=seeds[0], **overrides)
     run_dir = args.run_dir or Path('runs') / f'{config.task}-{config.preset}-{config.seed}'
     masker = make_masker(config, run_dir, args.reference, args.model, args.device,
                          args.weights)
@@ -77,5 +89,6 @@ def run(args: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
     if args.episodes:
         facts = {'Command': shlex.join(['samg', *sys.argv[1:]])}
-        print(evaluate_and_report(run_dir, args.episodes, args.videos, facts, args.json))
+        print(evaluate_and_report(run_dir, args.episodes, args.videos, facts, args.json,
+                                  args.eval_setting or SETTINGS, args.colours))
     return 0

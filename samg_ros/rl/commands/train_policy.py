@@ -92,7 +92,8 @@ def run(args: argparse.Namespace) -> int:
     sources, seeds = args.source or ['masked'], args.seed or [0]
     if max(map(len, (tasks, settings, sources, seeds))) > 1:
         return run_many(args, tasks=tasks, settings=settings, sources=sources, seeds=seeds,
-                        overrides=overrides)
+                        overrides=overrides, preset_name=args.preset,
+                        demonstrations=args.demonstrations and args.demonstrations.absolute())
     overrides['setting'], overrides['seed'] = settings[0], seeds[0]
     overrides['observation'] = {'source': sources[0], **overrides.get('observation', {})}
     config = preset(args.preset, tasks[0], **overrides)

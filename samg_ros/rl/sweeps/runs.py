@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.evaluation.policy import load_policy
 from samg_ros.rl.evaluation.scores import Score
 from samg_ros.rl.evaluation.trials import Trials, score_policy
-from samg_ros.rl.presets import preset, uses_colour_rules
+from samg_ros.rl.presets import clone_config, preset, uses_colour_rules
 from samg_ros.rl.training.metrics import read_metrics
 
 TRIALS_NAME = 'trials.npz'
@@ -50,6 +51,10 @@ class Run:
     """See `Score`."""
     demonstrations: Path | None = None
     """Folder of demonstrations that the replay begins with."""
+    masks: str = 'masker'
+    """What masks the frames that are learned from, one of `rollout.MASKS`."""
+    expert: Path | None = None
+    """File of a clone's expert; None takes the package's."""
 
     def carry_out(self) -> None:
         """Train, or resume, and try the policy.
@@ -71,6 +76,7 @@ class Run:
         try:
             train_direct(self.config, self.folder, masker=masker, videos=self.trials.videos,
                          device=self.device, demonstrations=self.demonstrations,
+                         masks=self.masks, expert=self.expert,
                          on_progress=lambda progress: line.update(progress_line(progress)))
         finally:
             line.close()
@@ -107,7 +113,9 @@ class Run:
 
     @property
     def _facts(self) -> dict[str, Any]:
-        given = {} if self.demonstrations is None else {'demonstrations': str(self.demonstrations)}
+        given = {name: str(value) for name, value, usual in (
+            ('demonstrations', self.demonstrations, None), ('masks', self.masks, 'masker'),
+            ('expert', self.expert, None)) if value != usual}
         return {'config': self.config.to_dict(), 'masker': self._masker,
                 'reference': None if self.reference is None else str(self.reference),
                 'trials': self.trials.to_dict(), **given}
@@ -122,6 +130,7 @@ def plan_runs(
     sources: Sequence[str] = ('masked',),
     settings: Sequence[str] = ('train',),
     preset_name: str = 'quick',
+    method: str = 'rl',
     overrides: Mapping[str, Any] | None = None,
     suffix: str = '',
     **options: Any,
@@ -136,6 +145,7 @@ def plan_runs(
         sources: what the policies see.
         settings: visual settings to train in.
         preset_name: of the training.
+        method: of the training, 'clone' or 'rl'.
         overrides: other fields of TrainConfig.
         suffix: goes into the folders' names.
         options: further fields of every Run.
@@ -147,9 +157,11 @@ def plan_runs(
     observation = more.pop('observation', {})
     runs = []
     for seed, task, setting, source in itertools.product(seeds, tasks, settings, sources):
-        config = preset(preset_name, task, seed=seed, setting=setting,
-                        observation={**observation, 'source': source}, **more)
-        words = (task, preset_name, source, setting if setting != 'train' else '', suffix, seed)
+        make = partial(clone_config, task, preset_name) if method == 'clone' else partial(
+            preset, preset_name, task)
+        config = make(seed=seed, setting=setting,
+                      observation={**observation, 'source': source}, **more)
+        words = (task, config.preset, source, setting if setting != 'train' else '', suffix, seed)
         name = '-'.join(str(word) for word in words if word != '')
         runs.append(Run(config, root / name, trials, **options))
     if len({run.folder for run in runs}) < len(runs):

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Returns of the experts that come with the package, by how many control steps an action lasts.
+
+No frame is rendered, so all of it takes a minute: `python benchmarks/expert_returns.py`.
+"""
+
+import argparse
+
+import numpy as np
+
+from samg_ros.rl.experts import FOLDER, shipped_experts
+from samg_ros.rl.experts.state_policy import StatePolicy
+from samg_ros.rl.experts.trained import visible_state
+from samg_ros.sim.tasks import get_task, load_simulation
+
+
+def returns_of(task: str, action_repeat: int, episodes: int, seed: int) -> list[float]:
+    """Return the expert's returns, without noise, one an episode."""
+    policy, spec = StatePolicy.load(FOLDER / f'{task}.npz'), get_task(task)
+    simulation = load_simulation(spec, seed)
+    low, high = simulation.action_low, simulation.action_high
+    returns = []
+    for _ in range(episodes):
+        simulation.reset()
+        total, steps, over = 0.0, 0, False
+        while not over and steps < spec.episode_steps:
+            state = np.concatenate(list(visible_state(spec.domain, simulation).values()))
+            action = np.clip(policy(state).astype(float), low, high)
+            for _ in range(action_repeat):
+                reward, _, over = simulation.step(action)
+                total, steps = total + reward, steps + 1
+                if over or steps >= spec.episode_steps:
+                    break
+        returns.append(total)
+    simulation.close()
+    return returns
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('--episodes', type=int, default=15)
+    parser.add_argument('--seed', type=int, default=5)
+    parser.add_argument('--repeat', type=int, nargs='+', default=[2, 4])
+    args = parser.parse_args()
+    print(f'{"task":18}' + ''.join(f'{f"repeat {each}":>14}' for each in args.repeat))
+    for task in shipped_experts():
+        cells = [returns_of(task, each, args.episodes, args.seed) for each in args.repeat]
+        print(f'{task:18}' + ''.join(
+            f'{np.mean(cell):8.0f} ±{np.std(cell, ddof=1) / len(cell)**0.5:4.0f}'
+            for cell in cells), flush=True)
+
+
+if __name__ == '__main__':
+    main()
