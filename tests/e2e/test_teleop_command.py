@@ -8,7 +8,7 @@ from processes import Command
 from samg_ros.arm.joint_limits import load_joint_limits
 from samg_ros.bags.bag import open_bag
 from samg_ros.bags.limits import count_excesses, read_commands
-from samg_ros.bags.metadata import read_metadata, success_of
+from samg_ros.bags.recording import read_metadata, success_of
 from samg_ros.demonstrations.bag_import import find_bags, import_bags
 from samg_ros.demonstrations.contract import Contract
 from samg_ros.demonstrations.lerobot_reader import LeRobotDataset
