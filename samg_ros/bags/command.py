@@ -10,14 +10,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from samg_ros.arguments import add_json, add_out, add_seed
+from samg_ros.arguments import OutputFile, add_json, add_out, add_seed
 from samg_ros.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
+    from samg_ros.bags.bag import Bag
+    from samg_ros.bags.topics import Topics
     from samg_ros.masking import Masker
     from samg_ros.rl.evaluation.policy import Policy
 
 BAG_NAME = 'masks'
+INTERFACES = ('position', 'velocity')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,22 +42,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--command', default=None, metavar='TOPIC',
                         help='recorded actions (command)')
     add_out(parser, f'write the page, a video, the figures and the bag {BAG_NAME}/ there')
+    parser.add_argument('--criteria', type=Path, default=None, metavar='YAML',
+                        help='bounds of the figures; the exit status is 1 if one is not kept')
+    parser.add_argument('--junit', action=OutputFile, default=None, metavar='FILE.xml',
+                        help='write what became of each criterion, as JUnit XML')
+    parser.add_argument('--frame-lines', action=OutputFile, default=None, metavar='FILE.jsonl',
+                        help='write the figures of each frame, a line of JSON for each')
+    parser.add_argument('--limits', type=Path, default=None, metavar='YAML',
+                        help='joint limits: counts the recorded commands that are beyond one')
+    parser.add_argument('--command-interface', default='position', choices=INTERFACES,
+                        help='what recorded commands are, for --limits (%(default)s)')
     add_json(parser)
     add_seed(parser, 'of the fit to the reference')
 
 
-def run(args: argparse.Namespace) -> None:
-    """Run `samg eval bag`."""
+def run(args: argparse.Namespace) -> int:
+    """Run `samg eval bag`.
+
+    Returns:
+        0, or 1 if a criterion is not kept.
+    """
     import contextlib
 
     from samg_ros.bags.bag import open_bag
+    from samg_ros.bags.criteria import judge, load_criteria, write_junit
     from samg_ros.bags.evaluate import MaskedFrame, evaluate_bag
     from samg_ros.bags.output import MaskBag
     from samg_ros.bags.report import OFFLINE, VIDEO_NAME, present
     from samg_ros.bags.topics import find_topics
     from samg_ros.evaluation.pictures import Video
-    from samg_ros.files.outputs import make_folder
+    from samg_ros.files.outputs import make_folder, write_text
 
+    if args.junit and not args.criteria:
+        raise ConfigError('--junit writes what became of criteria; give --criteria too')
+    criteria = load_criteria(args.criteria) if args.criteria else ()
     bag = open_bag(args.bag)
     topics = find_topics(bag, args.image, args.truth, args.joint_states, args.command)
     masker, policy = _masker_and_policy(args)
@@ -75,6 +96,32 @@ def run(args: argparse.Namespace) -> None:
         'Topics': ', '.join(topics.all),
         'Masker': json.dumps(masker.describe()) if masker else 'none: raw frames',
         'Policy': args.checkpoint or 'none'}, OFFLINE)
+    if args.frame_lines is not None:
+        write_text(args.frame_lines, ''.join(f'{json.dumps(line)}\n' for line in result.lines()))
+    if not criteria:
+        return 0
+    verdicts = judge(criteria, {**result.summary(), **_beyond_limits(args, bag, topics)})
+    for verdict in verdicts:
+        print(f'{"passed" if verdict.passed else "FAILED"}  {verdict.words}')
+    if args.junit is not None:
+        write_junit(args.junit, str(args.bag), verdicts)
+    return 0 if all(verdict.passed for verdict in verdicts) else 1
+
+
+def _beyond_limits(args: argparse.Namespace, bag: Bag, topics: Topics) -> dict[str, int]:
+    """Return how many recorded commands are beyond a limit, as a figure; nothing without limits."""
+    from samg_ros.arm.joint_limits import load_joint_limits
+    from samg_ros.bags.limits import count_excesses, read_commands
+
+    if args.limits is None:
+        return {}
+    if topics.command is None:
+        raise ConfigError('the bag has no commands to compare with the limits; name their topic '
+                          'with --command')
+    limits = load_joint_limits(args.limits)
+    times, commands = read_commands(bag, topics.command, len(limits))
+    return {'beyond_limits': count_excesses(times, commands, limits,
+                                            args.command_interface).total()}
 
 
 def _masker_and_policy(args: argparse.Namespace) -> tuple[Masker | None, Policy | None]:

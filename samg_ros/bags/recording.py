@@ -2,19 +2,26 @@
 """Writes serialized messages into one MCAP file as they come.
 
 Chunks have checksums and are written when they are full or asked for, so that of a session that
-is killed all but the last moments can be read.
+is killed all but the last moments can be read. Metadata records say what a demonstration is about.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from mcap.exceptions import McapError
+from mcap.records import Metadata
+from mcap.stream_reader import StreamReader
 from mcap.writer import CompressionType, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from samg_ros.errors import BagError
+
+METADATA, OUTCOME = 'samg_ros', 'samg_ros.outcome'
+"""Names of the records: one at the start (task, note, reference, masker), one at the end."""
 
 
 class Recording:
@@ -99,3 +106,33 @@ class Recording:
         except OSError as error:
             raise BagError(f"the recording '{self._file.name}' cannot be gone on with: "
                            f'{error.strerror}; what it has so far can be read') from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return what the records say, in one; of a damaged file what comes before the damage.
+
+    Args:
+        path: MCAP file, or the folder of a bag with such a file; others say nothing.
+    """
+    files = [path] if path.is_file() else sorted(path.glob('*.mcap'))
+    found: dict[str, str] = {}
+    for file in files:
+        if file.suffix != '.mcap':
+            continue
+        with file.open('rb') as stream:
+            try:
+                for record in StreamReader(stream, skip_magic=False, emit_chunks=True).records:
+                    if isinstance(record, Metadata) and record.name in (METADATA, OUTCOME):
+                        found |= record.metadata
+            except (McapError, ValueError, OSError, EOFError, OverflowError):
+                continue  # the messages before the damage are read by `open_bag`
+    return found
+
+
+def success_of(found: dict[str, str]) -> bool | None:
+    """Return whether the operator marked a success; None if nobody said, or the end is missing."""
+    try:
+        said = json.loads(found.get('success', 'null'))
+    except ValueError:
+        return None
+    return said if isinstance(said, bool) else None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -72,6 +73,19 @@ class BagResult:
                 if len(wide) else 0.0, 'repeated_stamps': int((steps == 0).sum()),
                 'set_back': int((steps < 0).sum()),
                 'rate_hz': round(1e9 / interval, 2) if interval else None}
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Yield the figures of each frame as plain JSON types; null where there is none."""
+        names = ('coverage', 'temporal_iou', 'predicted_iou', 'truth_iou', 'latency_ms',
+                 'action_error')
+        for index, stamp in enumerate(self.stamps_ns):
+            line: dict[str, Any] = {'frame': index, 'stamp_ns': stamp,
+                                    'log_time_ns': self.log_times_ns[index]}
+            for name in names:
+                values = getattr(self, name)
+                known = index < len(values) and np.isfinite(values[index])
+                line[name] = float(values[index]) if known else None
+            yield line
 
     def summary(self) -> dict[str, Any]:
         """Return the figures as plain JSON types."""

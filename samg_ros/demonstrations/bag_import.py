@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samg_ros.bags.bag import Bag, open_bag
-from samg_ros.bags.metadata import read_metadata, success_of
+from samg_ros.bags.recording import read_metadata, success_of
 from samg_ros.bags.topics import frame_of
 from samg_ros.demonstrations.alignment import EpisodeSamples, align, describe
 from samg_ros.demonstrations.contract import Contract

@@ -30,6 +30,7 @@ PARAMETER_FILE = 'config/arm.yaml'
 SIMULATED_LIMITS = 'config/jaco_limits.yaml'
 _IMAGE, _INFO = (topic for _, topic in CAMERA_REMAPPINGS)
 _SIM_ONLY = ('task', 'setting', 'videos', 'seed', 'episodes', 'json')
+_TASK = 'arm_reach'
 EXPERT = 'expert'
 """The operator that stands in for a person, in simulation."""
 MANAGER, EPISODES = 'lifecycle_manager', 'arm_episodes'
@@ -146,7 +147,7 @@ class ArmPlan:
         trained = {} if self.checkpoint is None else unless_given(
             of_bridge(self.checkpoint), self.params_file, 'mujoco_bridge')
         return NodeSpec('mujoco_bridge', {
-            **given_only({'task': self.task}), **trained, 'setting': given['setting'],
+            'task': self._simulated_task, **trained, 'setting': given['setting'],
             'seed': given['seed'], 'videos': absolute(given['videos']),
             **({'operator': True} if self.teleop == EXPERT else {})})
 
@@ -190,11 +191,11 @@ class ArmPlan:
 
     @property
     def _simulated_task(self) -> str:
-        """Of the simulation, by the parameter file if nobody says; empty without one."""
+        """Of the simulation: given, else the policy's, the parameter file's, or arm_reach."""
         if not self.sim:
             return ''
         file = parameter_file(self.params_file, PARAMETER_FILE)
-        return self.task or str(given_parameters(file, 'mujoco_bridge').get('task', ''))
+        return self.task or str(given_parameters(file, 'mujoco_bridge').get('task', _TASK))
 
     @property
     def _episodes(self) -> NodeSpec:

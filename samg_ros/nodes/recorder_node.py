@@ -21,8 +21,7 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from samg_ros.bags.metadata import METADATA, OUTCOME
-from samg_ros.bags.recording import Recording
+from samg_ros.bags.recording import METADATA, OUTCOME, Recording
 from samg_ros.errors import BagError, ConfigError, OutputError
 from samg_ros.files.outputs import make_folder
 from samg_ros.ros.compat import steady_timer

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What keys mean to an arm that is driven by hand, and a program that publishes them.
+"""What keys mean to an arm that is driven by hand.
 
 A terminal repeats a key while it is held and says nothing when it is released, so every key moves
 a joint for a moment only, and the watchdog stops the arm when no key comes.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from samg_ros.ros.node import ManagedNode
 
 KINDS = ('topic', 'joy', 'keyboard')
-"""A leader that publishes joint positions; sensor_msgs/Joy; keys typed into `samg teleop-keys`."""
+"""A leader that publishes joint positions; sensor_msgs/Joy; typed keys as std_msgs/String."""
 _DEPTH = 10
 
 

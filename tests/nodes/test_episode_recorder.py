@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from samg_ros.bags.bag import open_bag
-from samg_ros.bags.metadata import METADATA, OUTCOME, read_metadata, success_of
+from samg_ros.bags.recording import METADATA, OUTCOME, read_metadata, success_of
 from samg_ros.bags.topics import stamp_ns
 from samg_ros.errors import ConfigError
 from samg_ros.nodes.recorder_node import EpisodeRecorder
