@@ -71,6 +71,7 @@ MODELS = ['segment-anything>=1.0', 'timm>=1.0', 'torchvision>=0.16', 'transforme
 WEB = ['starlette>=0.40', 'uvicorn>=0.30', 'pillow>=9.0']  # the page of `samg reference make`
 EXPERTS = ['jax>=0.4.30']  # training on states
 RAY = ['ray>=2.10']  # many runs at once
+DOCS = ['mkdocs-material>=9.6', 'mkdocstrings[python]>=0.26']  # the site that `make docs` builds
 DEVELOPMENT = [
     'colcon-common-extensions',
     'import-linter>=2.0',
@@ -105,7 +106,8 @@ setup(
     python_requires='>=3.10',
     install_requires=LEARNING + SIMULATION + BAGS,
     extras_require={'ros': ROS, 'models': MODELS, 'demonstrations': DEMONSTRATIONS,
-                    'experts': EXPERTS, 'ray': RAY, 'web': WEB, 'dev': DEVELOPMENT},
+                    'experts': EXPERTS, 'ray': RAY, 'web': WEB, 'docs': DOCS,
+                    'dev': DEVELOPMENT},
     zip_safe=False,
     author='The samg_ros authors',
     maintainer='The samg_ros authors',

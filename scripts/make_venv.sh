@@ -84,7 +84,7 @@ install_packages() {
 }
 
 install_python_packages() {
-    pinned=constraints.txt extras=ros,models,demonstrations,experts,ray,web,dev
+    pinned=constraints.txt extras=ros,models,demonstrations,experts,ray,web,docs,dev
     if [ "$WHEELS" ]; then
         pinned=$VENV/constraints.txt extras=models,demonstrations,dev
         grep -v '^ros-' constraints.txt > "$pinned"
