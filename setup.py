@@ -26,7 +26,7 @@ def share_files(*folders):
     return sorted(entries.items())
 
 
-SIMULATION = [
+SIMULATION = [  # a robot that only masks, or runs a policy, does without
     'mujoco==3.17.*',
     # labmaze, which dm_control asks for, has no wheel for Python 3.13.
     'dm_control==1.0.50; python_version < "3.13"',
@@ -104,10 +104,10 @@ setup(
         *share_files('launch', 'config'),
     ],
     python_requires='>=3.10',
-    install_requires=LEARNING + SIMULATION + BAGS,
-    extras_require={'ros': ROS, 'models': MODELS, 'demonstrations': DEMONSTRATIONS,
-                    'experts': EXPERTS, 'ray': RAY, 'web': WEB, 'docs': DOCS,
-                    'dev': DEVELOPMENT},
+    install_requires=LEARNING + BAGS,
+    extras_require={'ros': ROS, 'simulation': SIMULATION, 'models': MODELS,
+                    'demonstrations': DEMONSTRATIONS, 'experts': EXPERTS, 'ray': RAY, 'web': WEB,
+                    'docs': DOCS, 'dev': DEVELOPMENT},
     zip_safe=False,
     author='The samg_ros authors',
     maintainer='The samg_ros authors',
