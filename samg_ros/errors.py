@@ -75,7 +75,7 @@ class CommandError(SamgError, ValueError):
 
 
 class ConfigError(SamgError, ValueError):
-    """A setting in a configuration or on the command line is not usable."""
+    """A value in a configuration file or on the command line cannot be used."""
 
 
 class OutputError(SamgError):

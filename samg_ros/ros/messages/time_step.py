@@ -58,7 +58,7 @@ _LAYOUT = MultiArrayLayout(dim=[
 
 
 def to_message(info: StepInfo) -> Float64MultiArray:
-    """Return the message of a time step."""
+    """Return the message that the topic `time_step` carries for a time step."""
     return Float64MultiArray(layout=_LAYOUT,
                              data=[float(getattr(info, label)) for label in LABELS])
 
