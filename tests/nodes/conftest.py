@@ -76,7 +76,6 @@ class Graph:
 
         self.nodes.remove(node)
         self.executor.remove_node(node)
-        self.executor._cb_iter = None  # Jazzy: callbacks of the node that are ready
         self.spin_for(0.1)  # the executor takes notice when it spins
         close([node])
 
