@@ -22,7 +22,7 @@ export MUJOCO_GL ?= egl
 # Without compiled files every start would compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help sim-train sim-eval test lint pytest venv constraints
+.PHONY: help sim-train sim-eval test lint pytest docs venv constraints
 
 help:
 	@echo 'make sim-train  train a policy on masked frames over ROS 2 topics (TASK, PRESET, ARGS)'
@@ -31,6 +31,7 @@ help:
 	@echo '                ROS=jazzy, ROS=humble: nodes and whole graphs on that rclpy'
 	@echo 'make lint       the same without the tests'
 	@echo 'make pytest     only tests, a worker a core, 4 at most (ARGS; -n0: no workers)'
+	@echo 'make docs       the documentation as a site, in build/site; a dead link is an error'
 	@echo 'make venv       only make .venv'
 	@echo 'make constraints  write constraints.txt anew (ARGS=--upgrade: newer versions)'
 
@@ -55,6 +56,11 @@ lint: venv
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
 	@$(BIN)/mypy
+
+docs: venv
+	@$(BIN)/python scripts/parameter_table.py > docs/parameters.md
+	@$(BIN)/python scripts/architecture_picture.py > docs/images/architecture.svg
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build $(ARGS)
 
 venv:
 	@scripts/make_venv.sh

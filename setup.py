@@ -26,7 +26,7 @@ def share_files(*folders):
     return sorted(entries.items())
 
 
-SIMULATION = [
+SIMULATION = [  # a robot that only masks, or runs a policy, does without
     'mujoco==3.17.*',
     # labmaze, which dm_control asks for, has no wheel for Python 3.13.
     'dm_control==1.0.50; python_version < "3.13"',
@@ -72,6 +72,7 @@ MODELS = ['segment-anything>=1.0', 'timm>=1.0', 'torchvision>=0.16', 'transforme
 WEB = ['starlette>=0.40', 'uvicorn>=0.30', 'pillow>=9.0']  # the page of `samg reference make`
 EXPERTS = ['jax>=0.4.30']  # training on states
 RAY = ['ray>=2.10']  # many runs at once
+DOCS = ['mkdocs-material>=9.6', 'mkdocstrings[python]>=0.26']  # the site that `make docs` builds
 DEVELOPMENT = [
     'colcon-common-extensions',
     'import-linter>=2.0',
@@ -105,9 +106,10 @@ setup(
         *share_files('launch', 'config'),
     ],
     python_requires='>=3.10',
-    install_requires=LEARNING + SIMULATION + BAGS,
-    extras_require={'ros': ROS, 'models': MODELS, 'demonstrations': DEMONSTRATIONS,
-                    'experts': EXPERTS, 'ray': RAY, 'web': WEB, 'dev': DEVELOPMENT},
+    install_requires=LEARNING + BAGS,
+    extras_require={'ros': ROS, 'simulation': SIMULATION, 'models': MODELS,
+                    'demonstrations': DEMONSTRATIONS, 'experts': EXPERTS, 'ray': RAY, 'web': WEB,
+                    'docs': DOCS, 'dev': DEVELOPMENT},
     zip_safe=False,
     author='The samg_ros authors',
     maintainer='The samg_ros authors',

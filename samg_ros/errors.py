@@ -75,7 +75,7 @@ class CommandError(SamgError, ValueError):
 
 
 class ConfigError(SamgError, ValueError):
-    """A setting in a configuration or on the command line is not usable."""
+    """A value in a configuration file or on the command line cannot be used."""
 
 
 class OutputError(SamgError):
@@ -107,8 +107,9 @@ def missing_dependency(error: ModuleNotFoundError) -> MissingDependencyError:
         raise error
     package = _INSTALL_NAMES.get(module, module)
     return MissingDependencyError(
-        f'the Python package {module!r} is not installed; run `pip install {package}`, or on a '
-        'ROS 2 machine `rosdep install`. `samg doctor` lists everything that is missing')
+        f"the Python package '{module}' is not installed; run `pip install {package}` in the "
+        "environment that runs this (on a ROS 2 machine the workspace's: docs/install.md). `samg "
+        'doctor` lists everything that is missing')
 
 
 def first_line(error: BaseException) -> str:

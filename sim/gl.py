@@ -74,10 +74,10 @@ os.register_at_fork(after_in_child=_forget_thread_after_fork)
 
 
 def call_on_render_thread(function: Callable[..., Result], *arguments: Any) -> Result:
-    """Run a function on the render thread and return its result or raise its error.
+    """Run a function on the thread of all OpenGL calls; return its result or raise its error.
 
     Raises:
-        ConfigError: in a process forked from one that had rendered, where OpenGL would hang.
+        ConfigError: in a process that was forked after its parent had rendered: OpenGL would hang.
     """
     global _thread
     if _forked_after_rendering:

@@ -57,7 +57,7 @@ class DatasetInfo:
     """What is added under EXTRA: mask contract, operator's notes, contract of the import."""
 
     def features(self) -> dict[str, dict[str, Any]]:
-        """Return the columns as info.json describes them."""
+        """Return `features` of info.json: dtype, shape and names of every column."""
         images = {IMAGES + name: {'dtype': 'image', 'shape': [height, width, 3],
                                   'names': ['height', 'width', 'channels']}
                   for name, (height, width) in self.cameras.items()}

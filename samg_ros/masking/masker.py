@@ -135,13 +135,13 @@ class Masker:
         return next((references[0].reference for references in self._objects.values()), None)
 
     def fit(self, reference: References | Mapping[str, References]) -> Masker:
-        """Take references: compute their features and fit the combination of masks.
+        """Set the objects to find: compute their features and fit how the three masks are combined.
 
-        Several references of one object are fitted one by one and their weights averaged.
+        Several references of one object are fitted one by one, and their weights are averaged.
 
         Args:
-            reference: of one object: one, or several that show it differently; of several objects:
-                by their names.
+            reference: for one object, a reference or several that show it differently; for several
+                objects, a mapping from each object's name to its reference or references.
 
         Returns:
             This masker.

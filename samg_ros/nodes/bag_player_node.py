@@ -40,14 +40,15 @@ class BagPlayer(PlainNode):
             BagError: if the bag cannot be read, or a topic is not of sensor_msgs.
         """
         super().__init__('bag_player', **options)
-        bag = open_bag(declare(self, 'bag', '', 'Folder or file of the bag.'))
-        topics = [name for name in declare(
-            self, 'topics', [''], 'Topics of sensor_msgs to publish, the first to wait for.')
-            if name in bag.topics]
+        path = declare(self, 'bag', '', 'Folder or file of the bag.')
+        names = declare(self, 'topics', [''],
+                        'Topics of sensor_msgs to publish, the first to wait for.')
         self._rate = declare(self, 'rate', 1.0, 'Speed; 2 is twice as fast.',
                              between=(0.01, 100.0))
         self._listeners = declare(self, 'listeners', 1, 'Subscribers of the first topic to wait '
                                   'for.', between=(0, 1000))
+        bag = open_bag(path)
+        topics = [name for name in names if name in bag.topics]
         foreign = {name: bag.topics[name] for name in topics
                    if not bag.topics[name].startswith(_PACKAGE)}
         if foreign or not topics:

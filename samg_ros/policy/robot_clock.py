@@ -44,7 +44,7 @@ class RobotClock:
 
     @classmethod
     def of_node(cls, node: Node) -> RobotClock:
-        """Return the clock of a node, by its parameter `use_sim_time`."""
+        """Return the clock of a node: /clock if `use_sim_time` is true, else the system's."""
         clock: Any = node.get_clock()
         return cls(lambda: bool(clock.ros_time_is_active), lambda: clock.now().nanoseconds * 1e-9)
 
@@ -94,7 +94,7 @@ class RobotClock:
 
     @property
     def reason_not_to_enable(self) -> str | None:
-        """Say why the arm must not be enabled by this clock; None if it may."""
+        """The reason why the policy must not be enabled with this clock; None if it may."""
         if not self.simulated or self.speed is not None:
             return self.too_fast
         if not self._ticks:

@@ -125,7 +125,7 @@ class Server:
                         media_type='image/jpeg')
 
     def change(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
-        """Make one change of the document: what it is called is in `do`."""
+        """Apply one change to the references; the request's field `do` names the change."""
         return dict(self.session.changing(body.get('revision'), partial(self._change, body)))
 
     def _change(self, body: dict[str, Any]) -> dict[str, Any]:

@@ -33,9 +33,10 @@ class Part(NamedTuple):
 
 
 def write_references(folder: Path, references: Sequence[Reference], parts: Sequence[Part]) -> None:
-    """Write references in place of what is in a folder.
+    """Replace the references in a folder.
 
-    All is written beside the folder first, so that a full disk leaves the folder as it was.
+    They are written to a new folder first, which then takes the old one's name: when the disk is
+    full, the old references are kept.
 
     Args:
         folder: made if missing.

@@ -5,7 +5,7 @@
 |---|---|---|---|
 | QoS events | `rclpy.qos_event` | `rclpy.event_handler` | same |
 | `ClockType` | `rclpy.clock` | `rclpy.clock_type` | same |
-| `EventsExecutor` | no | no | `rclpy.experimental` |
+| `EventsExecutor` | no | `rclpy.experimental` in late releases (7.1.6) | same |
 | message info for a callback | no | second argument | the same, or one tuple of both |
 
 A test holds that no other module imports a name of rclpy that Humble does not have.
@@ -61,13 +61,20 @@ def make_executor() -> Any:
 def steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Timer:
     """Create a timer on the monotonic clock: it runs on while simulated time stands still.
 
+    The callback is not called any more once the timer or its node is destroyed. (Jazzy's
+    `EventsExecutor` still calls a timer that came due before.)
+
     Args:
         node: the node whose executor calls back.
         period_s: seconds between two calls.
         callback: what to call, without arguments.
     """
-    return node.create_timer(period_s, callback,
-                             clock=Clock(clock_type=ClockType.STEADY_TIME))
+    def call() -> None:
+        if timer in node.timers:
+            callback()
+
+    timer = node.create_timer(period_s, call, clock=Clock(clock_type=ClockType.STEADY_TIME))
+    return timer
 
 
 def with_message_info(callback: Callable[[Any, Any], None]) -> Callable[..., None]:

@@ -154,10 +154,10 @@ class ManagedNode(LifecycleNode):
         self._heartbeat = heartbeat(self)
 
     def start(self) -> None:
-        """Configure and activate, if `autostart` says so.
+        """Configure and activate the node, if its parameter `autostart` is true.
 
         Raises:
-            SamgError: what a hook raised.
+            SamgError: if configuring or activating fails.
         """
         if not self._autostart:
             return

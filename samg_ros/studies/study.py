@@ -83,7 +83,7 @@ def add_study_arguments(parser: argparse.ArgumentParser, name: str, sources: str
 
 
 class Study:
-    """One study, from its command line to its page."""
+    """One study: checked arguments, the runs that they ask for, and the page with the results."""
 
     def __init__(self, args: argparse.Namespace, name: str) -> None:
         """Check the command line and load the given policies.

@@ -82,10 +82,13 @@ class TaskSpec:
         return COMMAND_TOPICS[self.control]
 
     def controlled_by(self, control: str) -> TaskSpec:
-        """Return the same task with commands of another meaning.
+        """Return the same task with another meaning of its commands.
+
+        Args:
+            control: one of `controls`, such as 'action' or 'position'.
 
         Raises:
-            ConfigError: if the task does not know them.
+            ConfigError: if the task does not have this control.
         """
         if control not in self.controls:
             raise ConfigError(f"task '{self.name}' has no control '{control}'; "
@@ -123,7 +126,7 @@ class Simulation(Protocol):
     def control_timestep_ns(self) -> int: ...
 
     def seed(self, seed: int) -> None:
-        """Start the task's randomness anew."""
+        """Reset the random generator of the task."""
 
     def reset(self) -> None:
         """Begin an episode."""

@@ -1,2 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The visual settings: colours, videos, nuisances."""
+"""What a visual setting changes: colours, background videos, and nuisances (disturbances of the
+object, the light and the camera).
+"""

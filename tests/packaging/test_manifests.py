@@ -22,31 +22,32 @@ from samg_ros.nodes.executables import NODES
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# rosdep's keys for what setup.py asks for by another name; None: rosdep has no key.
+# rosdep's keys for what setup.py asks for by another name; None: not of apt, comes by
+# scripts/ros_venv.sh, which reads setup.py.
 ROSDEP_KEYS = {
     'dm-control': None,
-    'gymnasium': 'python3-gymnasium-pip',
-    'gymnasium-robotics': 'python3-gymnasium-robotics-pip',
+    'gymnasium': None,
+    'gymnasium-robotics': None,
     'h5py': 'python3-h5py',
     'jinja2': 'python3-jinja2',
     'matplotlib': 'python3-matplotlib',
     'mcap': None,
     'msgspec': None,
-    'mujoco': 'python3-mujoco-pip',
+    'mujoco': None,
     'numpy': 'python3-numpy',
     'opencv-python-headless': 'python3-opencv',
     'osrf-pycommon': 'launch',
     'pyarrow': None,
     'pyyaml': 'python3-yaml',
-    'rosbags': 'python3-rosbags-pip',
+    'rosbags': None,
     'safetensors': None,
     'segment-anything': None,
-    'tensorboard': 'python3-tensorboard-pip',
-    'timm': 'python3-timm-pip',
-    'torch': 'python3-pytorch-pip',
-    'torchvision': 'python3-pytorch-pip',
+    'tensorboard': None,
+    'timm': None,
+    'torch': None,
+    'torchvision': None,
     'tqdm': 'python3-tqdm',
-    'transformers': 'python3-transformers-pip',
+    'transformers': None,
     'zstandard': None,
 }
 
@@ -96,12 +97,22 @@ def test_licence_is_the_same_everywhere(package, setup_arguments):
 def test_every_requirement_is_in_package_xml(package, setup_arguments):
     named = {dependency.name for dependency in package.exec_depends}
     extras = setup_arguments['extras_require']
-    wanted = sum((extras[name] for name in ('ros', 'models', 'demonstrations')),
+    wanted = sum((extras[name] for name in ('ros', 'simulation', 'models', 'demonstrations')),
                  setup_arguments['install_requires'])
     for line in wanted:
         name = canonicalize_name(Requirement(line).name)
         key = name[4:].replace('-', '_') if name.startswith('ros-') else ROSDEP_KEYS[name]
         assert key is None or key in named, f'{line}: {key} is missing in package.xml'
+
+
+def test_rosdep_installs_nothing_by_pip(package):
+    """Distributions since Ubuntu 24.04 refuse that; scripts/ros_venv.sh does it instead."""
+    assert not [name for name in (each.name for each in package.exec_depends)
+                if name.endswith('-pip')]
+
+
+def test_package_says_where_it_lives(package):
+    assert {url.type for url in package.urls} == {'website', 'repository', 'bugtracker'}
 
 
 def test_every_ros_import_is_in_package_xml(package):

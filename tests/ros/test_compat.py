@@ -5,6 +5,7 @@ import ast
 import importlib
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,27 @@ def test_every_name_of_rclpy_is_in_the_source_of_humble():
             if path.name != 'compat.py' and (not file.exists() or name not in file.read_text()):
                 missing.append((path.name, module, name))
     assert not missing
+
+
+def test_a_steady_timer_that_is_destroyed_is_not_called_any_more():
+    rclpy.init()
+    try:
+        node = rclpy.create_node('destroyer')
+        executor, calls = compat.make_executor(), []
+        executor.add_node(node)
+        timers = [compat.steady_timer(node, 0.05, lambda: calls.append(1)) for _ in range(20)]
+        time.sleep(0.2)  # all are due
+        executor.spin_once(timeout_sec=0.1)
+        for timer in timers:
+            node.destroy_timer(timer)
+        before = len(calls)
+        for _ in range(20):
+            executor.spin_once(timeout_sec=0.01)
+        assert len(calls) == before
+        node.destroy_node()
+        executor.shutdown()
+    finally:
+        rclpy.shutdown()
 
 
 def test_a_steady_timer_runs_while_simulated_time_stands_still():

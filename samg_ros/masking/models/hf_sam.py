@@ -45,7 +45,7 @@ class HfSam(Segmenter):
 
     def decode(self, embedding: tuple[Tensor, ...], points: Tensor, labels: Tensor,
                boxes: Tensor | None, mask_logits: Tensor | None) -> tuple[Tensor, Tensor]:
-        """See Segmenter."""
+        """Turn prompts into masks, as described in `VisionModel.decode`."""
         image, *finer = embedding
         sparse, dense = self._encode_prompts(points, labels, boxes, mask_logits)
         extra = {'high_resolution_features': finer} if finer else {}

@@ -78,11 +78,12 @@ def matched(names: Collection[str]) -> str:
 
 
 def own_colours(pixels: Tensor, on: Tensor, beside: Tensor) -> Tensor:
-    """Return (P, 3) colours of an object whose mask may be a pixel too wide.
+    """Return the (P, 3) colours of an object, if its mask may be one pixel too wide.
 
-    Where colours that are more usual beside the object than on it are found on its rim only, they
-    are those of what is beside it; where they are also inside, they are its own. A limb of one or
-    two pixels is all rim.
+    A colour that is more frequent beside the object than on it is called foreign. If foreign
+    colours are found only on the rim of the mask, the mask is too wide there, and they are left
+    out. If they are also found inside, they belong to the object and all colours are kept. A part
+    that is one or two pixels wide has no inside.
 
     Args:
         pixels: (3, h, w) float chromaticities.

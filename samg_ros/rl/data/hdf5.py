@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded episodes in the two HDF5 layouts that demonstrations come in.
+"""Reads recorded episodes from HDF5 files in Minari's and in D4RL's layout.
 
-Minari's has a group `episode_<k>` for each episode, with one row more of observations and states
-than of actions; D4RL's (arXiv 2004.07219) is one long table for all, cut where `terminals` or
-`timeouts` are true. Sets of states hold no pictures, only what a simulator needs to make them.
+Minari has a group `episode_<k>` for each episode; it has one observation and state more than
+actions. D4RL (arXiv 2004.07219) has one long table; an episode ends where `terminals` or
+`timeouts` is true. A data set of states has no images: the simulator renders them from the states.
 """
 
 import re

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a run folder holds the run that somebody wants to go on with.
+"""Check that a run folder was made with the same settings, before training resumes in it.
 
-A checkpoint that was continued with other settings would be neither the old run nor the new one,
-and nobody could tell afterwards.
+A checkpoint that went on with other settings would mix two runs, and no file would show it.
 """
 
 from collections.abc import Mapping

@@ -68,7 +68,7 @@ _LAYOUT = _layout(LABELS)
 
 
 def to_message(info: StepInfo) -> Float64MultiArray:
-    """Return the message of a time step."""
+    """Return the message that the topic `time_step` carries for a time step."""
     values = [float(getattr(info, label)) for label in LABELS]
     if not info.expert:
         return Float64MultiArray(layout=_LAYOUT, data=values)

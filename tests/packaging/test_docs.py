@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The documentation: links lead somewhere, and what is printed from the code is up to date."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_script(name):
+    return subprocess.run([sys.executable, f'scripts/{name}.py'], cwd=ROOT, check=True,
+                          capture_output=True, text=True,
+                          env={**os.environ, 'PYTHONPATH': str(ROOT)}).stdout
+
+
+def test_the_page_of_parameters_is_that_of_the_code():
+    assert run_script('parameter_table') == (ROOT / 'docs/parameters.md').read_text()
+
+
+def test_every_declared_parameter_is_on_the_page():
+    page = (ROOT / 'docs/parameters.md').read_text()
+    names = {call.args[1].value for path in (ROOT / 'samg_ros').rglob('*.py')
+             for call in ast.walk(ast.parse(path.read_text()))
+             if isinstance(call, ast.Call) and getattr(call.func, 'id', '') == 'declare'
+             and isinstance(call.args[1], ast.Constant)}
+    assert len(names) > 80
+    assert not [name for name in names if f'| `{name}` |' not in page]
+
+
+def test_the_picture_of_the_architecture_is_that_of_the_code():
+    assert run_script('architecture_picture') == (
+        ROOT / 'docs/images/architecture.svg').read_text()
+
+
+def build_site(folder, without=()):
+    """Build the site from a folder that links to the files of the repository."""
+    for name in ('docs', 'scripts', 'samg_ros', 'sim', 'mkdocs.yml', 'README.md',
+                 'CONTRIBUTING.md', 'CHANGELOG.rst'):
+        if name not in without:
+            (folder / name).symlink_to(ROOT / name)
+    return subprocess.run([sys.executable, '-m', 'mkdocs', 'build'], cwd=folder,
+                          capture_output=True, text=True)
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip('mkdocs', reason='mkdocs is not installed: pip install samg_ros[docs]')
+    built = build_site(tmp_path)
+    assert built.returncode == 0, built.stderr
+    assert 'Masker' in (tmp_path / 'build/site/api/masking.html').read_text()
+
+
+def test_dead_links_of_the_site_are_errors(tmp_path):
+    pytest.importorskip('mkdocs', reason='mkdocs is not installed: pip install samg_ros[docs]')
+    (tmp_path / 'docs').mkdir()
+    for page in (ROOT / 'docs').iterdir():
+        (tmp_path / 'docs' / page.name).symlink_to(page)
+    (tmp_path / 'docs/launch.md').unlink()
+    (tmp_path / 'docs/launch.md').write_text('# Launch\n\n[x](no_such_page.md) [y](bags.md#none)\n')
+    built = build_site(tmp_path, without=('docs', 'samg_ros', 'sim'))  # no long API reference
+    assert built.returncode != 0
+    assert 'no_such_page.md' in built.stderr and '#none' in built.stderr
