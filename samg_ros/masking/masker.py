@@ -16,7 +16,7 @@ from torch import Tensor
 from samg_ros.errors import ConfigError, InvalidInputError, NotFittedError, first_line
 from samg_ros.masking.checks import check_size, checked_frames, is_whole
 from samg_ros.masking.engines.cuda_graphs import GraphedCall
-from samg_ros.masking.engines.precision import in_precision
+from samg_ros.masking.engines.choice import engine_of, models_for
 from samg_ros.masking.frames.pipeline import find, find_nothing, similarity_prompt
 from samg_ros.masking.frames.prediction import Frames, Prediction
 from samg_ros.masking.frames.second_look import cropped_reference, look_again
@@ -76,7 +76,8 @@ class Masker:
             raise ConfigError(f"device {device!r}: cannot be used "
                               f"({first_line(error)}); try 'cpu'") from error
         self._weights_hash = weights_hash(model)
-        self._model = in_precision(model, self.settings.dtype, self.device)
+        self._model, self._frame_model = models_for(model, self.settings, self.device,
+                                                    self._weights_hash)
         self._name = name
         self._weights_source = describe_weights(weights)
         self._objects: dict[str, list[FittedReference]] = {}
@@ -107,12 +108,18 @@ class Masker:
     def describe(self) -> dict[str, Any]:
         """Return what the masks depend on as plain JSON types, for a checkpoint.
 
-        'model', 'weights' (where from), 'weights_sha256', 'method' (version of what is computed)
-        and 'settings', the model's own in the place of None.
+        'model', 'weights' (where from), 'weights_sha256', 'method' (version of what is computed),
+        'settings', the model's own in the place of None, and 'engine', which masks depend on to
+        rounding only.
         """
         return {'model': self._name, 'weights': self._weights_source,
                 'weights_sha256': self._weights_hash, 'method': METHOD_VERSION,
-                'settings': resolved(self.settings, self._model)}
+                'settings': resolved(self.settings, self._model), 'engine': self.engine}
+
+    @property
+    def engine(self) -> str:
+        """What runs the networks on frames; where it is torch after all, also why."""
+        return engine_of(self._frame_model)
 
     @classmethod
     def from_description(cls, description: dict[str, Any],
@@ -343,11 +350,11 @@ class Masker:
         return replace(close, weights=fitted.weights, elsewhere=fitted.elsewhere)
 
     def _find(self, frames: Tensor) -> Prediction:
-        found = find(self._model, frames, self._geometry(*frames.shape[1:3]), self._targets,
+        found = find(self._frame_model, frames, self._geometry(*frames.shape[1:3]), self._targets,
                      self.settings)
         if not self.settings.second_look:
             return found
         size = self._model.image_size
         return look_again(found, frames, size, [
-            partial(find, self._model, geometry=self._geometry(size, size), targets=targets,
+            partial(find, self._frame_model, geometry=self._geometry(size, size), targets=targets,
                     settings=self.settings) for targets in self._close_targets])
