@@ -84,9 +84,9 @@ install_packages() {
 }
 
 install_python_packages() {
-    pinned=constraints.txt extras=ros,models,demonstrations,experts,ray,web,dev
+    pinned=constraints.txt extras=ros,models,engines,demonstrations,experts,ray,web,dev
     if [ "$WHEELS" ]; then
-        pinned=$VENV/constraints.txt extras=models,demonstrations,dev
+        pinned=$VENV/constraints.txt extras=models,engines,demonstrations,dev
         grep -v '^ros-' constraints.txt > "$pinned"
     fi
     pip="$VENV/bin/python -m pip install --disable-pip-version-check -c $pinned"

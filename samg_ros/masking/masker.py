@@ -15,8 +15,8 @@ from torch import Tensor
 
 from samg_ros.errors import ConfigError, InvalidInputError, NotFittedError, first_line
 from samg_ros.masking.checks import check_size, checked_frames, is_whole
-from samg_ros.masking.engines.cuda_graphs import GraphedCall
 from samg_ros.masking.engines.choice import engine_of, models_for
+from samg_ros.masking.engines.cuda_graphs import GraphedCall
 from samg_ros.masking.frames.pipeline import find, find_nothing, similarity_prompt
 from samg_ros.masking.frames.prediction import Frames, Prediction
 from samg_ros.masking.frames.second_look import cropped_reference, look_again

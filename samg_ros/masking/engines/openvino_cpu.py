@@ -51,6 +51,19 @@ def _core() -> Any:
     return library().Core()
 
 
+def description() -> str:
+    """Return version, processor and the number types that it computes in, for people.
+
+    Raises:
+        MissingDependencyError: if OpenVINO is not installed.
+    """
+    core = _core()
+    can = [dtype for dtype, name in CAPABILITIES.items()
+           if name in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')]
+    return f'OpenVINO {library().__version__.partition("-")[0]} on ' \
+           f'{core.get_property("CPU", "FULL_DEVICE_NAME").strip()}: {", ".join(can)}'
+
+
 class OpenVinoEngine:
     """Compiles for the CPU: one stream, fixed threads, the precision that was asked for.
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -246,7 +245,6 @@ class Mini(VisionModel):
     passes = 1
     similarity_prompt = 'colour'
     guided = True
-    feature_maps: ClassVar = {'dino': True, 'sam': True}
 
     def __init__(self, widths: tuple[int, int, int, int] = (16, 32, 64, 128),
                  descriptor: int = 32) -> None:
@@ -257,6 +255,7 @@ class Mini(VisionModel):
             descriptor: length of a descriptor.
         """
         super().__init__()
+        self.feature_maps = {'dino': True, 'sam': True}
         w1, w2, w4, _ = widths
         self.encoder = _Encoder(widths)
         self.descriptor = nn.Sequential(_conv(w2, w2), nn.Conv2d(w2, descriptor, 1))
