@@ -165,7 +165,8 @@ def test_without_a_cache_folder_it_works(fresh, walker, frames, monkeypatch, tor
 
 
 @needs_openvino
-def test_what_cannot_be_compiled_runs_in_torch_and_says_why(walker, frames, caplog, torch_masker):
+def test_what_cannot_be_compiled_runs_in_torch_and_says_why(fresh, walker, frames, caplog,
+                                                             torch_masker):
     masker = Masker.load('mini', OPENVINO)
     decode = masker._model.decode
 
@@ -175,7 +176,6 @@ def test_what_cannot_be_compiled_runs_in_torch_and_says_why(walker, frames, capl
         return decode(*arguments)
 
     masker._model.decode = not_traceable
-    masker._frame_model._networks = compiled._Networks()
     assert_same(masker.fit(walker)(frames[:2]), torch_masker(frames[:2]))
     assert 'decoder in torch (this cannot be traced)' in masker.engine
     assert 'its decoder cannot be compiled by openvino; torch runs it' in caplog.text

@@ -78,12 +78,12 @@ def compare(name: str, maskers: dict[str, Masker], reference: Reference, batch: 
     for turn in range(-WARM_UP_CALLS, turns):
         given, expected = frames(turn), None
         for engine, masker in maskers.items():
-            begin = time.perf_counter(), time.process_time()
+            start = time.perf_counter(), time.process_time()
             prediction = masker.predict(given)
             end = time.perf_counter(), time.process_time()
             expected = prediction if expected is None else expected
             if turn >= 0:
-                found[engine][turn] = np.subtract(end, begin)
+                found[engine][turn] = np.subtract(end, start)
                 overlap[engine][turn] = iou(prediction.masks.numpy(), expected.masks.numpy())
                 difference[engine] = max(difference[engine], float(
                     (prediction.logits - expected.logits).abs().max()))
@@ -93,7 +93,7 @@ def compare(name: str, maskers: dict[str, Masker], reference: Reference, batch: 
         clock, processor = np.median(times, axis=0)
         speedup, processor_speedup = np.median(base / times, axis=0)
         rows.append(EngineSpeed(
-            name, maskers[engine].engine, batch, *reference.image.shape[:2], first[engine],
+            name, maskers[engine].engine, batch, reference.mask.shape[0], size, first[engine],
             1e3 * clock, 1e3 * float(np.percentile(times[:, 0], 95)), batch / clock,
             1e3 * processor, float(speedup), float(processor_speedup),
             float(overlap[engine].mean()), float(overlap[engine].min()), difference[engine]))
