@@ -10,6 +10,9 @@ ARGS ?=
 # without what Humble's rclpy lacks). Each has an environment of its own.
 ROS ?= kilted
 VENV ?= $(if $(filter kilted,$(ROS)),.venv,.venv-$(ROS))
+# ENGINE=torch: the tests run as where OpenVINO is not installed.
+ENGINE ?= auto
+WITHOUT_OPENVINO := $(if $(filter torch,$(ENGINE)),PYTHONPATH=$(CURDIR)/tests/masking/without_openvino)
 ROS_TESTS := tests/ros tests/nodes tests/e2e
 BIN := $(VENV)/bin
 
@@ -29,6 +32,7 @@ help:
 	@echo 'make sim-eval   try the policy that comes with the package before videos (TASK, ARGS)'
 	@echo 'make test       ruff, import-linter, mypy and all tests that take seconds'
 	@echo '                ROS=jazzy, ROS=humble: nodes and whole graphs on that rclpy'
+	@echo '                ENGINE=torch: as where OpenVINO is not installed'
 	@echo 'make lint       the same without the tests'
 	@echo 'make pytest     only tests, a worker a core, 4 at most (ARGS; -n0: no workers)'
 	@echo 'make docs       the documentation as a site, in build/site; a dead link is an error'
@@ -50,7 +54,7 @@ test: venv
 endif
 
 pytest: venv
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
+	@$(WITHOUT_OPENVINO) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: venv
 	@$(BIN)/ruff check .

@@ -6,8 +6,8 @@
 
 A good file of each kind is written by the package itself; then bytes are changed, cut, doubled or
 put in, numbers and words of texts are replaced, and members of archives are exchanged. A loader may
-return, or raise an error of the package with one line; any other error, a crash, memory of more than
-`MOST_MEMORY` or more than `LONGEST_S` seconds is a fault, and is printed with its seed.
+return, or raise an error of the package with one line; any other error, a crash, memory of more
+than `MOST_MEMORY` or more than `LONGEST_S` seconds is a fault, and is printed with its seed.
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ def attempt(load: Callable[[Path], Any], path: Path) -> tuple[str, str]:
             else ('refused', str(error))
     except BaseException as error:  # noqa: BLE001  whatever comes out is a fault
         last = traceback.extract_tb(error.__traceback__)[-1]
-        return 'fault', f'{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})'
+        place = f'{Path(last.filename).name}:{last.lineno}'
+        return 'fault', f'{type(error).__name__}: {error} ({place})'
     finally:
         signal.alarm(0)
     return 'read', ''

@@ -249,13 +249,13 @@ def _load_video(path: Path) -> None:
         folder.frame(index)
 
 
-_LIMITS = '''joint_limits:
+_LIMITS = """joint_limits:
   a:
     has_position_limits: true
     min_position: -3.14
     max_position: 3.14
     max_velocity: 0.6
-'''
+"""
 _CONTRACT = 'cameras: {front: /camera}\njoints: [a, b]\nrate_hz: 10\nclock: header\n'
 _PARAMETERS = 'policy:\n  ros__parameters:\n    rate: 10.0\n    joints: [a, b]\n'
 _COLOURS = json.dumps([{name: [0.1, 0.5, 0.9] for name in

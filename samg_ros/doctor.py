@@ -21,7 +21,7 @@ from importlib import metadata
 from pathlib import Path
 
 from samg_ros.arguments import add_json
-from samg_ros.errors import SamgError
+from samg_ros.errors import SamgError, first_line
 from samg_ros.files.outputs import write_json
 
 OK, NOTE, MISSING = 'ok', 'note', 'missing'
@@ -203,6 +203,20 @@ def check_weights() -> Finding:
     return Finding('mini', OK, 'the embedded mask model loads')
 
 
+def check_engine() -> Finding:
+    """Look for what compiles networks for the CPU."""
+    if not _installed('openvino'):
+        return Finding('Engine', NOTE, 'torch; a CPU masks faster with OpenVINO: '
+                       + _pip_line('openvino'))
+    if not _installed('torch'):
+        return Finding('Engine', NOTE, 'not tried without PyTorch')
+    from samg_ros.masking.engines.openvino_cpu import description
+    try:
+        return Finding('Engine', OK, description())
+    except (SamgError, ImportError, RuntimeError) as error:
+        return Finding('Engine', NOTE, f'torch; OpenVINO does not work here ({first_line(error)})')
+
+
 def check_models() -> Finding:
     """Look for what the large models need."""
     missing = [name for name in MODEL_PACKAGES if not _installed(name)]
@@ -245,7 +259,7 @@ def check_disk() -> Finding:
 CHECKS: tuple[Callable[[], Finding], ...] = (
     check_python, check_torch, check_video, check_simulation, check_rendering, check_ros,
     check_messages, check_cv_bridge, check_launch, check_bags, check_weights,
-    check_models, check_disk)
+    check_engine, check_models, check_disk)
 
 
 def _installed(module: str) -> bool:

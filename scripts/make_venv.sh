@@ -84,9 +84,9 @@ install_packages() {
 }
 
 install_python_packages() {
-    pinned=constraints.txt extras=ros,simulation,models,demonstrations,experts,ray,web,docs,dev
+    pinned=constraints.txt extras=ros,simulation,models,engines,demonstrations,experts,ray,web,docs,dev
     if [ "$WHEELS" ]; then
-        pinned=$VENV/constraints.txt extras=simulation,models,demonstrations,dev
+        pinned=$VENV/constraints.txt extras=simulation,models,engines,demonstrations,dev
         grep -v '^ros-' constraints.txt > "$pinned"
     fi
     pip="$VENV/bin/python -m pip install --disable-pip-version-check -c $pinned"

@@ -25,12 +25,13 @@ from tqdm import tqdm
 from samg_ros.arguments import add_json, whole
 from samg_ros.errors import ConfigError, WeightsError
 from samg_ros.files.outputs import write_json
+from samg_ros.masking.engines.comparison import HEADING, compare, instruction_sets, line
 from samg_ros.masking.engines.precision import HalfPrecision
 from samg_ros.masking.masker import Masker
 from samg_ros.masking.models.base import ModelPair, VisionModel
 from samg_ros.masking.models.loading.untrained import untrained_model
 from samg_ros.masking.references.reference import Reference
-from samg_ros.masking.settings import DTYPES, SIMILARITY_PROMPTS, MaskerSettings
+from samg_ros.masking.settings import DTYPES, ENGINES, SIMILARITY_PROMPTS, MaskerSettings
 from samg_ros.memory import keep_freed_memory
 
 WARM_UP_CALLS = 2
@@ -120,10 +121,9 @@ def measure(name: str, device: str, dtype: str, batch: int, size: tuple[int, int
     Raises:
         SamgError: if model, device or type cannot be used.
     """
-    settings = MaskerSettings(dtype=dtype, cuda_graphs=graphs)
     untrained = '+' in name and weights is None
-    masker = Masker(untrained_model(name), settings, device, name) if untrained \
-        else Masker.load(name, settings, device, weights)
+    masker = _masker(name, MaskerSettings(dtype=dtype, cuda_graphs=graphs, engine='torch'), device,
+                     weights)
     _reset_peak(masker.device)
     rng = np.random.default_rng(0)
     reference = _reference(rng, size)
@@ -145,6 +145,31 @@ def measure(name: str, device: str, dtype: str, batch: int, size: tuple[int, int
         1e3 * float(np.percentile(times[:, 0], 95)), batch / median,
         1e3 * float(np.median(times[:, 1])), float(np.median(times[:, 0] / times[:, 1])), fit_s,
         _peak_mib(masker.device))
+
+
+def _masker(name: str, settings: MaskerSettings, device: str, weights: str | None) -> Masker:
+    if '+' in name and weights is None:
+        return Masker(untrained_model(name), settings, device, name)
+    return Masker.load(name, settings, device, weights)
+
+
+def _run_engines(args: argparse.Namespace) -> None:
+    rows = []
+    print(HEADING)
+    for name, dtype in itertools.product(args.models, args.dtypes):
+        reference = _reference(np.random.default_rng(0), tuple(args.size))
+        maskers = {engine: _masker(name, MaskerSettings(dtype=dtype, engine=engine), 'cpu',
+                                   args.weights).fit(reference) for engine in args.engines}
+        for batch in args.batches:
+            found = compare(name, maskers, reference, batch, args.turns)
+            rows += found
+            print('\n'.join(map(line, found)), flush=True)
+    if reasons := sorted({row.engine for row in rows if ';' in row.engine}):
+        print('\n'.join(f'* {reason}' for reason in reasons))
+    print(f'{torch.get_num_threads()} threads, {", ".join(instruction_sets())}; faster: than the '
+          'first engine, median over turns; cpu: the same of processor time')
+    if args.json:
+        write_json(args.json, [asdict(row) for row in rows])
 
 
 def _reference(rng: np.random.Generator, size: tuple[int, int]) -> Reference:
@@ -202,6 +227,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--turns', type=whole(1), default=20, metavar='N',
                         help='timed calls per row')
     parser.add_argument('--cuda-graphs', action='store_true', help='replay recorded frames')
+    parser.add_argument('--engines', nargs='+', choices=ENGINES, metavar='ENGINE',
+                        help=f'compare engines on the CPU in turns, of {", ".join(ENGINES)}; '
+                             'without, torch is compared with its bare forward passes')
     add_json(parser, 'rows')
 
 
@@ -212,6 +240,9 @@ def run(args: argparse.Namespace) -> None:
     if args.weights and len(args.models) > 1:
         raise WeightsError('--weights: belong to one model; give one in --models')
     keep_freed_memory()  # as the perception node does
+    if args.engines:
+        _run_engines(args)
+        return
     rows = []
     print(f'{"model":32} {"device":6} {"dtype":8} {"batch":>5} {"ms":>8} {"p95":>8} '
           f'{"frames/s":>8} {"floor ms":>8} {"ratio":>6} {"fit s":>6} {"MiB":>6}')

@@ -57,8 +57,12 @@ def identity(name: str, source: Any, model: VisionModel) -> dict[str, Any]:
 
 
 def resolved(settings: MaskerSettings, model: VisionModel) -> dict[str, Any]:
-    """Return settings as plain JSON types, with the model's own in the place of None."""
-    return {**settings.to_dict(),
+    """Return what masks depend on as plain JSON types, the model's own in the place of None.
+
+    Engines give the same masks to rounding, so theirs is not among them.
+    """
+    values = {name: value for name, value in settings.to_dict().items() if name != 'engine'}
+    return {**values,
             'passes': settings.passes or model.passes,
             'grid_size': settings.grid_size or model.grid_size,
             'similarity_prompt': settings.similarity_prompt or model.similarity_prompt}

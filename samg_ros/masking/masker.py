@@ -16,8 +16,8 @@ from torch import Tensor
 from samg_ros.errors import ConfigError, InvalidInputError, NotFittedError, first_line
 from samg_ros.files.schema import convert
 from samg_ros.masking.checks import check_size, checked_frames, is_whole
+from samg_ros.masking.engines.choice import engine_of, models_for
 from samg_ros.masking.engines.cuda_graphs import GraphedCall
-from samg_ros.masking.engines.precision import in_precision
 from samg_ros.masking.frames.pipeline import find, find_nothing, similarity_prompt
 from samg_ros.masking.frames.prediction import Frames, Prediction
 from samg_ros.masking.frames.second_look import cropped_reference, look_again
@@ -77,7 +77,8 @@ class Masker:
             raise ConfigError(f"device {device!r}: cannot be used "
                               f"({first_line(error)}); try 'cpu'") from error
         self._identity = identity(name, describe_weights(weights), model)
-        self._model = in_precision(model, self.settings.dtype, self.device)
+        self._model, self._frame_model = models_for(model, self.settings, self.device,
+                                                    self._identity['weights_sha256'])
         self._objects: dict[str, list[FittedReference]] = {}
 
     @classmethod
@@ -106,9 +107,15 @@ class Masker:
     def describe(self) -> dict[str, Any]:
         """Return what the masks depend on as plain JSON types, for a checkpoint.
 
-        See `masking.identity`.
+        See `masking.identity`; 'engine' is what the masks depend on to rounding only.
         """
-        return {**self._identity, 'settings': resolved(self.settings, self._model)}
+        return {**self._identity, 'settings': resolved(self.settings, self._model),
+                'engine': self.engine}
+
+    @property
+    def engine(self) -> str:
+        """What runs the networks on frames; where it is torch after all, also why."""
+        return engine_of(self._frame_model)
 
     @classmethod
     def from_description(cls, description: dict[str, Any],
@@ -265,9 +272,7 @@ class Masker:
         self.predict(np.zeros((count, height, width, 3), np.uint8))
 
     def _geometry(self, height: int, width: int) -> Geometry:
-        model = self._model
-        return Geometry(height, width, model.image_size, model.mask_size,
-                        self.settings.grid_size or model.grid_size, self.device, model.stretched)
+        return self._model.geometry(height, width, self.settings.grid_size, self.device)
 
     @torch.no_grad()
     def _fit_one(self, reference: Reference) -> FittedReference:
@@ -335,11 +340,11 @@ class Masker:
         return replace(close, weights=fitted.weights, elsewhere=fitted.elsewhere)
 
     def _find(self, frames: Tensor) -> Prediction:
-        found = find(self._model, frames, self._geometry(*frames.shape[1:3]), self._targets,
+        found = find(self._frame_model, frames, self._geometry(*frames.shape[1:3]), self._targets,
                      self.settings)
         if not self.settings.second_look:
             return found
         size = self._model.image_size
         return look_again(found, frames, size, [
-            partial(find, self._model, geometry=self._geometry(size, size), targets=targets,
+            partial(find, self._frame_model, geometry=self._geometry(size, size), targets=targets,
                     settings=self.settings) for targets in self._close_targets])

@@ -16,6 +16,7 @@ COMBINATIONS = ('max', 'mean')
 SIMILARITY_PROMPTS = ('off', 'region', 'dense', 'colour')
 """Each with the maps of those before it; see `guidance`."""
 MOST_FIT_STEPS = 10**6
+ENGINES = ('auto', 'torch', 'openvino')
 DTYPES = ('float32', 'bfloat16', 'float16')
 
 
@@ -52,6 +53,9 @@ class MaskerSettings:
             prompts and masks are float32 in any case.
         cuda_graphs: on a GPU, record the work of a frame size once and replay it, which saves the
             time between small kernels. Without effect on a CPU.
+        engine: what runs the networks on frames: 'torch', 'openvino' (on a CPU), or 'auto':
+            OpenVINO on a CPU where it is installed, else torch. Masks are the same to rounding.
+            References are fitted in torch in any case.
         seed: seed of the jitter of clicked points while fitting.
 
     Raises:
@@ -70,6 +74,7 @@ class MaskerSettings:
     colour_rules: bool = False
     dtype: str = 'float32'
     cuda_graphs: bool = False
+    engine: str = 'auto'
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -95,6 +100,7 @@ class MaskerSettings:
              and not isinstance(self.min_predicted_iou, bool)
              and 0 <= self.min_predicted_iou <= 1, 'a value in 0..1'),
             ('dtype', _one_of(self.dtype, DTYPES), ', '.join(DTYPES)),
+            ('engine', _one_of(self.engine, ENGINES), ', '.join(ENGINES)),
             ('seed', is_whole(self.seed, 0, 2**63 - 1), 'a whole number, 0 or more'),
         ]
         for name, fits, expected in facts:

@@ -12,7 +12,13 @@ from samg_ros.errors import ConfigError
 from samg_ros.files.pictures import MAX_PIXELS
 from samg_ros.masking import MaskerSettings
 from samg_ros.masking.masker import ADJUSTABLE
-from samg_ros.masking.settings import COMBINATIONS, DTYPES, MOST_FIT_STEPS, SIMILARITY_PROMPTS
+from samg_ros.masking.settings import (
+    COMBINATIONS,
+    DTYPES,
+    ENGINES,
+    MOST_FIT_STEPS,
+    SIMILARITY_PROMPTS,
+)
 from samg_ros.ros.parameters import declare
 
 if TYPE_CHECKING:
@@ -139,6 +145,8 @@ def _declare_settings(node: Node) -> MaskerSettings:
                       choices=DTYPES),
         cuda_graphs=declare(node, 'cuda_graphs', defaults.cuda_graphs, 'On a GPU, record the work '
                             'of a frame size once and replay it.'),
+        engine=declare(node, 'engine', defaults.engine, 'What runs the networks; auto: OpenVINO on '
+                       'a CPU where it is installed, else torch.', choices=ENGINES),
         seed=declare(node, 'seed', defaults.seed, 'Of the jitter of clicked points while fitting.',
                      between=(0, 2**63 - 1)))
 

@@ -77,6 +77,7 @@ WRONG_SETTINGS = {
     'combine_references': ['min', None, 1, ['max'], np.array(['max', 'mean'])],
     'min_predicted_iou': [-0.1, 1.1, np.nan, np.inf, '0.5', None, True, [0.5]],
     'dtype': ['float8', 'half', None, np.float32, torch.float16, 16],
+    'engine': ['tvm', None, 1, True],
     'cuda_graphs': [None, 0, 'on'],
     'seed': [-1, 0.5, None, 'x', 2**70]}
 

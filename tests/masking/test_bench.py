@@ -37,6 +37,16 @@ def test_the_command_prints_and_writes_its_rows(tmp_path, capsys):
     assert 'frames of 48 x 64' in capsys.readouterr().out
 
 
+def test_engines_are_compared_in_turns_with_their_masks(tmp_path, capsys):
+    path = tmp_path / 'rows.json'
+    assert cli.main(['bench', 'masking', '--models', 'mini', '--batches', '1', '--turns', '3',
+                     '--engines', 'torch', 'auto', '--json', str(path)]) == 0
+    first, second = json.loads(path.read_text())
+    assert first['engine'] == 'torch' and first['speedup'] == first['mean_iou'] == 1
+    assert second['least_iou'] >= 0.98 and second['speedup'] > 0
+    assert 'threads' in capsys.readouterr().out
+
+
 def test_weights_for_several_models_are_refused(capsys):
     assert cli.main(['bench', 'masking', '--models', 'mini', 'mini', '--weights', 'x']) == 2
     assert '--weights' in capsys.readouterr().err

@@ -8,18 +8,17 @@ come out as float32: eight bits of a similarity would make ties of distinct pixe
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 
 from samg_ros.errors import ConfigError, first_line
+from samg_ros.masking.engines.wrapped import WrappedModel
 from samg_ros.masking.models.base import Encoding, VisionModel
 
 CONVERTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
-class HalfPrecision(VisionModel):
+class HalfPrecision(WrappedModel):
     """A model whose networks compute in bfloat16 or float16.
 
     Attributes:
@@ -27,7 +26,6 @@ class HalfPrecision(VisionModel):
         autocast: the context in which it must be called.
     """
 
-    model: VisionModel
     autocast: torch.autocast
 
     def __init__(self, model: VisionModel, dtype: torch.dtype, device: torch.device) -> None:
@@ -36,25 +34,18 @@ class HalfPrecision(VisionModel):
         Raises:
             ConfigError: if the device cannot compute in that type.
         """
-        super().__init__()
+        super().__init__(model)
         _try(dtype, device)
         for layer in model.modules():
             if isinstance(layer, CONVERTED):
                 layer.to(dtype)
-        self.model = model
         self.autocast = torch.autocast(device.type, dtype, cache_enabled=False)
-        self.image_size, self.mask_size = model.image_size, model.mask_size
-        self.grid_size, self.stretched = model.grid_size, model.stretched
-        self.passes = model.passes
-        self.similarity_prompt, self.guided = model.similarity_prompt, model.guided
-        self.similarity_gain = model.similarity_gain
 
-    def encode(self, frames: Tensor) -> Encoding:
+    def run_encoders(self, *pictures: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """See VisionModel; the feature maps are float32."""
         with self.autocast:
-            found = self.model.encode(frames)
-        maps = {name: replace(one, maps=one.maps.float()) for name, one in found.maps.items()}
-        return replace(found, maps=maps, colours=found.colours.float())
+            maps, embedding = self.model.run_encoders(*pictures)
+        return tuple(one.float() for one in maps), embedding
 
     def decode(self, encoding: Encoding, points: Tensor, labels: Tensor,
                boxes: Tensor | None = None, mask_logits: Tensor | None = None,

@@ -28,15 +28,49 @@ def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Target
     """Find all objects in frames.
 
     Args:
-        model: that encodes and decodes.
+        model: that encodes and decodes; one that an engine has compiled may `look` in its own way.
         frames: (N, H, W, 3) uint8 RGB on the model's device, N at least 1.
         geometry: of the frames.
         targets: what is looked for.
         settings: switches of the method.
     """
-    encoding = model.encode(frames).on_grid(geometry.grid_size)
+    pictures, colours = model.prepare(frames)
+    looked = getattr(model, 'look', partial(look, model))
+    chosen, scores, certain, sure, areas, maps, *prompts = looked(
+        pictures, colours, geometry, targets, settings)
+    logits = geometry.padded_to_frame(chosen)
+    masks = (logits > 0) | certain
+    marked = masks.flatten(2).sum(dim=2, dtype=torch.int32)  # no float copy of the frame
+    kept = believe(scores, sure, marked / (masks[0, 0].numel() * areas))
+    if settings.min_predicted_iou > 0:
+        kept &= scores >= settings.min_predicted_iou
+    asked = tuple(Prompts(*each) for each in zip(prompts[::2], prompts[1::2], strict=True))
+    return Prediction(masks & kept[..., None, None], logits, scores, asked, maps)
+
+
+def look(model: VisionModel, pictures: tuple[Tensor, ...], colours: Tensor, geometry: Geometry,
+         targets: Targets, settings: MaskerSettings) -> tuple[Tensor, ...]:
+    """Return what the networks find, tensors with N as their first axis.
+
+    Tensors in, tensors out, and no Python value that depends on them: an engine may compile it.
+
+    Args:
+        model: that encodes and decodes.
+        pictures: N frames as `VisionModel.prepare` gives them.
+        colours: likewise.
+        geometry: of the frames.
+        targets: what is looked for, O objects.
+        settings: switches of the method.
+
+    Returns:
+        Low-resolution logits (N, O, m, m); predicted IoU (N, O); the `certain` pixels and `sure`
+        of `recognition`, (N, O, H, W) or (N, O, 1, 1), and (N, O); the objects' areas (N, O); maps
+        in which the prompts are found, (N, O, H, W); and of each object its prompts' points and
+        labels.
+    """
+    encoding = model.encoding(*model.run_encoders(*pictures), colours).on_grid(geometry.grid_size)
     similarity = similarity_maps(encoding, targets.features, geometry)
-    found: dict[int, tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Prompts, Tensor]] = {}
+    found: dict[int, tuple[Tensor, ...]] = {}
     for group in targets.groups:
         count = len(group.objects)
         maps = combine_references(similarity[:, group.maps], group.counts,
@@ -45,30 +79,23 @@ def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Target
         of_rows = partial(_of_rows, group.views, settings)
         told = guide(similarity_prompt(model, settings), rows[:, 0], encoding, group.samples,
                      settings.features, geometry, of_rows)
-        area, shared = (of_rows(one.expand(len(frames), -1)[..., None, None]).flatten()
+        area, shared = (of_rows(one.expand(len(colours), -1)[..., None, None]).flatten()
                         for one in (group.samples.area, group.samples.shared))
         known = recognise(told if settings.colour_rules else None, area, shared)
         told = known.told if settings.colour_rules else told
         rows = guided(rows, told)
         prompts = pick_prompts(rows)
         last = run_cascade(model, encoding.repeated(count), geometry, rows[:, 0], prompts,
-                           group.weights.repeat(len(frames), 1),
+                           group.weights.repeat(len(colours), 1),
                            settings.passes or model.passes, told)[-1]
         for place, index in enumerate(group.objects):
             its = slice(place, None, count)
-            asked = Prompts(prompts.points[its], prompts.labels[its])
             found[index] = (last.chosen[its], last.score[its], known.certain[its],
-                            known.sure[its], area[its], asked, rows[its, 0])
-    chosen, score, certain, sure, areas, prompts_of, maps_of = zip(
-        *(found[i] for i in sorted(found)), strict=True)
-    logits, scores = geometry.padded_to_frame(_beside(chosen)), _beside(score)
-    masks = (logits > 0) | _beside(certain)
-    marked = masks.flatten(2).sum(dim=2, dtype=torch.int32)  # no float copy of the frame
-    size = marked / (masks[0, 0].numel() * _beside(areas))
-    kept = believe(scores, _beside(sure), size)
-    if settings.min_predicted_iou > 0:
-        kept &= scores >= settings.min_predicted_iou
-    return Prediction(masks & kept[..., None, None], logits, scores, prompts_of, _beside(maps_of))
+                            known.sure[its], area[its], rows[its, 0], prompts.points[its],
+                            prompts.labels[its])
+    *values, points, labels = zip(*(found[i] for i in sorted(found)), strict=True)
+    prompts_of = (each for pair in zip(points, labels, strict=True) for each in pair)
+    return (*(_beside(each) for each in values), *prompts_of)
 
 
 def find_nothing(frames: Tensor, geometry: Geometry, targets: Targets) -> Prediction:

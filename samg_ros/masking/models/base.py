@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samg_ros.masking.geometry import scaled_size
+from samg_ros.masking.geometry import Geometry, scaled_size
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of values in 0 .. 255
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -107,6 +107,8 @@ class VisionModel(nn.Module, ABC):
         similarity_prompt: the guidance that the model was trained with, as in MaskerSettings.
         guided: whether `decode` takes a guide.
         similarity_gain: factor from cosine similarity to the logits of that prompt.
+        feature_maps: the names of its feature maps in their order, and of each whether it is
+            `padded` (see FeatureMap).
     """
 
     image_size: int
@@ -117,10 +119,42 @@ class VisionModel(nn.Module, ABC):
     similarity_prompt: str = 'off'
     guided: bool = False
     similarity_gain: float = 10.0
+    feature_maps: dict[str, bool]
+
+    def geometry(self, height: int, width: int, grid_size: int | None,
+                 device: torch.device) -> Geometry:
+        """Return how frames of a size lie in its input; without a grid size, on its own grid."""
+        return Geometry(height, width, self.image_size, self.mask_size,
+                        grid_size or self.grid_size, device, self.stretched)
 
     @abstractmethod
+    def prepare(self, frames: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return what `run_encoders` takes, and the `colours` of an Encoding.
+
+        The size of what is taken depends on the model alone, not on the frames' size.
+
+        Args:
+            frames: (N, H, W, 3) uint8 RGB.
+        """
+
+    @abstractmethod
+    def run_encoders(self, *pictures: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Return the feature maps, in the order of `feature_maps`, and the embedding.
+
+        Tensors in, tensors out, and no Python value that depends on them: an engine may compile it.
+        """
+
     def encode(self, frames: Tensor) -> Encoding:
         """Encode (N, H, W, 3) uint8 RGB frames."""
+        pictures, colours = self.prepare(frames)
+        return self.encoding(*self.run_encoders(*pictures), colours)
+
+    def encoding(self, maps: tuple[Tensor, ...], embedding: tuple[Tensor, ...],
+                 colours: Tensor) -> Encoding:
+        """Return what `run_encoders` and `prepare` gave as an Encoding."""
+        named = {name: FeatureMap(one, padded) for (name, padded), one
+                 in zip(self.feature_maps.items(), maps, strict=True)}
+        return Encoding(named, embedding, colours)
 
     @abstractmethod
     def decode(self, encoding: Encoding, points: Tensor, labels: Tensor,
@@ -145,8 +179,16 @@ class FeatureEncoder(nn.Module, ABC):
     """An encoder whose descriptors say what is what, over the frame stretched to a square."""
 
     @abstractmethod
+    def prepare(self, frames: Tensor) -> Tensor:
+        """Return (N, 3, s, s) float, what the network takes, of (N, H, W, 3) uint8 RGB frames."""
+
+    @abstractmethod
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return (N, C, h, h) float features of prepared frames."""
+
     def features(self, frames: Tensor) -> Tensor:
         """Return (N, C, h, h) float features of (N, H, W, 3) uint8 RGB frames."""
+        return self.forward(self.prepare(frames))
 
 
 class Segmenter(nn.Module, ABC):
@@ -164,12 +206,20 @@ class Segmenter(nn.Module, ABC):
     stretched: bool = False
 
     @abstractmethod
-    def embed(self, frames: Tensor) -> tuple[Tensor, ...]:
-        """Return what `decode` works on, of (N, H, W, 3) uint8 RGB frames.
+    def prepare(self, frames: Tensor) -> Tensor:
+        """Return (N, 3, s, s) float, what the network takes, of (N, H, W, 3) uint8 RGB frames."""
+
+    @abstractmethod
+    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        """Return what `decode` works on, of prepared frames.
 
         Every tensor has N as its first axis. The first is the image embedding, (N, C, g, g) float
         over the whole input, in which the frame is looked for as well.
         """
+
+    def embed(self, frames: Tensor) -> tuple[Tensor, ...]:
+        """Return what `decode` works on, of (N, H, W, 3) uint8 RGB frames."""
+        return self.forward(self.prepare(frames))
 
     @abstractmethod
     def decode(self, embedding: tuple[Tensor, ...], points: Tensor, labels: Tensor,
@@ -189,13 +239,18 @@ class ModelPair(VisionModel):
         self.mask_size = segmenter.mask_size
         self.stretched = segmenter.stretched
         self.grid_size = grid_size
+        self.feature_maps = {'dino': False, 'sam': not segmenter.stretched}
 
-    def encode(self, frames: Tensor) -> Encoding:
+    def prepare(self, frames: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """See VisionModel; the encoder's picture and the segmenter's."""
+        return (self.encoder.prepare(frames), self.segmenter.prepare(frames)), \
+            chromaticities(frames)
+
+    def run_encoders(self, *pictures: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """See VisionModel."""
-        embedding = self.segmenter.embed(frames)
-        maps = {'dino': FeatureMap(self.encoder.features(frames), padded=False),
-                'sam': FeatureMap(embedding[0], padded=not self.segmenter.stretched)}
-        return Encoding(maps, embedding, chromaticities(frames))
+        for_encoder, for_segmenter = pictures
+        embedding = self.segmenter.forward(for_segmenter)
+        return (self.encoder.forward(for_encoder), embedding[0]), embedding
 
     def decode(self, encoding: Encoding, points: Tensor, labels: Tensor,
                boxes: Tensor | None = None, mask_logits: Tensor | None = None,

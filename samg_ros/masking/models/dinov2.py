@@ -33,10 +33,13 @@ class DinoEncoder(FeatureEncoder):
         self.input_size = input_size
         self.extra_tokens = extra_tokens
 
-    def features(self, frames: Tensor) -> Tensor:
+    def prepare(self, frames: Tensor) -> Tensor:
         """See FeatureEncoder."""
-        x = self.normalization(resized(frames, self.input_size, self.input_size))
-        tokens = self.backbone(pixel_values=x).last_hidden_state[:, self.extra_tokens:]
+        return self.normalization(resized(frames, self.input_size, self.input_size))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """See FeatureEncoder."""
+        tokens = self.backbone(pixel_values=pictures).last_hidden_state[:, self.extra_tokens:]
         side = self.input_size // self.backbone.config.patch_size
         return tokens.transpose(1, 2).unflatten(2, (side, side))
 

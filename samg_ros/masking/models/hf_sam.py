@@ -35,13 +35,16 @@ class HfSam(Segmenter):
             self.register_buffer('grid_positions', model.get_image_wide_positional_embeddings(),
                                  persistent=False)
 
-    def embed(self, frames: Tensor) -> tuple[Tensor, ...]:
-        """See Segmenter; (N, 256, 64, 64)."""
+    def prepare(self, frames: Tensor) -> Tensor:
+        """See Segmenter."""
         x = self.normalization(resized_longer_side(frames, self.image_size))
         rows, columns = x.shape[2:]
-        x = F.pad(x, (0, self.image_size - columns, 0, self.image_size - rows))
-        with x.device:  # or its attention makes indices on the host and uploads them
-            return (self.model.vision_encoder(x).last_hidden_state,)
+        return F.pad(x, (0, self.image_size - columns, 0, self.image_size - rows))
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        """See Segmenter; (N, 256, 64, 64)."""
+        with pictures.device:  # or its attention makes indices on the host and uploads them
+            return (self.model.vision_encoder(pictures).last_hidden_state,)
 
     def decode(self, embedding: tuple[Tensor, ...], points: Tensor, labels: Tensor,
                boxes: Tensor | None, mask_logits: Tensor | None) -> tuple[Tensor, Tensor]:

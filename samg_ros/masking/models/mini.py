@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from samg_ros.masking.geometry import scaled_size
-from samg_ros.masking.models.base import Encoding, FeatureMap, VisionModel, chromaticities
+from samg_ros.masking.models.base import Encoding, VisionModel, chromaticities
 from samg_ros.masking.models.loading.weights_io import load_strict
 from samg_ros.masking.settings import SIMILARITY_PROMPTS
 
@@ -255,6 +255,7 @@ class Mini(VisionModel):
             descriptor: length of a descriptor.
         """
         super().__init__()
+        self.feature_maps = {'dino': True, 'sam': True}
         w1, w2, w4, _ = widths
         self.encoder = _Encoder(widths)
         self.descriptor = nn.Sequential(_conv(w2, w2), nn.Conv2d(w2, descriptor, 1))
@@ -265,8 +266,8 @@ class Mini(VisionModel):
         self.decoder = _MaskDecoder(w4, w2, MASK_CHANNELS)
         self.evidence = nn.ModuleList(_nothing_yet(maps) for maps in range(1, GUIDES + 1))
 
-    def prepare(self, frames: Tensor) -> Tensor:
-        """Scale (N, H, W, 3) uint8 frames to (N, 3, 96, 96) float in -1 .. 1, zero-padded."""
+    def prepare(self, frames: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """See VisionModel; (N, 3, 96, 96) float in -1 .. 1, zero-padded."""
         height, width = frames.shape[1:3]
         rows, columns = scaled_size(height, width, IMAGE_SIZE)
         x = frames.permute(0, 3, 1, 2).float()
@@ -274,16 +275,16 @@ class Mini(VisionModel):
             x = F.interpolate(x, (rows, columns), mode='bilinear', align_corners=False,
                               antialias=max(height, width) > IMAGE_SIZE)
         x = x / 127.5 - 1
-        return F.pad(x, (0, IMAGE_SIZE - columns, 0, IMAGE_SIZE - rows))
+        x = F.pad(x, (0, IMAGE_SIZE - columns, 0, IMAGE_SIZE - rows))
+        return (x,), chromaticities(frames)
 
-    def encode(self, frames: Tensor) -> Encoding:
+    def run_encoders(self, *pictures: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """See VisionModel; both maps are 48 x 48 over the padded square."""
-        x = self.prepare(frames).contiguous(memory_format=torch.channels_last)
-        x1, x2, x4 = self.encoder(x)
+        x, = pictures
+        x1, x2, x4 = self.encoder(x.contiguous(memory_format=torch.channels_last))
         embedding = self.embedding(x4)
-        maps = {'dino': FeatureMap(self.descriptor(x2), padded=True),
-                'sam': FeatureMap(_double(embedding), padded=True)}
-        return Encoding(maps, (embedding, self.skip2(x2), self.skip1(x1)), chromaticities(frames))
+        return (self.descriptor(x2), _double(embedding)), \
+            (embedding, self.skip2(x2), self.skip1(x1))
 
     def decode(self, encoding: Encoding, points: Tensor, labels: Tensor,
                boxes: Tensor | None = None, mask_logits: Tensor | None = None,

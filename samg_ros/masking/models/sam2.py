@@ -33,10 +33,13 @@ class Sam2(HfSam):
         super().__init__(model)
         model.vision_encoder.neck.position_encoding = _NoPositions()
 
-    def embed(self, frames: Tensor) -> tuple[Tensor, ...]:
+    def prepare(self, frames: Tensor) -> Tensor:
+        """See Segmenter."""
+        return self.normalization(resized(frames, self.image_size, self.image_size))
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
         """See Segmenter; (N, 256, 64, 64), then 32 and 64 channels at 4 and 2 times its side."""
-        x = self.normalization(resized(frames, self.image_size, self.image_size))
-        *finer, image = self.model.get_image_embeddings(x)
+        *finer, image = self.model.get_image_embeddings(pictures)
         return image, *finer
 
 

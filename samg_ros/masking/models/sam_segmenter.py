@@ -71,12 +71,15 @@ class SamSegmenter(Segmenter):
         load_strict(self, path, official_name, unused)
         self.grid_positions = self.prompt_encoder.get_dense_pe()
 
-    def embed(self, frames: Tensor) -> tuple[Tensor, ...]:
-        """See Segmenter; (N, 256, 64, 64)."""
+    def prepare(self, frames: Tensor) -> Tensor:
+        """See Segmenter."""
         x = self.normalization(resized_longer_side(frames, self.input_size))
         rows, columns = x.shape[2:]
-        x = F.pad(x, (0, self.input_size - columns, 0, self.input_size - rows))
-        return (self.image_encoder(x),)
+        return F.pad(x, (0, self.input_size - columns, 0, self.input_size - rows))
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        """See Segmenter; (N, 256, 64, 64)."""
+        return (self.image_encoder(pictures),)
 
     def decode(self, embedding: tuple[Tensor, ...], points: Tensor, labels: Tensor,
                boxes: Tensor | None, mask_logits: Tensor | None) -> tuple[Tensor, Tensor]:

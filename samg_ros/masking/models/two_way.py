@@ -62,7 +62,7 @@ def upscaled_logits(upscaling: Any, cells: Tensor, weights: Tensor,
     x = F.layer_norm(_quartered(first, cells), norm.weight.shape, norm.weight, norm.bias, norm.eps)
     x = last(_quartered(second, activation(x)))
     # (row, column) of a cell, of a quarter in it, of a sixteenth in that.
-    logits = (x.flatten(1, -2) @ weights.mT).unflatten(1, (*grid, 2, 2, 2, 2))
+    logits = (x.flatten(1, -2) @ weights.transpose(-1, -2)).unflatten(1, (*grid, 2, 2, 2, 2))
     return logits.permute(0, 7, 1, 3, 5, 2, 4, 6).flatten(5).flatten(2, 4)
 
 
@@ -79,7 +79,7 @@ def _tokens_to_cells(attention: Any, tokens: Tensor, keys: Tensor, cells: Tensor
     query = _token_heads(attention, attention.q_proj, asked)
     key = _cell_heads(attention, attention.k_proj, keys)
     value = _cell_heads(attention, attention.v_proj, cells)
-    mixed = torch.softmax(query @ key * query.shape[-1] ** -0.5, dim=-1) @ value.mT
+    mixed = torch.softmax(query @ key * query.shape[-1] ** -0.5, dim=-1) @ value.transpose(-1, -2)
     return attention.out_proj(mixed.transpose(1, 2).flatten(2)).reshape(tokens.shape)
 
 
@@ -88,9 +88,10 @@ def _cells_to_tokens(attention: Any, keys: Tensor, tokens: Tensor, values: Tenso
     key = _token_heads(attention, attention.k_proj, tokens)
     value = _token_heads(attention, attention.v_proj, values)
     shares = torch.softmax(key * key.shape[-1] ** -0.5 @ query, dim=-2)
-    mixed = (value.mT @ shares).flatten(1, 2)
+    mixed = (value.transpose(-1, -2) @ shares).flatten(1, 2)
     layer = attention.out_proj
-    return torch.baddbmm(layer.bias, mixed.mT, layer.weight.T.expand(len(mixed), -1, -1))
+    return torch.baddbmm(layer.bias, mixed.transpose(-1, -2),
+                         layer.weight.T.expand(len(mixed), -1, -1))
 
 
 def _token_heads(attention: Any, layer: nn.Linear, tokens: Tensor) -> Tensor:
@@ -101,5 +102,5 @@ def _token_heads(attention: Any, layer: nn.Linear, tokens: Tensor) -> Tensor:
 def _cell_heads(attention: Any, layer: nn.Linear, cells: Tensor) -> Tensor:
     """Return (N, heads, c, P): cells as columns, so that heads lie side by side as they are."""
     weight = layer.weight.expand(len(cells), -1, -1)
-    return torch.baddbmm(layer.bias[:, None], weight, cells.mT) \
+    return torch.baddbmm(layer.bias[:, None], weight, cells.transpose(-1, -2)) \
         .unflatten(1, (attention.num_heads, -1))

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model whose networks an engine has compiled, each for the shapes that it is called with.
+
+Any model will do: its encoders are one network, its decoder one for every set of prompts. Batches
+are filled up to the next of BATCHES, or divided, so that few sizes are compiled. What cannot be
+compiled, or does not give what torch gives, runs in torch and says why.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import logging
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from samg_ros.errors import first_line
+from samg_ros.masking.engines import cache
+from samg_ros.masking.engines.networks import Decoder, Encoders, Look, with_tensors
+from samg_ros.masking.engines.wrapped import WrappedModel
+from samg_ros.masking.frames.pipeline import look
+from samg_ros.masking.geometry import Geometry
+from samg_ros.masking.models.base import Encoding, VisionModel
+from samg_ros.masking.references.targets import Targets
+from samg_ros.masking.settings import MaskerSettings
+
+_LOG = logging.getLogger(__name__)
+BATCHES = (1, 2, 4, 8)
+KEPT = 12
+"""Compiled networks of a model in memory; each has a copy of its weights."""
+LOOKS = 6
+"""Of these, so many for a whole look at frames; each size of frames has its own. Pictures of more
+sizes get the two networks that do not depend on it."""
+TOLERANCE = 1e-3
+"""Largest difference from torch in float32, as a share of the largest value of an output. Another
+order of summation makes some 1e-5; a wrong operator makes much more."""
+
+_UNUSED: dict[str, Any] = {
+    'fit_weights': True, 'fit_steps': 1, 'seed': 0, 'engine': 'auto', 'dtype': 'float32',
+    'cuda_graphs': False, 'second_look': False, 'min_predicted_iou': 0.0}
+"""Settings that a look at frames does not depend on."""
+
+Network = Callable[..., tuple[Tensor, ...]]
+
+
+class Engine(Protocol):
+    """What compiles networks.
+
+    Attributes:
+        name: as in `MaskerSettings.engine`.
+        dtype: what networks compute in.
+        identity: what a compiled network depends on beside the network, plain JSON types.
+    """
+
+    name: str
+    dtype: str
+    identity: list[Any]
+
+    def compile(self, network: nn.Module, example: tuple[Tensor, ...]) -> bytes:
+        """Return a network compiled for the shapes of an example."""
+
+    def load(self, data: bytes) -> Network:
+        """Return a network that `compile` compiled."""
+
+
+class _Networks:
+    """The compiled networks of one set of weights, shared by all its maskers of a process."""
+
+    def __init__(self) -> None:
+        self.by_call: dict[tuple[Any, ...], Network] = {}
+        self.failures: dict[str, str] = {}
+        self.lock = threading.RLock()
+
+
+_SHARED: weakref.WeakValueDictionary[str, _Networks] = weakref.WeakValueDictionary()
+
+
+class CompiledModel(WrappedModel):
+    """A model on the CPU, run by an engine."""
+
+    def __init__(self, model: VisionModel, engine: Engine, weights: str,
+                 otherwise: VisionModel) -> None:
+        """Prepare to compile; that happens at the first call with each shape.
+
+        Args:
+            model: in float32, on the CPU.
+            engine: that compiles.
+            weights: hash of the model's weights.
+            otherwise: what runs where it cannot: the model itself, or in half precision.
+        """
+        super().__init__(model)
+        self._otherwise, self._engine = otherwise, engine
+        self._key = json.dumps([engine.name, engine.identity, torch.__version__, weights,
+                                type(model).__qualname__, _sources_hash(type(model))])
+        self._networks = _SHARED.setdefault(self._key, _Networks())
+
+    @property
+    def engine_name(self) -> str:
+        """As in `MaskerSettings.engine`."""
+        return self._engine.name
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Why 'similarity', 'encoders' or 'decoder' run in torch, as far as they do."""
+        return dict(self._networks.failures)
+
+    def look(self, pictures: tuple[Tensor, ...], colours: Tensor, geometry: Geometry,
+             targets: Targets, settings: MaskerSettings) -> tuple[Tensor, ...]:
+        """Return what `pipeline.look` returns, for a guided model from one network.
+
+        What is around the networks of `mini` takes as long as a network. Around those of other
+        models it hardly counts, and is not compiled.
+        """
+        if self.model.guided:
+            used = dataclasses.replace(settings, **_UNUSED)
+            tensors: list[Tensor] = []
+            shape = with_tensors(targets, tensors.append)
+            network = Look(self.model, len(pictures), geometry, shape, used)
+            found = self._run('similarity', (repr(geometry), repr(shape), repr(used)), network,
+                              (*pictures, colours), tuple(tensors))
+            if found is not None:
+                return found
+        return look(self, pictures, colours, geometry, targets, settings)
+
+    def run_encoders(self, *pictures: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """See VisionModel."""
+        found = self._run('encoders', (), Encoders(self.model), pictures)
+        if found is None:
+            return self._otherwise.run_encoders(*pictures)
+        count = len(self.feature_maps)
+        return found[:count], found[count:]
+
+    def decode(self, encoding: Encoding, points: Tensor, labels: Tensor,
+               boxes: Tensor | None = None, mask_logits: Tensor | None = None,
+               guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """See VisionModel."""
+        more = (boxes, mask_logits, guide)
+        given = (boxes is not None, mask_logits is not None, guide is not None)
+        tensors = (*encoding.embedding, points, labels, *(one for one in more if one is not None))
+        decoder = Decoder(self.model, len(encoding.embedding), given)
+        found = self._run('decoder', given, decoder, tensors)
+        if found is None:
+            return self._otherwise.decode(encoding, points, labels, *more)
+        logits, predicted_iou = found
+        return logits, predicted_iou
+
+    def _run(self, part: str, kind: tuple[Any, ...], network: nn.Module,
+             tensors: tuple[Tensor, ...],
+             fixed: tuple[Tensor, ...] = ()) -> tuple[Tensor, ...] | None:
+        """Return what a network gives for N rows of every tensor; None if it cannot be compiled.
+
+        The fixed tensors follow as they are.
+        """
+        if part in self._networks.failures:
+            return None
+        count, portions = len(tensors[0]), []
+        for start in range(0, count, BATCHES[-1]):
+            rows = tuple(one[start:start + BATCHES[-1]] for one in tensors)
+            size = len(rows[0])
+            filled = next(batch for batch in BATCHES if batch >= size)
+            if filled > size:
+                rows = tuple(torch.cat([one, one[-1:].expand(filled - size, *one.shape[1:])])
+                             for one in rows)
+            compiled = self._compiled(part, kind, network, (*rows, *fixed))
+            if compiled is None:
+                return None
+            portions.append(tuple(one[:size] for one in compiled(*rows, *fixed)))
+        if len(portions) == 1:
+            return portions[0]
+        return tuple(torch.cat(parts) for parts in zip(*portions, strict=True))
+
+    def _compiled(self, part: str, kind: tuple[Any, ...], network: nn.Module,
+                  rows: tuple[Tensor, ...]) -> Network | None:
+        call = (part, kind, *((tuple(one.shape), str(one.dtype)) for one in rows))
+        networks = self._networks
+        if (found := networks.by_call.get(call)) is not None:
+            return found
+        with networks.lock:
+            if part == 'similarity' and sum(each[0] == part for each in networks.by_call) >= LOOKS:
+                return None
+            if call not in networks.by_call and part not in networks.failures:
+                while len(networks.by_call) >= KEPT:
+                    del networks.by_call[next(iter(networks.by_call))]
+                try:
+                    networks.by_call[call] = self._made(part, call, network, rows)
+                except Exception as error:  # noqa: BLE001  # of torch's or the engine's converter
+                    networks.failures[part] = first_line(error)[:200]
+                    _LOG.warning('%s: its %s cannot be compiled by %s; torch runs it (%s)',
+                                 type(self.model).__name__, part, self._engine.name,
+                                 networks.failures[part])
+            return networks.by_call.get(call)
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _made(self, part: str, call: tuple[Any, ...], network: nn.Module,
+              rows: tuple[Tensor, ...]) -> Network:
+        noisy = network.pictures if isinstance(network, Look) else 0
+        digest = hashlib.sha256(json.dumps([self._key, call]).encode()).hexdigest()
+        name = f'{self._engine.name}-{part}-{digest}.compiled'
+        if (data := cache.read(name)) is not None:
+            try:
+                return self._engine.load(data)
+            except RuntimeError as error:
+                _LOG.warning("'%s' cannot be loaded (%s); the network is compiled anew",
+                             cache.cache_folder() / name, first_line(error))
+        generator = torch.Generator().manual_seed(0)
+        example = tuple(torch.rand(one.shape, generator=generator) if index < noisy
+                        else one.clone(memory_format=torch.contiguous_format)
+                        for index, one in enumerate(rows))
+        data = self._engine.compile(network.eval(), example)
+        found = self._engine.load(data)
+        if self._engine.dtype == 'float32':
+            _compare(found(*example), network(*example))
+        cache.write(name, data)
+        return found
+
+
+def _compare(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
+    """Raise ArithmeticError if outputs are not the same to rounding."""
+    for ours, theirs in zip(found, expected, strict=True):
+        ours, theirs = ours.double(), theirs.double()
+        allowed = TOLERANCE * torch.where(theirs.isfinite(), theirs, 0).abs().max()
+        difference = torch.where(ours == theirs, 0, (ours - theirs).abs()).max()  # also infinities
+        if not difference <= allowed:
+            raise ArithmeticError(f'its result differs from that of torch by {difference:.2g}')
+
+
+@lru_cache(maxsize=8)
+def _sources_hash(model: type[VisionModel]) -> str:
+    """Return a hash of the code that is compiled, this package's and the class's own.
+
+    Versions of the libraries that have a model's layers are hashed with it.
+    """
+    digest = hashlib.sha256()
+    folder = Path(inspect.getfile(Geometry)).parent
+    own = Path(inspect.getfile(model))
+    for path in sorted({*folder.rglob('*.py'), *([own] if own.is_file() else [])}):
+        digest.update(path.read_bytes())
+    for name in ('segment_anything', 'timm', 'transformers'):
+        version = getattr(sys.modules.get(name), '__version__', '')
+        digest.update(f'{name} {version}'.encode())
+    return digest.hexdigest()
