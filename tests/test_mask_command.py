@@ -99,7 +99,7 @@ def test_table_has_a_row_for_every_input(masked):
 def test_unusable_input_is_one_line_that_names_it(tmp_path, capsys, name, content, said):
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    assert cli.main(['mask', str(tmp_path / name), '--reference', 'any', '--out', 'any']) == 2
+    assert cli.main(['mask', str(tmp_path / name), '--reference', 'any', '--out', 'masks']) == 2
     error, = capsys.readouterr().err.splitlines()
     assert error.startswith('samg: error: ')
     assert name in error
@@ -118,7 +118,7 @@ def test_two_inputs_for_one_result_are_refused_before_any_work(tmp_path):
 
 
 def test_batch_below_one_is_refused(capsys):
-    assert cli.main(['mask', 'f.png', '--reference', 'any', '--out', 'any', '--batch', '0']) == 2
+    assert cli.main(['mask', 'f.png', '--reference', 'any', '--out', 'masks', '--batch', '0']) == 2
     assert "--batch: '0': expected a whole number of at least 1" in capsys.readouterr().err
 
 

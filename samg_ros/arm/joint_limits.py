@@ -93,7 +93,9 @@ def load_joint_limits(path: Path | str, joints: Sequence[str] = ()) -> tuple[Joi
 
 
 def _parse(joint: str, values: Any) -> JointLimits:
-    convert(values, dict[str, bool | float], f"joint '{joint}'", ConfigError, finite=False)
+    if not isinstance(values, dict):
+        raise ConfigError(f"joint '{joint}' must have a table of limits, got {values!r}")
+    convert(values, dict[str, Any], f"joint '{joint}'", ConfigError, finite=False)
     for name, value in values.items():
         if name in (*_GROUPS, *_FOREIGN):
             if not isinstance(value, bool):

@@ -42,6 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        help='reference of a further camera; repeatable')
 
 
+def _seed(args: argparse.Namespace) -> int:
+    seeds: list[int] = args.seed or [0]
+    if len(seeds) > 1:
+        raise ConfigError('--seed: demonstrations are learned from with one seed at a time')
+    return seeds[0]
+
+
 def run(args: argparse.Namespace) -> int:
     """Clone what was asked for.
 
@@ -55,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     choices = CloneChoices(
         args.demonstrations, args.run_dir, args.reference, _references(args.camera_reference),
         tuple(args.camera), args.source, args.model, args.weights, args.device, args.chunk,
-        args.every, args.learn, args.seed, _settings(args))
+        args.every, args.learn, _seed(args), _settings(args))
     line = ProgressLine()
 
     def show_masking(done: int, of: int) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -35,7 +36,11 @@ def read_torch(path: Path, error: type[SamgError], advice: str,
     with parsing(f'{path} is cut short or damaged', error, advice):
         if zipfile.is_zipfile(path):
             _check_archive(path)
-        values = torch.load(path, map_location=device, weights_only=True)
+        try:
+            values = torch.load(path, map_location=device, weights_only=True)
+        except UnpicklingError as problem:
+            raise error(f'{path} holds something else than tensors alone, which is not run; '
+                        f'{advice}') from problem
         for tensor in tensors_of(values):
             _check_plain(tensor)
     return values

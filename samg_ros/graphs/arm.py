@@ -259,8 +259,8 @@ def _check_teleop(given: Mapping[str, Any]) -> None:
     if given['teleop'] and given['policy']:
         raise ConfigError('a policy and an operator would both command the arm; give policy or '
                           'teleop')
-    if given['teleop'] == EXPERT and not given['sim']:
-        raise ConfigError(f"teleop '{EXPERT}' reads the state of the simulation; add sim")
+    if given['teleop'] == EXPERT and not given['use_sim']:
+        raise ConfigError(f"teleop '{EXPERT}' reads the state of the simulation; add use_sim")
     if given['demonstrations'] and not (given['teleop'] or given['policy']):
         raise ConfigError('demonstrations are of somebody who moves the arm; give teleop')
 

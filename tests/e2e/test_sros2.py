@@ -64,7 +64,7 @@ def run_dir(tmp_path_factory):
 
 
 def sim_train(folder, tmp_path):
-    plan = train_plan.make_plan('arm_reach', overrides=TINY, run_dir=tmp_path / 'run',
+    plan = train_plan.make_plan('arm_reach', method='rl', overrides=TINY, run_dir=tmp_path / 'run',
                                 reference=folder / 'reference')
     train_plan.prepare_reference(plan)
     fit = {'fit_weights': False, 'passes': 1}

@@ -11,7 +11,7 @@ from samg_ros.masking import Masker, MaskerSettings
 
 @pytest.fixture
 def quick(walker):
-    return Masker.load('mini', MaskerSettings(fit_weights=False)).fit(walker)
+    return Masker.load('mini', MaskerSettings(fit_weights=False, engine='torch')).fit(walker)
 
 
 def test_what_was_clicked_on_is_cut_out(masker, walker):

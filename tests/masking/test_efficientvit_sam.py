@@ -45,7 +45,7 @@ def test_attention_to_faint_maps_is_that_to_strong_ones():
 
 def test_missing_and_unexpected_keys_go_by_their_official_names(tmp_path):
     layout = official_layout('efficientvit-sam-l0')
-    state = {key: torch.zeros(()).expand(shape) for key, shape in layout.items()}
+    state = {key: torch.zeros(shape) for key, shape in layout.items()}
     del state['image_encoder.neck.output_ops.0.op_list.0.conv.bias']
     state['image_encoder.backbone.stages.5.op_list.0.main.bias'] = torch.zeros(3)
     torch.save(state, tmp_path / 'weights.pt')

@@ -35,7 +35,7 @@ def test_a_frame_in_a_batch_gets_what_the_authors_give_it_alone(tmp_path):
 
 
 def test_missing_and_unexpected_keys_go_by_their_official_names(tmp_path):
-    state = {key: torch.zeros(()).expand(shape)
+    state = {key: torch.zeros(shape)
              for key, shape in official_layout('mobile-sam').items()}
     del state['image_encoder.patch_embed.seq.2.c.weight']
     state['image_encoder.layers.3.downsample.conv1.c.weight'] = torch.zeros(3)

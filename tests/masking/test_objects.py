@@ -8,7 +8,7 @@ import torch
 from samg_ros.errors import InvalidInputError, NotFittedError
 from samg_ros.masking import Masker, MaskerSettings, Reference
 
-SETTINGS = MaskerSettings(fit_steps=20)
+SETTINGS = MaskerSettings(fit_steps=20, engine='torch')
 
 
 @pytest.fixture(scope='module')

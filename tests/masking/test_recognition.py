@@ -24,7 +24,8 @@ from samg_ros.masking.frames.recognition import (
 
 @pytest.fixture(scope='module')
 def masker(walker):
-    return Masker.load('mini', MaskerSettings(fit_steps=50, colour_rules=True)).fit(walker)
+    return Masker.load('mini', MaskerSettings(
+        fit_steps=50, colour_rules=True, engine='torch')).fit(walker)
 
 
 def maps(colour):

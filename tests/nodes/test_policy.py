@@ -74,7 +74,7 @@ def test_actions_are_those_of_the_policy_offline_to_the_bit(graph, arm, checkpoi
     ({'device': 'cuda:77'}, "device 'cuda:77' cannot be used"),
     ({'output': 'trajectory'}, "set command_interface to 'position'"),
     ({'limits': '/no/such/limits.yaml'}, 'cannot be read'),
-    ({'workspace': '/no/such/box.yaml'}, "the workspace '/no/such/box.yaml' cannot be read"),
+    ({'workspace': '/no/such/box.yaml'}, "'/no/such/box.yaml' cannot be read (No such file"),
     ({'safe_action': 'stop'}, 'must be one of hold, zero, pose'),
     ({'crop': [0, 0, 10]}, 'must be x, y, width, height')])
 def test_what_does_not_fit_the_checkpoint_is_refused(graph, checkpoint, parameters, said):

@@ -37,7 +37,8 @@ def start(module, *arguments):
     ('nodes.perception_node', 'passes:=1', "set its parameter 'reference'"),
     ('nodes.perception_node', 'passes:=7', "parameter 'passes' of perception must be int from"),
     ('nodes.mujoco_bridge_node', 'task:=walker_wlk', 'did you mean walker_walk'),
-    ('nodes.trainer_node', 'preset:=huge', "'preset' of trainer must be one of quick, paper")])
+    ('nodes.trainer_node', 'preset:=huge',
+     "'preset' of trainer must be one of quick, evening, paper")])
 def test_a_wrong_parameter_ends_the_process_with_one_line_and_code_2(module, parameter, said):
     process = start(module, '-p', parameter)
     _, errors = process.communicate(timeout=120)

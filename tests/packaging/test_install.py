@@ -63,7 +63,8 @@ def test_colcon_build_of_a_clone(options, clone, environment, tracked_files, pac
 
     # `ros2 run` and launch files find the executables here.
     scripts = prefix / 'lib' / 'samg_ros'
-    assert {path.name for path in scripts.iterdir()} >= EXECUTABLES
+    assert {path.name for path in scripts.iterdir()} >= {
+        name.removeprefix('samg_') for name in EXECUTABLES}
     version = run('bash', '-c', f'source install/setup.bash && "{scripts}/samg" --version',
                   cwd=workspace, env=environment)
     assert version.split() == ['samg_ros', report['version']]

@@ -117,7 +117,7 @@ def test_answers_forbid_frames_and_foreign_content(port):
 
 
 @pytest.mark.parametrize(('path', 'body', 'said'), [
-    ('/api/change', b'{', 'not JSON'), ('/api/change', b'[]', 'not a JSON object'),
+    ('/api/change', b'{', 'not JSON'), ('/api/change', b'[]', 'Expected `object`, got `array`'),
     ('/api/change', {'revision': 0, 'do': 'dance'}, 'no change that is known'),
     ('/api/change', {'revision': 0, 'do': 'edit', 'picture': [1], 'layer': {}}, 'not there'),
     ('/api/change', {'revision': 0, 'do': 'take frame', 'index': 0}, 'no video'),

@@ -171,8 +171,6 @@ Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0)]
 
 
-
-
 class _Replay(TypedDict, total=False):
     """What the replay's files do not hold themselves."""
 
@@ -189,6 +187,8 @@ class _Counters(TypedDict, total=False):
     done: bool
     masks: str
     expert: str
+
+
 _Episode = TypedDict('_Episode', {
     'begun': Count, 'action': Tensor | None, 'return': float, 'steps': Count,
     'returns': list[float]}, total=False)
@@ -204,9 +204,9 @@ class _File(Struct):
     agent: dict[str, Any]
     reference: _Reference | None
     masker: str | None
-    replay: _Replay
-    counters: _Counters
-    episode: _Episode = {}  # of older versions
+    replay: dict[str, Any]
+    counters: dict[str, Any]
+    episode: dict[str, Any] = {}  # of older versions
 
 
 def _checkpoint(found: _File, path: Path) -> Checkpoint:
@@ -221,6 +221,11 @@ def _checkpoint(found: _File, path: Path) -> Checkpoint:
     config = parse_json(found.config, dict[str, Any], f'config of {name}', CheckpointError)
     masker = None if found.masker is None else parse_json(
         found.masker, dict[str, Any], f'masker of {name}', CheckpointError)
+    for what, values, kind in (('replay', found.replay, _Replay),
+                               ('counters', found.counters, _Counters),
+                               ('episode', found.episode, _Episode)):
+        # Further ones are kept: which there are depends on what was trained.
+        convert(values, kind, f'{what} of {name}', CheckpointError, finite=False)
     low, high = action_limits(_numbers(found.action_low), _numbers(found.action_high))
     action = found.episode.get('action')
     if found.action_low.ndim != 1 or found.action_high.ndim != 1 or (
@@ -237,9 +242,9 @@ def _checkpoint(found: _File, path: Path) -> Checkpoint:
         agent=found.agent,
         reference=_unpack_reference(found.reference),
         masker=masker,
-        replay=dict(found.replay),
+        replay=found.replay,
         counters=convert(found.counters, dict[str, Any], f'counters of {name}', CheckpointError),
-        episode=dict(found.episode),
+        episode=found.episode,
     )
 
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The learning loop turned inside out: it is given time steps and answers with actions.
+"""Training loop as a push interface: feed time steps, get actions.
 
-A training loop that calls the simulator cannot be driven by ROS topics. This one waits to be
-called, so the trainer node and the direct trainer share every line of it, and the same seed
-gives the same weights in both.
+The trainer node feeds it from topics and the direct trainer from a simulator. They share every line
+of it, so the same seed gives the same weights in both.
 """
 
 from collections.abc import Mapping
