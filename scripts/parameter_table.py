@@ -23,7 +23,8 @@ from samg_ros.ros.domain import choose_domain
 from samg_ros.ros.parameters import overrides
 
 NEEDED = {'command_guard': {'command_interface': 'velocity'},
-          'lifecycle_manager': {'nodes': ['perception']}}
+          'lifecycle_manager': {'nodes': ['perception']},
+          'recorder': {'folder': 'bags'}}
 """Parameters without which a node stops before it has declared the others."""
 FROM_RCLPY = ('start_type_description_service', 'qos_overrides.')
 BEGINNING = """\

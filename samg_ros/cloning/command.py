@@ -42,11 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        help='reference of a further camera; repeatable')
 
 
-def _seed(args: argparse.Namespace) -> int:
-    seeds: list[int] = args.seed or [0]
-    if len(seeds) > 1:
-        raise ConfigError('--seed: demonstrations are learned from with one seed at a time')
-    return seeds[0]
+def _only(values: list[Any] | None, option: str, default: Any) -> Any:
+    """Return the one value of an option of which `train clone` takes several for experts."""
+    if values and len(values) > 1:
+        raise ConfigError(f'{option}: give one; demonstrations are learned from in one run')
+    return values[0] if values else default
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,8 +61,9 @@ def run(args: argparse.Namespace) -> int:
 
     choices = CloneChoices(
         args.demonstrations, args.run_dir, args.reference, _references(args.camera_reference),
-        tuple(args.camera), args.source, args.model, args.weights, args.device, args.chunk,
-        args.every, args.learn, _seed(args), _settings(args))
+        tuple(args.camera), _only(args.source, '--source', 'masked'), args.model, args.weights,
+        args.device, args.chunk, args.every, args.learn, _only(args.seed, '--seed', 0),
+        _settings(args))
     line = ProgressLine()
 
     def show_masking(done: int, of: int) -> None:

@@ -56,7 +56,7 @@ def test_choices_that_do_not_go_with_an_operator_are_refused(given, words):
 
 
 def test_an_operator_needs_no_masks_and_is_brought_up_by_the_manager():
-    plan = make_plan(teleop='expert', sim=True, demonstrations='bags')
+    plan = make_plan(teleop='expert', use_sim=True, demonstrations='bags')
     assert [spec.name for spec in plan.nodes] == ['mujoco_bridge', 'teleop', 'lifecycle_manager',
                                                   'recorder']
     assert plan.nodes[2].parameters == {'nodes': ['teleop']}

@@ -23,6 +23,8 @@ from samg_ros.rl.evaluation.policy import load_policy
 from samg_ros.ros.parameters import overrides
 from samg_ros.sim.env import SimEnv
 
+DESCRIPTION = '{"model": "mini", "settings": {}}'
+
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory):
@@ -328,7 +330,7 @@ def test_without_being_enabled_nothing_is_ever_sent(graph, arm, checkpoint):
 def test_it_says_when_perception_fills_with_another_colour(graph, arm, checkpoint):
     perception = rclpy.create_node('perception')
     perception.declare_parameter('fill', [255, 255, 255])
-    perception.declare_parameter('masker_description', '{}')
+    perception.declare_parameter('masker_description', DESCRIPTION)
     graph.executor.add_node(perception)
     add(graph, checkpoint)
     arm.run()
@@ -340,7 +342,7 @@ def test_it_says_when_perception_fills_with_another_colour(graph, arm, checkpoin
     graph.until(lambda: arm.enable().success)
     perception.destroy_node()
     perception = rclpy.create_node('perception')  # a new one, with another colour
-    perception.declare_parameter('masker_description', '{}')
+    perception.declare_parameter('masker_description', DESCRIPTION)
     graph.executor.add_node(perception)
     graph.until(lambda: perception.count_publishers('/policy/transition_event'))
     perception.declare_parameter('fill', [255, 255, 255])

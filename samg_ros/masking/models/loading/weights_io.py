@@ -30,7 +30,7 @@ def _read(path: Path) -> dict[str, Tensor]:
                      'fetch or write it again'):
             state: Any = load_file(path)
     else:
-        state = read_torch(path, WeightsError, 'fetch or write it again')
+        state = read_torch(path, WeightsError, 'fetch or write the weights again')
     if isinstance(state, dict) and isinstance(state.get('state_dict'), dict):
         state = state['state_dict']  # what a training run saved, with more beside it
     if not isinstance(state, dict) or not all(
