@@ -116,12 +116,13 @@ class CompiledModel(WrappedModel):
 
     def look(self, pictures: tuple[Tensor, ...], colours: Tensor, geometry: Geometry,
              targets: Targets, settings: MaskerSettings) -> tuple[Tensor, ...]:
-        """Return what `pipeline.look` returns, for a guided model from one network.
+        """Return what `pipeline.look` returns: of a guided model and small frames from one network.
 
         What is around the networks of `mini` takes as long as a network. Around those of other
-        models it hardly counts, and is not compiled.
+        models it hardly counts, and is not compiled. Nor is it for frames larger than the logits:
+        their similarity maps are large matrix products, at which torch is faster.
         """
-        if self.model.guided:
+        if self.model.guided and max(geometry.height, geometry.width) <= self.mask_size:
             used = dataclasses.replace(settings, **_UNUSED)
             tensors: list[Tensor] = []
             shape = with_tensors(targets, tensors.append)
