@@ -34,11 +34,14 @@ def read_torch(path: Path, error: type[SamgError], advice: str,
     """
     check_readable(path, error)
     with parsing(f'{path} is cut short or damaged', error, advice):
-        if zipfile.is_zipfile(path):
+        is_archive = zipfile.is_zipfile(path)
+        if is_archive:
             _check_archive(path)
         try:
             values = torch.load(path, map_location=device, weights_only=True)
         except UnpicklingError as problem:
+            if not is_archive:
+                raise
             raise error(f'{path} holds something else than tensors alone, which is not run; '
                         f'{advice}') from problem
         for tensor in tensors_of(values):

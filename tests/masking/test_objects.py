@@ -59,7 +59,8 @@ def test_no_frames_give_a_prediction_of_every_object(walker, other):
 
 @pytest.mark.parametrize('how', ['max', 'mean'])
 def test_references_are_combined_pixel_by_pixel(walker, other, frames, how):
-    settings = MaskerSettings(fit_steps=20, combine_references=how, similarity_prompt='region')
+    settings = MaskerSettings(fit_steps=20, combine_references=how, similarity_prompt='region',
+                              engine='torch')
     masker = Masker.load('mini', settings).fit([walker, other])
     found = masker.predict(frames[:2])
     maps = torch.stack([alone(one, frames[:2], settings).similarity for one in (walker, other)])
@@ -77,7 +78,7 @@ def test_the_same_reference_twice_changes_nothing(walker, frames):
 
 
 def test_points_added_and_cleared_are_those_of_the_reference(walker, frames):
-    settings = MaskerSettings(fit_weights=False)
+    settings = MaskerSettings(fit_weights=False, engine='torch')
     masker = Masker.load('mini', settings).fit(walker.with_points([]))
     bare = masker.predict(frames[:2])
     masker.add_points(walker.points[:1])
@@ -100,7 +101,7 @@ def test_points_keep_the_fitted_weights_and_ask_no_encoder(walker, frames, monke
 
 
 def test_points_for_nobody_are_refused(walker):
-    masker = Masker.load('mini', MaskerSettings(fit_weights=False))
+    masker = Masker.load('mini', MaskerSettings(fit_weights=False, engine='torch'))
     with pytest.raises(NotFittedError, match='fit'):
         masker.add_points([[1, 2]])
     masker.fit({'a': walker, 'b': walker})

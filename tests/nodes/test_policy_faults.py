@@ -225,7 +225,8 @@ def test_what_perception_answers_is_checked(graph, arm, checkpoint, value):
     node = add(graph, checkpoint)
     perception = rclpy.create_node('perception')
     perception.declare_parameter('fill', [0, 0, 0])
-    perception.declare_parameter('masker_description', '{}' if isinstance(value, str) else 0)
+    described = '{"model": "mini", "settings": {}}'
+    perception.declare_parameter('masker_description', described if isinstance(value, str) else 0)
     graph.executor.add_node(perception)
     arm.start(node) if isinstance(value, str) else arm.run()
     perception.set_parameters(overrides({'masker_description': value}))
