@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samg_ros.arguments import names, parse_settings, seeds, whole
-from samg_ros.evaluation.figures_report import Figures, Section, Shown
+from samg_ros.evaluation.figures_report import Figures
 from samg_ros.evaluation.mask_quality.rollouts import Frames, Rollouts, collect_frames
 from samg_ros.evaluation.mask_quality.scores import MaskScores, evaluate_masks
+from samg_ros.evaluation.page import Section, Shown
 from samg_ros.evaluation.plots import iou_by_setting
 from samg_ros.evaluation.tables import Table, figure
 from samg_ros.progress import ProgressLine

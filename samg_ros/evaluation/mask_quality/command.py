@@ -22,7 +22,7 @@ from samg_ros.evaluation.mask_quality.scores import (
     MaskScores,
     evaluate_masks,
     evaluate_sequence,
-    table,
+    score_table,
 )
 from samg_ros.evaluation.mask_quality.sequences import PROTOCOLS, load_sequence
 from samg_ros.files.outputs import make_folder, write_json
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> None:
                          args.weights)
     results = [*_on_sequences(args, masker)] if args.sequence else [
         score for task in tasks for score in _on_task(args, masker, task, settings, nuisances)]
-    print(table(results))
+    print(score_table(results).text())
     figures = [result.summary() for result in results]
     if args.json is not None:
         write_json(args.json, figures)
