@@ -50,7 +50,7 @@ def _only(values: list[Any] | None, option: str, default: Any) -> Any:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Clone what was asked for.
+    """Train the clone that the command line asks for.
 
     Returns:
         0, or 130 after Ctrl-C, when what was learned is saved.

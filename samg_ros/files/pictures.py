@@ -22,7 +22,7 @@ from samg_ros.errors import InvalidInputError, PictureError, first_line
 from samg_ros.files.outputs import write_bytes
 
 MAX_PIXELS = 2 * 7680 * 4320
-"""Pixels of the largest picture that is decoded unless told otherwise: twice an 8K camera's."""
+"""Pixels of the largest picture that is decoded by default: twice an 8K camera's."""
 
 _JPEG, _PNG, _BMP = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n', b'BM'
 _MARKER = re.compile(rb'\xff+([^\x00\xff\xd0-\xd7])', re.DOTALL)

@@ -198,7 +198,7 @@ class Masker:
 
     def capture(self, frame: npt.NDArray[np.uint8], points: npt.ArrayLike,
                 source: str = '') -> Reference:
-        """Make a reference of a frame and points clicked on the object in it, to `fit` to.
+        """Make a reference from a frame and points clicked on an object in it; `fit` takes it.
 
         Args:
             frame: (H, W, 3) uint8 RGB.
@@ -206,8 +206,8 @@ class Masker:
             source: where it came from, for people.
 
         Raises:
-            InvalidInputError: if frame or points do not fit, or everything is cut out.
-            EmptyMaskError: if nothing is cut out at these points.
+            InvalidInputError: if a point is outside the frame, or the mask covers the whole frame.
+            EmptyMaskError: if no object is found at these points.
         """
         clicked, encoding, geometry = self._clicked_on(frame, points)
         if len(clicked) == 0:

@@ -91,7 +91,7 @@ def serve(server: Server, listening: socket.socket, host: str, browser: bool) ->
                                         server_header=False, timeout_graceful_shutdown=2))
     restore = on_stop_signals(lambda: setattr(web, 'should_exit', True))
     web.capture_signals = contextlib.nullcontext  # type: ignore[assignment]  # ours are set
-    print(f'{link}\nOpen this link; nobody can without its token. Ctrl-C ends.', flush=True)
+    print(f'{link}\nOpen this link; its token is needed to open the page. Ctrl-C ends.', flush=True)
     try:
         with _opened(link) if browser else contextlib.nullcontext():
             web.run(sockets=[listening])

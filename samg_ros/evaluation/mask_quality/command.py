@@ -42,7 +42,7 @@ def find_reference(path: str | Path | None, task: str) -> Path | None:
     Args:
         path: a reference; or a folder of them, by task name or as public `<domain>_0.png`; or
             None.
-        task: whose reference is wanted from a folder of them.
+        task: name of the reference in a folder of several.
     """
     if path is None:
         return None

@@ -15,10 +15,10 @@ from samg_ros.evaluation.pictures import still
 from samg_ros.evaluation.plots import iou_by_setting
 
 PAGE_NAME = 'masks.html'
-_COLUMNS = ('Prompts: share of positive prompts on the object. Clicks: share of clicks whose prompt '
-            'is on the clicked body. Invents: frames in which at least 1 % of the picture is in the '
-            'mask and not on the object. Steady: mean IoU of consecutive masks minus that of the '
-            'true ones; flicker is below 0.')
+_COLUMNS = ('Prompts: share of positive prompts on the object. Clicks: share of clicks whose '
+            'prompt is on the clicked body. Invents: frames in which at least 1 % of the picture '
+            'is in the mask and not on the object. Steady: mean IoU of consecutive masks minus '
+            'that of the true ones; flicker is below 0.')
 MISSING, INVENTED = (255, 60, 60), (60, 255, 60)
 """Colours of pixels that a mask lacks and that it has too many."""
 

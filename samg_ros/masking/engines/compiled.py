@@ -111,7 +111,7 @@ class CompiledModel(WrappedModel):
 
     @property
     def failures(self) -> dict[str, str]:
-        """Why 'similarity', 'encoders' or 'decoder' run in torch, as far as they do."""
+        """Part ('similarity', 'encoders', 'decoder') -> why it runs in torch and not compiled."""
         return dict(self._networks.failures)
 
     def look(self, pictures: tuple[Tensor, ...], colours: Tensor, geometry: Geometry,

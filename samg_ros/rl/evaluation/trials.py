@@ -31,7 +31,7 @@ EPISODES = 10
 
 @dataclass(frozen=True)
 class Trials:
-    """Settings x seeds x episodes.
+    """Which episodes a policy is evaluated in: every setting, with every seed, so many times.
 
     Raises:
         UnknownSettingError: if a setting is not known.
