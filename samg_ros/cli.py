@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from samg_ros import __version__
 from samg_ros.arguments import check_outputs
 from samg_ros.errors import ConfigError, SamgError, missing_dependency
+from samg_ros.interruption import interrupt_on_signals
 from samg_ros.ros.signals import INTERRUPTED
 
 EXIT_USER_ERROR = 2
@@ -150,7 +151,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         try:
-            return _dispatch(arguments)
+            with interrupt_on_signals():
+                return _dispatch(arguments)
         except ModuleNotFoundError as error:
             raise missing_dependency(error) from error
     except SamgError as error:

@@ -17,6 +17,7 @@ import uvicorn
 
 from samg_ros.arguments import seed, whole
 from samg_ros.errors import ConfigError, first_line
+from samg_ros.files.pictures import read_picture_bytes
 from samg_ros.interruption import on_stop_signals
 from samg_ros.masking import Masker, MaskerSettings
 from samg_ros.masking.models import load_model
@@ -152,4 +153,4 @@ def _fill(session: Session, args: argparse.Namespace, source: Source | None) -> 
                                   else f'{args.out.name}/view_{place}')
     session.saved_revision = session.revision
     for path in args.inputs:
-        session.add_picture(decode_picture(path.read_bytes(), path.name), path.name)
+        session.add_picture(decode_picture(read_picture_bytes(path), path.name), path.name)

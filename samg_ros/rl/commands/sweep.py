@@ -17,7 +17,8 @@ from samg_ros.rl.evaluation.comparison import compare
 from samg_ros.rl.evaluation.episodes import SETTINGS
 from samg_ros.rl.evaluation.scores import Score
 from samg_ros.rl.evaluation.trials import Trials
-from samg_ros.rl.sweeps.pool import LOCAL, NO_RAY, Failure, Spread, carry_out
+from samg_ros.rl.sweeps.cluster import LOCAL, NO_RAY
+from samg_ros.rl.sweeps.pool import Failure, Spread, carry_out
 from samg_ros.rl.sweeps.runs import Run, plan_runs
 
 EXIT_FAILURES = 1
