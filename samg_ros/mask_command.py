@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg mask`."""
     parser.add_argument('inputs', nargs='+', type=path_argument, metavar='INPUT',
                         help='image, video, or folder of images and videos')
-    parser.add_argument('--reference', type=Path, required=True, metavar='DIR',
+    parser.add_argument('--reference', type=path_argument, required=True, metavar='DIR',
                         help='folder with image.png and mask.png, or an image of the public '
                              'SAM-G data')
     add_out(parser, 'folder for the results; made when missing', required=True)
