@@ -71,8 +71,12 @@ def add_to_parser(parser: argparse.ArgumentParser, arguments: Sequence[Argument]
         parser.add_argument(*names, default=argument.default, **options)
 
 
+_PATHS = {'bag', 'demonstrations', 'expert', 'json', 'limits', 'out', 'params_file', 'policy',
+          'reference', 'run_dir', 'videos'}
+
+
 def _argument_type(argument: Argument) -> Callable[[str], Any]:
-    if argument.name == 'json':
+    if argument.name in _PATHS:
         return optional_path
     if isinstance(argument.default, int):
         return seed if argument.name == 'seed' else whole(0)

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from samg_ros.errors import ConfigError
 from samg_ros.files.arrays import Arrays, ArraySpec, read_npz
 from samg_ros.files.pictures import read_picture
+from samg_ros.interruption import end_with_parent
 from samg_ros.sim.procedural.rooms import render_room
 from samg_ros.sim.procedural.scenes import render_scene
 from samg_ros.sim.visual.backgrounds import paint_canvas
@@ -108,10 +109,15 @@ def build_dataset(folder: Path, size: DatasetSize, seed: int = 0, workers: int =
     if not jobs:
         return
     spawn = multiprocessing.get_context('spawn')  # OpenGL does not survive a fork
-    with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(workers, spawn, end_with_parent) as pool:
         waiting = [pool.submit(_build, job) for job in jobs]
-        for done in tqdm(as_completed(waiting), total=len(jobs), desc='scenes', unit='shard'):
-            done.result()
+        try:
+            for done in tqdm(as_completed(waiting), total=len(jobs), desc='scenes', unit='shard'):
+                done.result()
+        except BaseException:  # Ctrl-C too: the executor would first wait for all jobs
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
 
 
 def _read(path: Path, specs: dict[str, ArraySpec]) -> Arrays:

@@ -17,8 +17,10 @@ from safetensors.torch import save_file
 from torch import nn
 from tqdm import tqdm
 
-from samg_ros.arguments import add_seed, whole
-from samg_ros.errors import CheckpointError, ConfigError, first_line
+from samg_ros.arguments import add_seed, path_argument, whole
+from samg_ros.errors import CheckpointError, ConfigError
+from samg_ros.files.reading import parsing
+from samg_ros.files.tensors import read_torch
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.mini import Mini
 from samg_ros.pretraining.batches import BatchSource
@@ -105,15 +107,18 @@ class MiniTrainer:
         return self.folder / 'checkpoint.pt'
 
     def _resume(self) -> None:
-        try:
-            state = torch.load(self._path, map_location=self.device, weights_only=True)
+        advice = 'remove it or choose another --run-dir'
+        state = read_torch(self._path, CheckpointError, advice, self.device)
+        with parsing(f'{self._path} is not whole', CheckpointError, advice):
+            before = dict(state['config'])
             self.model.load_state_dict(state['model'])
             self.averaged.load_state_dict(state['averaged'])
             self.optimiser.load_state_dict(state['optimiser'])
             self.step = int(state['step'])
-        except (RuntimeError, KeyError, OSError, EOFError) as error:
-            raise CheckpointError(f'{self._path}: cannot be resumed ({first_line(error)});'
-                                  ' remove it or choose another --run-dir') from error
+        for name, value in asdict(self.config).items():
+            if before.get(name, value) != value and name not in ('steps', 'checkpoint_every'):
+                raise CheckpointError(f'{self.folder} holds a training with {name} '
+                                      f'{before[name]}, not {value}; keep it, or {advice}')
 
     def save(self) -> None:
         """Write the checkpoint and the averaged weights (matrices as float16), each atomically."""
@@ -180,13 +185,13 @@ def train_mini(config: MiniConfig, data: Path, folder: Path, device: str = 'cpu'
         workers: processes that make data.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    trainer = MiniTrainer(config, folder, device)  # first: it may refuse to go on
     build_dataset(data, DatasetSize(config.scenes, config.backgrounds), config.seed, workers)
     images, labels = load_scenes(data, config.scenes)
     backgrounds = load_backgrounds(data, config.backgrounds, photographs, config.seed)
     source = BatchSource(images[HELD_OUT_SCENES:], labels[HELD_OUT_SCENES:], backgrounds)
     held_out = BatchSource(images[:HELD_OUT_SCENES], labels[:HELD_OUT_SCENES],
                            backgrounds[::40], absent_share=0.08)
-    trainer = MiniTrainer(config, folder, device)
     geometry = Geometry(FRAME_SIZE, FRAME_SIZE, Mini.image_size, Mini.mask_size, Mini.grid_size,
                         trainer.device)
     bar = tqdm(total=config.steps, initial=trainer.step, desc='mini', unit='step',
@@ -230,11 +235,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg train mini`."""
     parser.add_argument('--preset', choices=sorted(PRESETS), default='cpu',
                         help='size of the run (default: %(default)s)')
-    parser.add_argument('--data', type=Path, default=Path('runs/mini-data'),
+    parser.add_argument('--data', type=path_argument, default=Path('runs/mini-data'),
                         help='folder of the procedural frames; made when missing')
-    parser.add_argument('--run-dir', type=Path, default=Path('runs/mini'),
+    parser.add_argument('--run-dir', type=path_argument, default=Path('runs/mini'),
                         help='checkpoint, weights and curve; an interrupted run goes on')
-    parser.add_argument('--backgrounds', type=Path, metavar='FOLDER',
+    parser.add_argument('--backgrounds', type=path_argument, metavar='FOLDER',
                         help='photographs to use as further backgrounds (.jpg, .png)')
     parser.add_argument('--steps', type=whole(1), help="optimiser steps (default: the preset's)")
     parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda' (default: %(default)s)")

@@ -138,3 +138,8 @@ def test_a_folder_of_references_gives_each_task_its_own(tmp_path: Path) -> None:
     assert find_reference(tmp_path, 'cheetah_run') == tmp_path / 'cheetah_run'
     assert find_reference(tmp_path, 'reacher_easy') == tmp_path
     assert find_reference(None, 'walker_walk') is None
+
+
+def test_an_episode_that_ends_between_two_frames_is_followed_by_another():
+    frames = collect_frames(Rollouts('adroit_pen', count=6, every=36))  # of 100 steps
+    assert frames.episodes.tolist() == [0, 0, 0, 0, 1, 1]

@@ -1,6 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scenes, batches and training of `mini`: seeded, labelled, resumable."""
 
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -94,6 +101,42 @@ def test_a_cut_checkpoint_is_named(source, tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match='checkpoint.pt'):
         MiniTrainer(CONFIG, tmp_path, 'cpu')
+
+
+def test_a_training_with_other_settings_is_not_gone_on_with(tmp_path):
+    MiniTrainer(CONFIG, tmp_path, 'cpu').save()
+    MiniTrainer(replace(CONFIG, steps=8), tmp_path, 'cpu')  # a longer one goes on
+    with pytest.raises(CheckpointError, match='holds a training with seed 0, not 1'):
+        MiniTrainer(replace(CONFIG, seed=1), tmp_path, 'cpu')
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_ends_the_making_of_data_and_its_workers(tmp_path, number):
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'samg_ros', 'train', 'mini', '--workers', '2', '--data',
+         str(tmp_path / 'data'), '--run-dir', str(tmp_path / 'run')],
+        stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 300
+    # Three: the resource tracker of multiprocessing is one, and it goes last.
+    while len(workers := children(process.pid)) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(5)  # they import what they need
+    process.send_signal(number)
+    said = process.communicate(timeout=180)[1]
+    if number != signal.SIGKILL:
+        assert process.returncode == 130 and said.splitlines()[-1] == 'samg: interrupted'
+        assert 'Traceback' not in said
+    deadline = time.monotonic() + 20
+    while any(Path(f'/proc/{each}').exists() for each in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def children(parent):
+    """Return the processes that a process has started."""
+    text = Path(f'/proc/{parent}/task/{parent}/children').read_text()
+    return [int(each) for each in text.split()]
 
 
 def test_learning_rate_warms_up_and_ends_at_zero():

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from samg_ros.arguments import add_json, add_out, add_seed, names, whole
+from samg_ros.arguments import (
+    add_json,
+    add_out,
+    add_seed,
+    names,
+    optional_path,
+    path_argument,
+    whole,
+)
 from samg_ros.errors import ConfigError
 from samg_ros.evaluation.mask_quality.degradations import degraded, parse_degradations, recolour
 from samg_ros.evaluation.mask_quality.report import write_mask_report
@@ -59,13 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='tasks (walker_walk)')
     parser.add_argument('--setting', type=names, action='extend', metavar='NAME[,NAME]',
                         help='visual settings (train,video_hard)')
-    parser.add_argument('--videos', default=None, metavar='DIR',
+    parser.add_argument('--videos', type=optional_path, default=None, metavar='DIR',
                         help='folder of videos for the video settings (painted ones)')
     parser.add_argument('--nuisance', type=parse_nuisance, action='append', default=[],
                         metavar='KIND=STRENGTH', help='such as light=0.5; may be repeated')
-    parser.add_argument('--sequence', type=Path, action='append', default=[], metavar='DIR',
-                        help='a recorded sequence, frames/ and masks/, in place of tasks; may be '
-                        'repeated')
+    parser.add_argument('--sequence', type=path_argument, action='append', default=[],
+                        metavar='DIR', help='a recorded sequence, frames/ and masks/, in place '
+                        'of tasks; may be repeated')
     parser.add_argument('--degrade', type=parse_degradations, default=[],
                         metavar='KIND:STRENGTH,...', help='also score frames with what a camera '
                         'does to them: jpeg:80,white_balance:0.06,gamma:1.4,noise:8,blur:1.5; '
@@ -75,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         'channel, by 1 - SHARE to 1 + SHARE')
     parser.add_argument('--hide-object', action='store_true',
                         help='take the object out of the frames: every mask should be empty')
-    parser.add_argument('--reference', default=None, metavar='PATH',
+    parser.add_argument('--reference', type=optional_path, default=None, metavar='PATH',
                         help='reference, or a folder of them by task (rendered)')
     parser.add_argument('--points', type=parse_points, default=None, metavar="'X,Y X,Y'",
                         help="clicked points in the reference's pixels")

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct, to_builtins
 
-from samg_ros.arguments import OutputFolder, add_json
+from samg_ros.arguments import OutputFolder, add_json, path_argument
 from samg_ros.errors import ConfigError, ReportError, SamgError
 from samg_ros.evaluation.episode_files import load_episodes
 from samg_ros.evaluation.episodes import EpisodeResults, View
@@ -66,7 +66,7 @@ class FoundRun:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg report`."""
-    parser.add_argument('runs', nargs='+', type=Path, metavar='RUN',
+    parser.add_argument('runs', nargs='+', type=path_argument, metavar='RUN',
                         help='run folder, or a folder of run folders')
     parser.add_argument('--out', action=OutputFolder, default=Path('report'), metavar='DIR',
                         help='folder for runs.html, runs.csv and runs.json (default: %(default)s)')
