@@ -87,7 +87,8 @@ def init_ros(args: Sequence[str] | None = None, context: Any = None) -> None:
 
     _chosen_domain()
     try:
-        rclpy.init(args=args, context=context, signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(args=None if args is None else list(args), context=context,
+                   signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # rclpy has classes of its own on each distribution
         raise ConfigError(
             f'ROS 2 cannot start ({plain(first_line(error), 300)}); look at the ROS arguments, and '
