@@ -16,7 +16,7 @@ COMBINATIONS = ('max', 'mean')
 SIMILARITY_PROMPTS = ('off', 'region', 'dense', 'colour')
 """Each with the maps of those before it; see `guidance`."""
 MOST_FIT_STEPS = 10**6
-ENGINES = ('auto', 'torch', 'openvino')
+ENGINES = ('auto', 'torch', 'openvino', 'onnxruntime')
 DTYPES = ('float32', 'bfloat16', 'float16')
 
 
@@ -53,9 +53,9 @@ class MaskerSettings:
             prompts and masks are float32 in any case.
         cuda_graphs: on a GPU, record the work of a frame size once and replay it, which saves the
             time between small kernels. Without effect on a CPU.
-        engine: what runs the networks on frames: 'torch', 'openvino' (on a CPU), or 'auto':
-            OpenVINO on a CPU where it is installed, else torch. Masks are the same to rounding.
-            References are fitted in torch in any case.
+        engine: what runs the networks on frames: 'torch'; on a CPU 'openvino' or 'onnxruntime',
+            where that package is installed; or 'auto': OpenVINO on a CPU where it is installed,
+            else torch. Masks are the same to rounding. References are fitted in torch in any case.
         seed: seed of the jitter of clicked points while fitting.
 
     Raises:

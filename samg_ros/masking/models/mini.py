@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from samg_ros.masking.geometry import scaled_size
-from samg_ros.masking.models.base import Encoding, VisionModel, chromaticities
+from samg_ros.masking.models.base import Encoding, VisionModel, chromaticities, shrunk
 from samg_ros.masking.models.loading.weights_io import load_strict
 from samg_ros.masking.settings import SIMILARITY_PROMPTS
 
@@ -272,8 +272,8 @@ class Mini(VisionModel):
         rows, columns = scaled_size(height, width, IMAGE_SIZE)
         x = frames.permute(0, 3, 1, 2).float()
         if (rows, columns) != (height, width):
-            x = F.interpolate(x, (rows, columns), mode='bilinear', align_corners=False,
-                              antialias=max(height, width) > IMAGE_SIZE)
+            x = shrunk(x, rows, columns) if max(height, width) > IMAGE_SIZE else F.interpolate(
+                x, (rows, columns), mode='bilinear', align_corners=False)
         x = x / 127.5 - 1
         x = F.pad(x, (0, IMAGE_SIZE - columns, 0, IMAGE_SIZE - rows))
         return (x,), chromaticities(frames)
