@@ -36,7 +36,7 @@ from samg_ros.sim.procedural.meshes import mesh_files
 
 HELD_OUT_EVERY = 20
 """One scene and one background in so many are for validation alone."""
-FALLING_SHARE = 0.15
+FALLING_SHARE = 0.45
 """Share of the steps, at the end, over which the learning rate falls."""
 PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
@@ -49,7 +49,7 @@ class MiniConfig:
         steps: optimiser steps.
         references: references a batch.
         targets: targets a reference.
-        learning_rate: peak, reached after `warmup` steps; it falls over the last 15 %.
+        learning_rate: peak, reached after `warmup` steps; it falls over the last 45 %.
         weight_decay: of AdamW.
         warmup: steps.
         ema_decay: of the averaged weights, which are the ones written.
