@@ -187,13 +187,10 @@ class Study:
     def try_policies(self, **options: Any) -> list[Score]:
         """Return the scores of the given policies; see `score_policy`."""
         scores = []
-        line = ProgressLine()
-        try:
+        with ProgressLine() as line:
             for given, policy in self.policies.items():
                 scores += score_policy(given, policy, self.trials,
                                        progress=announce(line.update, given), **options)
-        finally:
-            line.close()
         return scores
 
     def finish(self, title: str, intro: str) -> int:

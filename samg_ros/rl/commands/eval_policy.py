@@ -47,14 +47,11 @@ def run(args: argparse.Namespace) -> None:
     Nuisances.of(nuisances)
     policies = {name: load_policy(name, args.device) for name in args.checkpoint}
     scores = []
-    line = ProgressLine()
-    try:
+    with ProgressLine() as line:
         for name, policy in policies.items():
             scores += score_policy(
                 name, policy, trials, masker=policy.masker(args.device), nuisances=nuisances,
                 progress=announce(line.update, name))
-    finally:
-        line.close()
     figures = compare(scores)
     print(figures.text())
     if args.json is not None:

@@ -80,17 +80,12 @@ def run(args: argparse.Namespace) -> int:
     run_dir = args.run_dir or Path('runs') / f'{config.task}-{config.preset}-{config.seed}'
     masker = make_masker(config, run_dir, args.reference, args.model, args.device,
                          args.weights)
-    line = ProgressLine()
-
-    with stop_on_signals() as should_stop:
-        try:
-            progress = train_direct(
-                config, run_dir, masker=masker, device=args.device, masks=args.masks,
-                expert=args.expert, on_progress=lambda p: line.update(progress_line(p)),
-                should_stop=should_stop)
-            line.update(progress_line(progress), force=True)
-        finally:
-            line.close()
+    with stop_on_signals() as should_stop, ProgressLine() as line:
+        progress = train_direct(
+            config, run_dir, masker=masker, device=args.device, masks=args.masks,
+            expert=args.expert, on_progress=lambda p: line.update(progress_line(p)),
+            should_stop=should_stop)
+        line.update(progress_line(progress), force=True)
     if not progress['done']:
         print(f'Saved in {run_dir} at step {progress["step"]}; the same command goes on.')
         return EXIT_INTERRUPTED
