@@ -28,8 +28,9 @@ class Rollouts:
     Attributes:
         task: see `sim.tasks`.
         setting: see `sim.settings`.
-        count: how many frames; every 15 come from a new episode, with its own pose and video.
-        every: agent steps from one frame to the next.
+        count: how many frames; after 15, or at an episode's end, comes a new one with its own
+            pose and video.
+        every: agent steps from one frame to the next; fewer before an episode's last.
         seed: of poses, actions and videos.
         size: side of a frame in pixels.
         quality: `fast` or `paper`.
@@ -83,19 +84,25 @@ def collect_frames(rollouts: Rollouts) -> Frames:
     shape = (wanted.count, wanted.size, wanted.size)
     images = np.empty((*shape, 3), dtype=np.uint8)
     truths, bodies = np.empty(shape, dtype=bool), np.empty(shape, dtype=np.uint8)
+    episodes, episode = np.empty(wanted.count, int), -1
     rng = np.random.default_rng(wanted.seed)
     try:
         low, high = env.action_spec
+        begins = True
         for index in range(wanted.count):
-            if index % FRAMES_PER_EPISODE == 0:
+            if begins or index % FRAMES_PER_EPISODE == 0:
                 step, taken, action = env.reset(), 0, low
+                episode += 1
             else:
                 for _ in range(wanted.every):
+                    if step.last:
+                        break
                     if taken % HOLD_STEPS == 0:
                         action = rng.uniform(low, high)
                     step, taken = env.step(action), taken + 1
             assert step.mask is not None
+            begins, episodes[index] = step.last, episode
             images[index], truths[index], bodies[index] = step.frame, step.mask, env.bodies()
     finally:
         env.close()
-    return Frames(wanted, images, truths, bodies, np.arange(wanted.count) // FRAMES_PER_EPISODE)
+    return Frames(wanted, images, truths, bodies, episodes)

@@ -28,7 +28,8 @@ from samg_ros.errors import first_line
 from samg_ros.masking.engines import cache
 from samg_ros.masking.engines.networks import Decoder, Encoders, Find, with_tensors
 from samg_ros.masking.engines.wrapped import WrappedModel
-from samg_ros.masking.frames.pipeline import find_tensors
+from samg_ros.masking.frames.guidance import working_geometry
+from samg_ros.masking.frames.pipeline import find_tensors, similarity_prompt
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, VisionModel
 from samg_ros.masking.references.targets import Targets
@@ -36,6 +37,8 @@ from samg_ros.masking.settings import MaskerSettings
 
 _LOG = logging.getLogger(__name__)
 BATCHES = (1, 2, 4, 8)
+WHOLE_SIDE = 128
+"""Frames up to this side are prepared in the network; larger ones are resized faster by torch."""
 KEPT = 12
 """Compiled networks of a model in memory; each has a copy of its weights."""
 FINDS = 6
@@ -111,24 +114,29 @@ class CompiledModel(WrappedModel):
 
     @property
     def failures(self) -> dict[str, str]:
-        """Why 'all', 'encoders' or 'decoder' run in torch, as far as they do."""
+        """Part ('all', 'encoders', 'decoder') -> why it runs in torch and not compiled."""
         return dict(self._networks.failures)
 
     def find_tensors(self, frames: Tensor, geometry: Geometry, targets: Targets,
                      settings: MaskerSettings) -> tuple[Tensor, ...]:
-        """Return what the pipeline's does: of a guided model and small frames from one network.
+        """Return what the pipeline's does: of a guided model and small maps from one network.
 
         What is around the networks of `mini` takes as long as a network. Around those of other
-        models it hardly counts, and is not compiled. Nor is it for frames larger than the logits:
-        their similarity maps are large matrix products, at which torch is faster.
+        models it hardly counts, and is not compiled. Nor is it where maps are compared at a higher
+        resolution than the logits': these are large matrix products, at which torch is faster.
         """
-        if self.model.guided and max(geometry.height, geometry.width) <= self.mask_size:
+        working = working_geometry(similarity_prompt(self, settings), geometry)
+        if self.model.guided and max(working.height, working.width) <= self.mask_size:
+            pictures = (frames,)
+            if max(geometry.height, geometry.width) > WHOLE_SIDE:
+                prepared, colours = self.prepare(frames)
+                pictures = (*prepared, colours)
             used = dataclasses.replace(settings, **_UNUSED)
             tensors: list[Tensor] = []
             shape = with_tensors(targets, tensors.append)
-            network = Find(self.model, geometry, shape, used)
+            network = Find(self.model, len(pictures), geometry, shape, used)
             found = self._run('all', (repr(geometry), repr(shape), repr(used)), network,
-                              (frames,), tuple(tensors))
+                              pictures, tuple(tensors))
             if found is not None:
                 return found
         return find_tensors(self, frames, geometry, targets, settings)
@@ -214,9 +222,13 @@ class CompiledModel(WrappedModel):
                 _LOG.warning("'%s' cannot be loaded (%s); the network is compiled anew",
                              cache.cache_folder() / name, first_line(error))
         example = tuple(one.clone(memory_format=torch.contiguous_format) for one in rows)
-        if isinstance(network, Find):
-            # In a real frame two places may be equally similar, and either be taken.
-            example[0].random_(256, generator=torch.Generator().manual_seed(0))
+        # In a real frame two places may be equally similar, and either be taken.
+        generator = torch.Generator().manual_seed(0)
+        for one in example[:network.pictures if isinstance(network, Find) else 0]:
+            if one.dtype == torch.uint8:
+                one.random_(256, generator=generator)
+            else:
+                one.uniform_(generator=generator)
         data = self._engine.compile(network.eval(), example)
         found = self._engine.load(data)
         if self._engine.dtype == 'float32':

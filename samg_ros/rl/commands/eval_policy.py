@@ -7,7 +7,7 @@ import argparse
 
 import torch
 
-from samg_ros.arguments import add_json, add_out
+from samg_ros.arguments import add_json, add_out, optional_path
 from samg_ros.cores import half_the_cores
 from samg_ros.progress import ProgressLine
 from samg_ros.rl.evaluation.comparison import compare
@@ -23,7 +23,8 @@ from samg_ros.sim.visual.nuisances import Nuisances, parse_nuisance
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg eval policy`."""
-    parser.add_argument('checkpoint', nargs='+', help='checkpoint, run folder, or the task of a '
+    parser.add_argument('checkpoint', nargs='+', type=optional_path,
+                        help='checkpoint, run folder, or the task of a '
                         'policy that comes with the package')
     add_trial_arguments(parser)
     parser.add_argument('--nuisance', type=parse_nuisance, action='append', default=[],

@@ -172,7 +172,7 @@ class ExpertRun:
             facts={'steps': self.steps, 'seed': self.config.seed, 'return': round(self.last, 1)})
 
     def save(self) -> None:
-        """Write the run, whole or not at all.
+        """Write the checkpoint of the run: the new one, or on failure the old one stays.
 
         Raises:
             CheckpointError: if that fails; the one before stays.
