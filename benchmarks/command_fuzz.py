@@ -48,15 +48,17 @@ class Spoiled(NamedTuple):
     arguments: tuple[str, ...]
     environment: dict[str, str]
     must_fail: bool
-    may_change: frozenset[str]
+    may_change: frozenset[str] = frozenset()
     """Names of files that it may replace: it says --overwrite."""
+    may_last: bool = False
+    """It asks for work without end, as a training of very many steps is."""
 
 
 def spoil(line: Line, rng: random.Random) -> Spoiled:
     """Return a line with one thing wrong in it, or, now and then, as it is."""
     arguments = list(line.arguments)
     way = rng.choice(_WAYS)
-    return way(line, arguments, rng) or Spoiled(line.arguments, {}, False, frozenset())
+    return way(line, arguments, rng) or Spoiled(line.arguments, {}, False)
 
 
 def _number(line: Line, arguments: list[str], rng: random.Random) -> Spoiled | None:
@@ -65,7 +67,7 @@ def _number(line: Line, arguments: list[str], rng: random.Random) -> Spoiled | N
         return None
     word, wrong = rng.choice(command_lines.NUMBERS)
     arguments[rng.choice(places)] = word
-    return Spoiled(tuple(arguments), {}, wrong, frozenset())
+    return Spoiled(tuple(arguments), {}, wrong, may_last=len(word) > 20)
 
 
 def _path(line: Line, arguments: list[str], rng: random.Random) -> Spoiled | None:
@@ -76,7 +78,7 @@ def _path(line: Line, arguments: list[str], rng: random.Random) -> Spoiled | Non
     others = [each for each in (*command_lines.ODD_PATHS, *PATHS) if each != arguments[at]]
     word = rng.choice(others)
     arguments[at] = word
-    return Spoiled(tuple(arguments), {}, word in command_lines.ODD_PATHS, frozenset())
+    return Spoiled(tuple(arguments), {}, word in command_lines.ODD_PATHS and bool(word))
 
 
 def _output(line: Line, arguments: list[str], rng: random.Random) -> Spoiled | None:
@@ -96,33 +98,33 @@ def _output(line: Line, arguments: list[str], rng: random.Random) -> Spoiled | N
 def _setting(line: Line, arguments: list[str], rng: random.Random) -> Spoiled | None:
     if '--set' not in arguments:
         return None
-    return Spoiled((*arguments, '--set', rng.choice(command_lines.SETTINGS)), {}, True, frozenset())
+    return Spoiled((*arguments, '--set', rng.choice(command_lines.SETTINGS)), {}, True)
 
 
 def _option(line: Line, arguments: list[str], rng: random.Random) -> Spoiled:
     kind = rng.randrange(4)
     if kind == 0:
-        return Spoiled((*arguments, rng.choice(('--nothing', '--', '-x', '--seed='))), {}, True,
-                       frozenset())
-    if kind == 1 and len(arguments) > len(line.path):  # cut in the middle of an option or its value
-        cut = rng.randrange(len(line.path), len(arguments))
-        return Spoiled(tuple(arguments[:cut]), {}, False, frozenset())
+        return Spoiled((*arguments, rng.choice(('--nothing', '-x', '--seed='))), {}, True)
+    options = [at for at, each in enumerate(arguments) if each.startswith('--')]
+    if kind == 1 and options:  # without its value
+        at = rng.choice(options) + 1
+        return Spoiled((*arguments[:at], *arguments[at + 1:]), {}, False)
     if kind == 2:
         option, word = rng.choice(command_lines.WORDS)
-        return Spoiled((*arguments, option, word), {}, True, frozenset())
+        return Spoiled((*arguments, option, word), {}, option in ('--seed', '--preset'))
     places = [at for at, each in enumerate(arguments) if at >= len(line.path)]
     if places:
         arguments[rng.choice(places)] = rng.choice(command_lines.ODD_WORDS)
-    return Spoiled(tuple(arguments), {}, False, frozenset())
+    return Spoiled(tuple(arguments), {}, False)
 
 
 def _environment(line: Line, arguments: list[str], rng: random.Random) -> Spoiled:
     name, value = rng.choice(command_lines.ENVIRONMENT)
-    return Spoiled(tuple(arguments), {name: value}, False, frozenset())
+    return Spoiled(tuple(arguments), {name: value}, False)
 
 
 def _as_it_is(line: Line, arguments: list[str], rng: random.Random) -> Spoiled:
-    return Spoiled(line.arguments, {}, False, frozenset())
+    return Spoiled(line.arguments, {}, False)
 
 
 _WAYS: tuple[Callable[[Line, list[str], random.Random], Spoiled | None], ...] = (
@@ -190,9 +192,9 @@ def judge(spoiled: Spoiled, status: int | None, out: str, err: str, before: dict
                and not {name, *map(str, Path(name).parents)} & spoiled.may_change]
     if 'Traceback (most recent call last)' in out + err:
         return 'fault', f'a traceback: {lines[-1][:200] if lines else out[-200:]}'
-    if status is None:
+    if status is None and not spoiled.may_last:
         return 'fault', 'does not end'
-    if status < 0:
+    if status is not None and status < 0:
         return 'fault', f'ended by signal {-status}: {" ".join(lines[-1:])[:200]}'
     if changed:
         return 'fault', f'a file of the user changed: {changed[0]}'
@@ -202,7 +204,7 @@ def judge(spoiled: Spoiled, status: int | None, out: str, err: str, before: dict
         return 'fault', f'status 0 with an error: {lines[-1][:200]}'
     if status == 2 and (not lines or not lines[-1].startswith('samg: ')):
         return 'fault', f'refused without a line that says so: {" ".join(lines[-1:])[:200]}'
-    return ('worked' if status in (0, 1) else 'refused'), ''
+    return ('refused' if status == 2 else 'worked'), ''
 
 
 def main() -> int:

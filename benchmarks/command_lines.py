@@ -14,7 +14,8 @@ from samg_ros import cli
 from samg_ros.bags.recording import Recording
 
 HEAVY = ('torch._dynamo', 'torch._inductor.compile_fx', 'openvino', 'cv2', 'mujoco', 'rclpy',
-         'safetensors.torch', 'h5py', 'pyarrow.parquet', 'matplotlib.figure', 'rosbags.rosbag2', 'rosbags.typesys', 'uvicorn', 'sensor_msgs.msg')
+         'safetensors.torch', 'h5py', 'pyarrow.parquet', 'matplotlib.figure', 'rosbags.rosbag2',
+         'rosbags.typesys', 'uvicorn', 'sensor_msgs.msg')
 
 FILES = {'checkpoint': 'policy.pt', 'run': 'run', 'safetensors': 'w.safetensors',
          'reference': 'reference', 'joint_limits': 'limits.yaml', 'contract': 'contract.yaml',
@@ -30,7 +31,7 @@ NUMBERS = (('-1', False), ('0', False), ('', True), ('abc', True), ('nan', True)
 ODD_PATHS = ('', 'gone', 'gone/there', '/dev/null', '/dev/zero', 'pipe.mp4', 'empty', 'noise',
              '/proc/self/mem', '~nobody-at-all/x', '\x1b[2J', 'x' * 300, '/', 'noise.mcap',
              'empty.yaml', 'words.txt')
-"""Paths that no command has a use for."""
+"""Paths that no command has a use for; an empty one may stand for none."""
 BAD_OUTPUTS = ('/proc/new', '/dev/null/new', 'words.txt/new', '', '/dev/full', 'x' * 300)
 """Outputs that cannot be written, as file or as folder."""
 USERS_OUTPUTS = ('words.txt', 'mine', 'a.png', 'reference', 'reference/image.png', 'videos',
@@ -76,8 +77,8 @@ _LINES = (
           'reference', '--episodes', '1', '--json', 'new.json', '--seed', '1'),
     _line('run sim_eval', '--policy', 'policy.pt', '--episodes', '1', '--seed', '1', '--json',
           'new.json', '--videos', 'videos'),
-    _line('run bag_eval', '--bag', 'session.mcap', '--reference', 'reference', '--out', 'new', '--rate',
-          '10', '--json', 'new.json'),
+    _line('run bag_eval', '--bag', 'session.mcap', '--reference', 'reference', '--out', 'new',
+          '--rate', '10', '--json', 'new.json'),
     _line('train policy', '--source', 'raw', '--steps', '8', '--episodes', '0', '--seed', '1',
           '--run-dir', 'new_run', '--json', 'new.json', *_TINY),
     _line('train policy', '--source', 'raw,truth', '--steps', '8', '--episodes', '1', '--ray',
@@ -97,8 +98,8 @@ _LINES = (
           '--reference', 'reference'),
     _line('eval policy', 'policy.pt', '--setting', 'train', '--episodes', '1', '--max-steps', '2',
           '--seed', '1', '--json', 'new.json', '--out', 'new', '--videos', 'videos'),
-    _line('eval bag', 'session.mcap', '--reference', 'reference', '--out', 'new', '--json', 'new.json',
-          '--frame-lines', 'new.jsonl', '--limits', 'limits.yaml', '--seed', '1'),
+    _line('eval bag', 'session.mcap', '--reference', 'reference', '--out', 'new', '--json',
+          'new.json', '--frame-lines', 'new.jsonl', '--limits', 'limits.yaml', '--seed', '1'),
     _line('bench sim', '--task', 'cartpole_swingup', '--seconds', '0.1', '--size', '32', '--seed',
           '1', '--json', 'new.json'),
     _line('bench masking', '--models', 'mini', '--batches', '1', '--size', '64', '64', '--turns',

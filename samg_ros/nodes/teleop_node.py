@@ -19,7 +19,7 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from samg_ros.arm.commands import ArmCommands, Vector
-from samg_ros.errors import ConfigError, InvalidInputError
+from samg_ros.errors import ConfigError, InvalidInputError, plain
 from samg_ros.policy.arm_driver import ACTING, ACTION, DISABLED, LEADER, SAFE, ArmDriver, Sources
 from samg_ros.policy.command_parameters import ARRAY, CommandParameters, declare_commands
 from samg_ros.policy.inference import Request
@@ -157,7 +157,7 @@ class Teleop(ManagedNode):
             if answer.success and what != 'mark_success':
                 self._recording = what == 'start'
             log = self.get_logger()
-            (log.info if answer.success else log.error)(f'recorder: {answer.message}')
+            (log.info if answer.success else log.error)(f'recorder: {plain(answer.message)}')
         return note
 
     def _on_enable(self, request: Any, response: Any) -> Any:
