@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from samg_ros.arguments import (
+    RunFolder,
     add_json,
     names,
     parse_settings,
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help=help_of['seed'])
     parser.add_argument('--steps', type=whole(1), default=30_000,
                         help='agent steps, each with a frame and an update (%(default)s)')
-    parser.add_argument('--run-dir', type=path_argument, default=None,
+    parser.add_argument('--run-dir', action=RunFolder, default=None,
                         help='run folder (runs/TASK-clone-SEED); resumed if used')
     parser.add_argument('--reference', type=path_argument, default=None,
                         help='reference folder (one rendered from the simulator)')

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from samg_ros.arguments import (
+    RunFolder,
     add_json,
     names,
     parse_settings,
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--steps', type=whole(1), help=help_of['steps'])
     parser.add_argument(
-        '--run-dir', type=path_argument,
+        '--run-dir', action=RunFolder,
         help='Run folder; default runs/TASK-PRESET-SEED. Resumed if used. Of many '
         'runs, the folder of their folders; default runs.'
     )
