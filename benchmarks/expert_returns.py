@@ -24,7 +24,7 @@ def returns_of(task: str, action_repeat: int, episodes: int, seed: int) -> list[
         simulation.reset()
         total, steps, over = 0.0, 0, False
         while not over and steps < spec.episode_steps:
-            state = np.concatenate(list(visible_state(spec.domain, simulation).values()))
+            state = np.concatenate(list(visible_state(spec, simulation).values()))
             action = np.clip(policy(state).astype(float), low, high)
             for _ in range(action_repeat):
                 reward, _, over = simulation.step(action)
