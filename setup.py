@@ -72,7 +72,7 @@ DEMONSTRATIONS = ['h5py>=3.6', 'pyarrow>=14']  # HDF5 files; LeRobot data sets
 MODELS = ['segment-anything>=1.0', 'timm>=1.0', 'torchvision>=0.16', 'transformers>=4.57']
 WEB = ['starlette>=0.40', 'uvicorn>=0.30', 'pillow>=9.0']  # the page of `samg reference make`
 EXPERTS = ['jax>=0.4.30']  # training on states
-RAY = ['ray>=2.10']  # many runs at once
+RAY = ['ray>=2.52']  # many runs at once; older ones run the code of strangers
 DOCS = ['mkdocs-material>=9.6', 'mkdocstrings[python]>=0.26']  # the site that `make docs` builds
 DEVELOPMENT = [
     'colcon-common-extensions',

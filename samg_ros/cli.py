@@ -20,6 +20,8 @@ from typing import Any, NoReturn
 from samg_ros import __version__
 from samg_ros.arguments import check_outputs
 from samg_ros.errors import ConfigError, SamgError, missing_dependency
+from samg_ros.files.text import take_any_terminal
+from samg_ros.interruption import interrupt_on_signals
 from samg_ros.ros.signals import INTERRUPTED
 
 EXIT_USER_ERROR = 2
@@ -148,9 +150,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments:
         build_parser(()).print_help()
         return 0
+    take_any_terminal()
     try:
         try:
-            return _dispatch(arguments)
+            with interrupt_on_signals():
+                return _dispatch(arguments)
         except ModuleNotFoundError as error:
             raise missing_dependency(error) from error
     except SamgError as error:
@@ -158,13 +162,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f'samg: error: {_one_line(error)}', file=sys.stderr)
         return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        print('samg: interrupted', file=sys.stderr)
-        return INTERRUPTED
     except BrokenPipeError:
         # The reader left, as in `samg doctor | head`. Python would complain once more on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # where no line of ours expects one: a disk that fills up
+        if os.environ.get('SAMG_TRACEBACK'):
+            raise
+        where = '' if error.filename is None else f"'{error.filename}': "
+        print(f'samg: error: {where}{error.strerror or error}', file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print('samg: interrupted', file=sys.stderr)
+        return INTERRUPTED
 
 
 def build_parser(typed: tuple[str, ...]) -> argparse.ArgumentParser:

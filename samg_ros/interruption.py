@@ -4,8 +4,10 @@
 Imports nothing heavy, so that the handlers stand before the seconds in which torch is imported.
 """
 
+import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -45,6 +47,39 @@ def on_stop_signals(stop: Callable[[], None]) -> Callable[[], None]:
     return restore
 
 
+def end_with_parent() -> None:
+    """Have a worker process of `multiprocessing` end when its parent does, and only then.
+
+    Ctrl-C reaches all processes of a terminal: the parent alone decides what it means.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=wait, name='parent', daemon=True).start()
+
+
+@contextmanager
+def interrupt_on_signals() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP raise KeyboardInterrupt as Ctrl-C does, so that all is put in order.
+
+    Python itself would end at once, and leave temporary files and worker processes behind. In a
+    thread that is not the main one, which gets no signals, this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    restore = on_stop_signals(_interrupt)
+    try:
+        yield
+    finally:
+        restore()
+
+
 @contextmanager
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
     """Turn the signals of `on_stop_signals` into a question that is false until they come.
@@ -57,6 +92,10 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
         yield lambda: bool(asked)
     finally:
         restore()
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 def _silence(terminals: list[int]) -> None:

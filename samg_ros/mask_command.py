@@ -26,9 +26,11 @@ from samg_ros.files.outputs import make_folder, write_json
 from samg_ros.files.pictures import (
     MAX_PIXELS,
     check_pixels,
+    open_video,
     opencv_path,
     picture_size,
     read_picture,
+    read_picture_bytes,
     shown,
     write_picture,
 )
@@ -79,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg mask`."""
     parser.add_argument('inputs', nargs='+', type=path_argument, metavar='INPUT',
                         help='image, video, or folder of images and videos')
-    parser.add_argument('--reference', type=Path, required=True, metavar='DIR',
+    parser.add_argument('--reference', type=path_argument, required=True, metavar='DIR',
                         help='folder with image.png and mask.png, or an image of the public '
                              'SAM-G data')
     add_out(parser, 'folder for the results; made when missing', required=True)
@@ -141,7 +143,7 @@ def find_jobs(inputs: list[Path], out: Path) -> list[Job]:
                 raise InvalidInputError(f'{shown(path)}: no image or video in this folder; known '
                                         f'are {" ".join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)}')
             folder = out / path.resolve().name
-        elif path.is_file():
+        elif path.exists():
             files, folder = [path], out
         else:
             raise InvalidInputError(f'{shown(path)}: no such file or folder')
@@ -178,7 +180,7 @@ def read_frames(job: Job) -> Iterator[Image]:
     if not job.video:
         yield np.asarray(read_picture(job.source)[..., ::-1], np.uint8)
         return
-    capture = cv2.VideoCapture(opencv_path(job.source))
+    capture = open_video(job.source)
     try:
         announced = round(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         read = failed = 0
@@ -238,29 +240,19 @@ def _check_readable(job: Job) -> None:
     """Check that a source can be opened and is not too large, before the reference is fitted."""
     name = shown(job.source)
     if not job.video:
-        try:
-            size = picture_size(job.source.read_bytes())
-        except OSError as error:
-            raise PictureError(f'{name}: cannot be read ({error.strerror})') from error
+        size = picture_size(read_picture_bytes(job.source))
         if size is None:
             raise PictureError(f'{name}: not a readable image')
-        _check_size(name, *size)
+        try:
+            check_pixels(*size, MAX_PIXELS)
+        except PictureError as error:
+            raise PictureError(f'{name}: {error}') from error
         return
-    capture = cv2.VideoCapture(opencv_path(job.source))
+    capture = open_video(job.source)
     opened = capture.isOpened()
-    size = (round(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
-            round(capture.get(cv2.CAP_PROP_FRAME_WIDTH)))
     capture.release()
     if not opened:
         raise VideoError(f'{name}: not a video that OpenCV can read; {_ADVICE}')
-    _check_size(name, *size)
-
-
-def _check_size(name: str, height: int, width: int) -> None:
-    try:
-        check_pixels(height, width, MAX_PIXELS)
-    except PictureError as error:
-        raise PictureError(f'{name}: {error}') from error
 
 
 def _batches(frames: Iterator[Image], size: int) -> Iterator[Image]:
@@ -297,7 +289,7 @@ def _write(job: Job, kind: str, picture: Image, writers: dict[str, cv2.VideoWrit
         write_picture(path, bgr)
         return
     if kind not in writers:
-        rate = cv2.VideoCapture(opencv_path(job.source)).get(cv2.CAP_PROP_FPS) or 30.0
+        rate = open_video(job.source).get(cv2.CAP_PROP_FPS) or 30.0
         backend, code = (cv2.CAP_OPENCV_MJPEG, 'MJPG') if path.suffix == '.avi' \
             else (cv2.CAP_FFMPEG, 'mp4v')
         writers[kind] = cv2.VideoWriter(opencv_path(path), backend,
@@ -314,7 +306,7 @@ def _check_written(job: Job, kind: str) -> None:
         height, width = picture_size(path.read_bytes()) or (0, 0)
         frames = int(height > 0)
     else:
-        capture = cv2.VideoCapture(opencv_path(path))
+        capture = open_video(path)
         frames = height = width = 0
         while True:
             there, picture = capture.read()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from samg_ros.arguments import add_json, add_seed, names, whole
+from samg_ros.arguments import add_json, add_seed, names, optional_path, whole
 from samg_ros.errors import ConfigError
 from samg_ros.files.outputs import write_json
 from samg_ros.sim.env import SimEnv
@@ -236,7 +236,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='side of a frame in pixels (84)')
     parser.add_argument('--action-repeat', type=whole(1), default=None, metavar='N',
                         help="control steps per frame (the task's)")
-    parser.add_argument('--videos', default=None, metavar='DIR',
+    parser.add_argument('--videos', type=optional_path, default=None, metavar='DIR',
                         help='folder of videos for the video settings (painted ones)')
     add_seed(parser, 'of initial states, actions and videos')
     add_json(parser)

@@ -19,6 +19,7 @@ import os
 import queue
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -27,6 +28,7 @@ from typing import Any, TypeVar
 from samg_ros.errors import ConfigError, MissingDependencyError
 
 Result = TypeVar('Result')
+_BACKENDS = ('egl', 'osmesa', 'glfw')
 
 
 class _RenderThread:
@@ -103,13 +105,24 @@ def prepare_gl() -> None:
     """Make the process ready for OpenGL; call this before dm_control is imported.
 
     Asks for EGL where neither `MUJOCO_GL` nor a display says otherwise: dm_control reads it once,
-    on import, and would try a window first. And loads Triton's library, if there is one, bound to
-    its own symbols: it brings an LLVM, Mesa's driver puts another LLVM's symbols in the global
-    scope, and PyTorch's optimisers, which import Triton, would then crash the process.
+    on import, and would try a window first. `samg doctor` and the simulator both come here. And
+    loads Triton's library, if there is one, bound to its own symbols: it brings an LLVM, Mesa's
+    driver puts another LLVM's symbols in the global scope, and PyTorch's optimisers, which import
+    Triton, would then crash the process.
+
+    Raises:
+        ConfigError: if the environment asks for what cannot draw.
     """
     backend = os.environ.get('MUJOCO_GL', '').strip().lower()  # dm_control knows small letters only
     if backend or not os.environ.get('DISPLAY'):
-        os.environ['MUJOCO_GL'] = backend or 'egl'
+        os.environ['MUJOCO_GL'] = backend = backend or 'egl'
+        if backend not in _BACKENDS:
+            raise ConfigError(f"MUJOCO_GL is '{backend}', which cannot draw; set it to "
+                              f'{", ".join(_BACKENDS)}, or not at all')
+        platform = os.environ.get('PYOPENGL_PLATFORM', '')
+        if platform not in ('', backend) and backend != 'glfw':
+            raise ConfigError(f"PYOPENGL_PLATFORM is '{platform}', which does not go with "
+                              f'MUJOCO_GL={backend}; unset it')
     _load_triton_apart_from_mesa()
 
 
@@ -136,8 +149,10 @@ def check_gl() -> None:
 def _open_gl() -> Any:
     prepare_gl()
     try:
-        from dm_control import _render
-        gl = _render.Renderer(max_width=16, max_height=16)  # every model brings its buffer
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # GLFW warns of what becomes one error here
+            from dm_control import _render
+            gl = _render.Renderer(max_width=16, max_height=16)  # every model brings its buffer
     except Exception as error:
         raise _missing(error) from error
     atexit.register(call_on_render_thread, gl.free)  # before dm_control's hook, on its own thread

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from samg_ros.arguments import OutputFile, add_out, add_overwrite, add_seed, whole
+from samg_ros.arguments import OutputFile, add_out, add_overwrite, add_seed, optional_path, whole
 from samg_ros.errors import ConfigError, EmptyMaskError
 from samg_ros.files.pictures import write_picture
 from samg_ros.sim.env import SimEnv
@@ -224,7 +224,8 @@ def run_render(args: argparse.Namespace) -> None:
 
 def show_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg reference show`."""
-    parser.add_argument('reference', help='a reference folder, or a public <domain>_0.png')
+    parser.add_argument('reference', type=optional_path,
+                        help='a reference folder, or a public <domain>_0.png')
     parser.add_argument('--points', type=parse_points, default=None, metavar="'X,Y X,Y'",
                         help='show these clicked points instead')
     parser.add_argument('--out', action=OutputFile, default=None, help='picture to write (PNG)')

@@ -1,14 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `samg` command line: what it imports, how it fails, what it promises."""
 
+import argparse
+import io
+import os
 import resource
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from samg_ros import cli, doctor
-from samg_ros.errors import ReferenceLoadError
+from samg_ros.errors import ConfigError, ReferenceLoadError
+from samg_ros.files.text import take_any_terminal
+from samg_ros.ros.domain import choose_domain
+from samg_ros.sim.gl import prepare_gl
 
 
 def samg(*arguments):
@@ -168,3 +176,81 @@ def test_doctor_takes_no_folder_for_a_library(tmp_path, monkeypatch):
     assert not doctor._installed('a_library_that_nobody_has')
     (tmp_path / 'a_folder').mkdir()
     assert not doctor._installed('a_folder')
+
+
+PATHS = {'BAG', 'CHECKPOINT', 'CONTRACT', 'DATASET', 'DEMONSTRATIONS', 'DIR', 'EXPERT', 'FILE',
+         'FILE.jsonl', 'FILE.mcap', 'FILE.npz', 'FILE.xml', 'FOLDER', 'INPUT', 'JSON', 'LIMITS',
+         'OUT', 'PARAMS_FILE', 'PATH', 'POLICY', 'REFERENCE', 'RUN', 'RUN_DIR', 'SOURCE', 'VIDEOS',
+         'YAML'}
+"""What arguments that are paths are called in their help."""
+OTHERS = {('--source', 'SOURCE'), ('--weights', 'FILE')}
+"""What a policy sees; several paths in one text, read where the model is loaded."""
+
+
+@pytest.mark.parametrize('path', cli.COMMANDS, ids=' '.join)
+def test_the_home_folder_is_read_in_every_path_alike(path, monkeypatch):
+    monkeypatch.setenv('HOME', '/somewhere')
+    parser = argparse.ArgumentParser()
+    cli.COMMANDS[path].load(parser)
+    for action in parser._actions:
+        name = (action.option_strings or [''])[0]
+        called = str(action.metavar or action.dest.upper())
+        assert action.type is not Path, f'{name}: take arguments.path_argument'
+        if called in PATHS and (name, called) not in OTHERS and action.nargs != 0:
+            assert action.type is not None, name
+            assert str(action.type('~/here')) == '/somewhere/here', name
+            with pytest.raises(argparse.ArgumentTypeError):
+                action.type('~nobody-has-this-name/here')
+
+
+def test_signs_that_a_terminal_lacks_come_as_others(monkeypatch):
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(shown, 'ascii', write_through=True))
+    take_any_terminal()
+    print('3 ± 1 ██░ ü')
+    assert shown.getvalue() == b'3 +- 1 ##. \\xfc\n'
+
+
+def test_an_error_of_the_system_is_one_line_that_names_the_file(command, capsys):
+    command('open("/dev/full", "w").write("a" * 100_000)')
+    assert cli.main(['probe']) == 2
+    assert capsys.readouterr().err == 'samg: error: No space left on device\n'
+    command('open("/nowhere/there")')
+    assert cli.main(['probe']) == 2
+    assert capsys.readouterr().err == "samg: error: '/nowhere/there': No such file or directory\n"
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP])
+def test_a_request_to_end_puts_things_in_order_as_ctrl_c_does(command, capsys, number):
+    before = signal.getsignal(number)
+    command(f'signal.raise_signal({int(number)})', 'import signal')
+    assert cli.main(['probe']) == 130
+    assert capsys.readouterr().err == 'samg: interrupted\n'
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize(('variables', 'message'), [
+    ({'MUJOCO_GL': 'nonsense'}, "MUJOCO_GL is 'nonsense', which cannot draw; set it to egl"),
+    ({'MUJOCO_GL': 'Off'}, "MUJOCO_GL is 'off'"),
+    ({'MUJOCO_GL': 'EGL', 'PYOPENGL_PLATFORM': 'osmesa'}, 'does not go with MUJOCO_GL=egl')])
+def test_unusable_settings_of_opengl_are_one_line(monkeypatch, variables, message):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=message):
+        prepare_gl()
+
+
+@pytest.mark.parametrize('number', ['abc', '-1', '233', '1' * 100, '1.5', '\x1b'])
+def test_an_unusable_domain_is_one_line(monkeypatch, number):
+    monkeypatch.setenv('ROS_DOMAIN_ID', number)
+    with pytest.raises(ConfigError, match='set a whole number from 0 to 232'):
+        choose_domain()
+
+
+def test_ros_that_cannot_start_says_where_to_look():
+    code = ('from samg_ros.errors import ConfigError\nfrom samg_ros.ros.domain import init_ros\n'
+            'try:\n    init_ros([])\nexcept ConfigError as error:\n    print(error)')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
+                          env={**os.environ, 'ROS_LOG_DIR': '/dev/null/logs'}, check=True)
+    assert done.stdout.startswith('ROS 2 cannot start (') and 'ROS_LOG_DIR' in done.stdout
+    assert done.stdout.count('\n') == 1

@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from samg_ros.errors import OutputError, PictureError
+from samg_ros.errors import OutputError, PictureError, VideoError
 from samg_ros.files.pictures import (
     decode_picture,
+    open_video,
     opencv_path,
     picture_size,
     read_picture,
@@ -112,3 +113,12 @@ def test_errors_name_the_file(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(OutputError, match='file'):
         write_picture(tmp_path / 'file' / 'a.png', PICTURE)
+
+
+@pytest.mark.parametrize(('read', 'error'), [(read_picture, PictureError),
+                                             (open_video, VideoError)])
+def test_a_pipe_is_no_picture_and_no_video(tmp_path, read, error):
+    pipe = tmp_path / 'pipe.mp4'
+    os.mkfifo(pipe)
+    with pytest.raises(error, match='is not a regular file'):
+        read(pipe)

@@ -22,8 +22,17 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
-from samg_ros.bags.salvage import CDR, ROS1, SUFFIXES, RawMessage, has_journal, salvage
+from samg_ros.bags.salvage import (
+    CDR,
+    ROS1,
+    SUFFIXES,
+    RawMessage,
+    check_storage,
+    has_journal,
+    salvage,
+)
 from samg_ros.errors import BagError, first_line
+from samg_ros.files.reading import check_readable
 from samg_ros.files.schema import read_yaml
 
 METADATA = 'metadata.yaml'
@@ -53,7 +62,7 @@ class Bag:
     """Name -> messages that can be read."""
     losses: tuple[str, ...]
     """What cannot be read, a line each; empty for a whole bag."""
-    _read: Callable[[Collection[str]], Iterator[RawMessage]]
+    _read: Callable[[Collection[str] | None], Iterator[RawMessage]]
     undecodable: Counter[str] = field(default_factory=Counter)
     """Name -> messages that were not what their type says, as far as has been read."""
 
@@ -109,15 +118,16 @@ def open_bag(path: str | Path) -> Bag:
     _check_place(path)
     files = _storage_files(path)
 
-    def whole(topics: Collection[str]) -> Iterator[RawMessage]:
+    def whole(topics: Collection[str] | None) -> Iterator[RawMessage]:
         return _read_whole(path, topics)
 
+    refusal = ''
     try:
-        counts, types = _survey(whole(()))
+        # rosbags unpacks whatever a packed bag holds, to any size.
+        counts, types = _survey(whole(None)) if not _is_packed(path, files) else (Counter(), {})
         if counts and sum(counts.values()) >= _expected(path) \
                 and not any(map(has_journal, files)):
             return Bag(path, types, dict(counts), (), whole)
-        refusal = ''
     except Exception as error:  # noqa: BLE001 - a damaged file can break a reader anywhere
         refusal = first_line(error)
 
@@ -126,10 +136,10 @@ def open_bag(path: str | Path) -> Bag:
     losses: list[str] = []
     announced = _announced(path, losses)
 
-    def remains(topics: Collection[str]) -> Iterator[RawMessage]:
+    def remains(topics: Collection[str] | None) -> Iterator[RawMessage]:
         return _read_remains(files, topics, [])
 
-    counts, types = _survey(_read_remains(files, (), losses))
+    counts, types = _survey(_read_remains(files, None, losses))
     left = sum(counts.values())
     if announced is not None and left < announced:
         losses.append(f'{left} of {announced} messages are left')
@@ -145,15 +155,15 @@ def open_bag(path: str | Path) -> Bag:
 def _check_place(path: Path) -> None:
     if not path.exists():
         raise BagError(f"there is no bag at '{path}'")
-    if path.is_file() and not path.name.endswith(SUFFIXES):
+    if not path.is_dir() and not path.name.endswith(SUFFIXES):
         raise BagError(f"'{path}' is not a bag: expected a folder with {METADATA}, or a file "
                        f'ending in {", ".join(SUFFIXES)}')
 
 
-def _read_whole(path: Path, topics: Collection[str]) -> Iterator[RawMessage]:
-    """Read what is encoded as in ROS 2 with rosbags; no topics means all."""
+def _read_whole(path: Path, topics: Collection[str] | None) -> Iterator[RawMessage]:
+    """Read what is encoded as in ROS 2 with rosbags; None means all topics."""
     with Reader(path) as reader:
-        wanted = [each for each in reader.connections if (not topics or each.topic in topics)
+        wanted = [each for each in reader.connections if (topics is None or each.topic in topics)
                   and cast(ConnectionExtRosbag2, each.ext).serialization_format == CDR]
         if not wanted:
             return
@@ -161,12 +171,12 @@ def _read_whole(path: Path, topics: Collection[str]) -> Iterator[RawMessage]:
             yield RawMessage(connection.topic, connection.msgtype, log_time_ns, data)
 
 
-def _read_remains(files: list[Path], topics: Collection[str],
+def _read_remains(files: list[Path], topics: Collection[str] | None,
                   losses: list[str]) -> Iterator[RawMessage]:
-    """Read with `salvage`; no topics means all."""
+    """Read with `salvage`; None means all topics."""
     for file in files:
         for raw in salvage(file, losses):
-            if not topics or raw.topic in topics:
+            if topics is None or raw.topic in topics:
                 yield raw
 
 
@@ -189,6 +199,7 @@ class _Information(Struct):
     """What is used of a bag's description."""
 
     message_count: int
+    compression_format: str = ''
 
 
 class _Metadata(Struct):
@@ -212,13 +223,27 @@ def _announced(path: Path, losses: list[str]) -> int | None:
     return None
 
 
+def _is_packed(path: Path, files: list[Path]) -> bool:
+    """Whether files or messages of a bag are compressed as such, not only chunks of MCAP."""
+    try:
+        found = read_yaml(path / METADATA, _Metadata, BagError).rosbag2_bagfile_information
+    except BagError:  # rosbags does not read it either
+        found = _Information(0)
+    return bool(found.compression_format) or any(file.suffix == '.zstd' for file in files)
+
+
 def _storage_files(path: Path) -> list[Path]:
-    """The storage files of a bag in the order of their numbers."""
-    if path.is_file():
+    """The storage files of a bag in the order of their numbers, which can be read safely."""
+    if not path.is_dir():
+        check_storage(path)
         return [path]
+    if (path / METADATA).exists():
+        check_readable(path / METADATA, BagError)
     files = [file for file in path.iterdir() if file.name.endswith(SUFFIXES)]
     if not files:
         raise BagError(f"'{path}' holds no file ending in {', '.join(SUFFIXES)}; give the folder "
                        'that `ros2 bag record` made')
+    for file in files:
+        check_storage(file)
     return sorted(files, key=lambda file: [int(part) if part.isdigit() else part for part in
                                            re.split(r'(\d+)', file.name)])

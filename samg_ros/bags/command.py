@@ -7,10 +7,9 @@ import argparse
 import json
 import shlex
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from samg_ros.arguments import OutputFile, add_json, add_out, add_seed
+from samg_ros.arguments import OutputFile, add_json, add_out, add_seed, optional_path, path_argument
 from samg_ros.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
@@ -25,11 +24,11 @@ INTERFACES = ('position', 'velocity')
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg eval bag`."""
-    parser.add_argument('bag', type=Path, metavar='BAG',
+    parser.add_argument('bag', type=path_argument, metavar='BAG',
                         help='folder with metadata.yaml, or a .mcap or .db3 file')
-    parser.add_argument('--reference', default=None, metavar='PATH',
+    parser.add_argument('--reference', type=optional_path, default=None, metavar='PATH',
                         help="reference folder or image (the checkpoint's)")
-    parser.add_argument('--checkpoint', default=None, metavar='PATH',
+    parser.add_argument('--checkpoint', type=optional_path, default=None, metavar='PATH',
                         help='trained policy: masks as in its training, and replays its actions')
     parser.add_argument('--model', default=None, help='mask model (mini)')
     parser.add_argument('--weights', default=None, metavar='FILE', help='its weights')
@@ -42,13 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--command', default=None, metavar='TOPIC',
                         help='recorded actions (command)')
     add_out(parser, f'write the page, a video, the figures and the bag {BAG_NAME}/ there')
-    parser.add_argument('--criteria', type=Path, default=None, metavar='YAML',
+    parser.add_argument('--criteria', type=path_argument, default=None, metavar='YAML',
                         help='bounds of the figures; the exit status is 1 if one is not kept')
     parser.add_argument('--junit', action=OutputFile, default=None, metavar='FILE.xml',
                         help='write what became of each criterion, as JUnit XML')
     parser.add_argument('--frame-lines', action=OutputFile, default=None, metavar='FILE.jsonl',
                         help='write the figures of each frame, a line of JSON for each')
-    parser.add_argument('--limits', type=Path, default=None, metavar='YAML',
+    parser.add_argument('--limits', type=path_argument, default=None, metavar='YAML',
                         help='joint limits: counts the recorded commands that are beyond one')
     parser.add_argument('--command-interface', default='position', choices=INTERFACES,
                         help='what recorded commands are, for --limits (%(default)s)')

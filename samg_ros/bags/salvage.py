@@ -19,12 +19,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import lz4.frame
 import zstandard
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import Channel, Chunk, Message, Schema
 from mcap.stream_reader import breakup_chunk
+
+from samg_ros.errors import BagError
+from samg_ros.files.reading import check_readable
+from samg_ros.files.text import plain
 
 MCAP_MAGIC = b'\x89MCAP0\r\n'
 ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
@@ -37,6 +42,13 @@ _COMPRESSION_AT = 28
 """Where a chunk names its compression: behind two times, a size and a checksum (MCAP's
 specification, op 0x06)."""
 _LARGEST_STEP = 2 ** 24
+MAX_MESSAGE_BYTES = 2**29
+"""Of a message, or of a chunk of them, unpacked: five raw frames of 8K."""
+MAX_RATIO, MAX_FREE_BYTES = 200, 2**28
+"""A packed file may be so many times as large unpacked, and so many bytes more: raw frames of a
+plain simulation come to 50."""
+_LZ4_RATIO = 255
+"""The greatest that LZ4 can have."""
 
 
 class RawMessage(NamedTuple):
@@ -62,6 +74,7 @@ def salvage(path: Path, losses: list[str]) -> Iterator[RawMessage]:
         with tempfile.TemporaryDirectory() as folder:
             unpacked = Path(folder) / path.stem
             _unpack(path, unpacked, losses)
+            check_storage(unpacked)
             yield from salvage(unpacked, losses)
         return
     read = _read_mcap if path.suffix == '.mcap' else _read_sqlite
@@ -73,8 +86,8 @@ def salvage(path: Path, losses: list[str]) -> Iterator[RawMessage]:
         data = message.data
         if data.startswith(ZSTD_MAGIC):
             try:
-                data = zstandard.ZstdDecompressor().decompress(data)
-            except zstandard.ZstdError:
+                data = _unpacked(data)
+            except (zstandard.ZstdError, ValueError):
                 packed += 1
                 continue
         yield message._replace(data=data)
@@ -84,6 +97,84 @@ def salvage(path: Path, losses: list[str]) -> Iterator[RawMessage]:
                   for encoding, count in foreign.items())
 
 
+def check_storage(path: Path) -> None:
+    """Check that a storage file can be read to its end, and in the memory that there is.
+
+    Args:
+        path: a file whose name ends in one of SUFFIXES.
+
+    Raises:
+        BagError: if it is no regular file, is an SQLite file whose tables are computed (a view may
+            be endless), or has a chunk of more than MAX_MESSAGE_BYTES.
+    """
+    check_readable(path, BagError)
+    if path.suffix == '.db3':
+        _check_tables(path)
+    elif path.suffix == '.mcap':
+        _check_chunks(path)
+
+
+def _check_tables(path: Path) -> None:
+    with contextlib.closing(_database(path)) as database, \
+            contextlib.suppress(sqlite3.DatabaseError):  # a damaged file, of which some is left
+        for name, kind, text in database.execute('SELECT name, type, sql FROM sqlite_master'):
+            computed = kind == 'view' or str(text).upper().startswith('CREATE VIRTUAL') \
+                or kind == 'table' and any(
+                    column[-1] for column in database.execute(
+                        'SELECT hidden FROM pragma_table_xinfo(?)', (name,)))
+            if computed:
+                raise BagError(f"'{path}' has '{plain(name, 60)}', which is computed, where bags "
+                               'have tables; it is not read')
+
+
+def _check_chunks(path: Path) -> None:
+    size = path.stat().st_size
+    with path.open('rb') as file:
+        file.seek(len(MCAP_MAGIC))
+        while len(framing := file.read(_FRAMING.size)) == _FRAMING.size:
+            opcode, length = _FRAMING.unpack(framing)
+            end = file.tell() + length
+            if end > size:
+                return  # a damaged file, of which some is left
+            if opcode == Opcode.CHUNK:
+                try:
+                    _check_chunk(file.read(length))
+                except ValueError as error:
+                    raise BagError(f"'{path}' is not read: a chunk of it {error}") from error
+                except (zstandard.ZstdError, struct.error, RuntimeError):
+                    pass  # damaged
+            file.seek(end)
+
+
+def _check_chunk(body: bytes) -> None:
+    """Raise ValueError if what is packed is larger than it may be, whatever its header claims."""
+    compression, data = _chunk_data(body)
+    if compression == b'zstd':
+        reader = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True)
+        left = MAX_MESSAGE_BYTES
+        while left >= 0 and (block := reader.read(1 << 20)):
+            left -= len(block)
+    elif compression == b'lz4' and _LZ4_RATIO * len(data) > MAX_MESSAGE_BYTES:
+        left = MAX_MESSAGE_BYTES - len(lz4.frame.LZ4FrameDecompressor().decompress(
+            data, MAX_MESSAGE_BYTES + 1))
+    else:
+        left = 0
+    if left < 0:
+        raise ValueError(f'has more than {MAX_MESSAGE_BYTES} bytes unpacked')
+
+
+def _unpacked(data: bytes) -> bytes:
+    """Return what a packed message holds.
+
+    Raises:
+        ValueError: if it is larger than it may be.
+        ZstdError: if it is damaged.
+    """
+    if zstandard.frame_content_size(data) > MAX_MESSAGE_BYTES:
+        raise ValueError(f'it has more than {MAX_MESSAGE_BYTES} bytes unpacked')
+    return zstandard.ZstdDecompressor().decompress(data, MAX_MESSAGE_BYTES)
+
+
 def has_journal(path: Path) -> bool:
     """Whether messages wait beside an SQLite file, as a recorder that was killed leaves them."""
     journal = path.with_name(f'{path.name}-wal')
@@ -91,13 +182,21 @@ def has_journal(path: Path) -> bool:
 
 
 def _unpack(source: Path, target: Path, losses: list[str]) -> None:
-    """Decompress a file as far as it goes."""
+    """Decompress a file as far as it goes.
+
+    Raises:
+        BagError: if it becomes larger than it may.
+    """
+    most = MAX_RATIO * source.stat().st_size + MAX_FREE_BYTES
     with source.open('rb') as packed, target.open('wb') as unpacked:
         reader = zstandard.ZstdDecompressor().stream_reader(packed)
         with contextlib.suppress(EOFError):
             try:
                 while block := reader.read(1 << 20):
                     unpacked.write(block)
+                    if unpacked.tell() > most:
+                        raise BagError(f"'{source}' unpacks to more than {MAX_RATIO} times its "
+                                       f'size; if that is right, run zstd -d {source.name}')
             except zstandard.ZstdError as error:
                 losses.append(f'{source.name}: decompressed up to byte {unpacked.tell()} only '
                               f'({error})')
@@ -173,14 +272,18 @@ def _records(opcode: int, body: bytes) -> list[object]:
     return []
 
 
+def _chunk_data(body: bytes) -> tuple[bytes, bytes]:
+    """Return the compression of a chunk and its packed records."""
+    (name_length,) = struct.unpack_from('<I', body, _COMPRESSION_AT)
+    name_end = _COMPRESSION_AT + 4 + name_length
+    return body[_COMPRESSION_AT + 4:name_end], body[name_end + 8:]
+
+
 def _begun_chunk(body: bytes) -> list[object]:
     """The whole records at the beginning of a chunk that was cut, as far as it decompresses."""
-    (name_length,) = struct.unpack_from('<I', body, _COMPRESSION_AT)
-    data_at = _COMPRESSION_AT + 4 + name_length + 8
-    compression = body[_COMPRESSION_AT + 4:_COMPRESSION_AT + 4 + name_length]
-    data = body[data_at:]
+    compression, data = _chunk_data(body)
     if compression == b'zstd':
-        data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
+        data = zstandard.ZstdDecompressor().stream_reader(data).read(MAX_MESSAGE_BYTES)
     elif compression:
         return []
     records: list[object] = []
@@ -195,15 +298,18 @@ def _begun_chunk(body: bytes) -> list[object]:
     return records
 
 
+def _database(path: Path) -> sqlite3.Connection:
+    mode = 'mode=ro' if has_journal(path) else 'mode=ro&immutable=1'
+    return sqlite3.connect(f'{path.resolve().as_uri()}?{mode}', uri=True)
+
+
 def _read_sqlite(path: Path, losses: list[str]) -> Iterator[RawMessage]:
     if not os.path.getsize(path):
         losses.append(f'{path.name}: the file is empty')
         return
-    mode = 'mode=ro' if has_journal(path) else 'mode=ro&immutable=1'
-    with contextlib.closing(sqlite3.connect(f'{path.resolve().as_uri()}?{mode}',
-                                            uri=True)) as database:
+    with contextlib.closing(_database(path)) as database:
         try:
-            # SQLite refuses a file that is shorter than its header says, unless told so.
+            # SQLite refuses a file that is shorter than its header says, unless this is set.
             database.execute('PRAGMA writable_schema = ON')
             topics = {key: rest for key, *rest in database.execute(
                 'SELECT id, name, type, serialization_format FROM topics')}

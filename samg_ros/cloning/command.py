@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samg_ros.arguments import parse_settings, whole
+from samg_ros.arguments import parse_settings, path_argument, whole
 from samg_ros.errors import ConfigError
 from samg_ros.files.outputs import write_json
 from samg_ros.interruption import EXIT_INTERRUPTED, stop_on_signals
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg train clone`."""
     train_clone.add_arguments(parser)
     group = parser.add_argument_group('from demonstrations, in place of an expert')
-    group.add_argument('--demonstrations', type=Path, default=None, metavar='DIR',
+    group.add_argument('--demonstrations', type=path_argument, default=None, metavar='DIR',
                        help='LeRobot data set, or imported HDF5 file, to learn from')
     group.add_argument('--chunk', type=whole(1, 1000), default=8, metavar='K',
                        help='actions predicted at once; 1 for one a frame (%(default)s)')
@@ -50,7 +50,7 @@ def _only(values: list[Any] | None, option: str, default: Any) -> Any:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Clone what was asked for.
+    """Train the clone that the command line asks for.
 
     Returns:
         0, or 130 after Ctrl-C, when what was learned is saved.

@@ -18,7 +18,9 @@ import numpy.typing as npt
 from samg_ros.cloning.sources import Source
 from samg_ros.demonstrations.episode import ArmEpisode
 from samg_ros.errors import DemonstrationError
+from samg_ros.files.arrays import read_npz
 from samg_ros.files.outputs import make_folder, replacing
+from samg_ros.files.reading import parsing
 from samg_ros.masking import apply_mask
 from samg_ros.observation import ObservationSpec, Observer
 from samg_ros.rl.agents.chunk_network import AS_RECORDED, VELOCITIES
@@ -139,7 +141,9 @@ def _write(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
 
 
 def _read(path: Path, source: Source) -> LearnedEpisode:
-    with np.load(path) as arrays:
+    advice = 'delete it, and it is made again'
+    arrays = read_npz(path, {}, DemonstrationError, advice)
+    with parsing(f"'{path}' is not whole", DemonstrationError, advice):
         return LearnedEpisode({camera: arrays[f'pixels_{camera}'] for camera in source.cameras},
                               arrays['joints'], arrays['actions'], float(arrays['period_s']))
 

@@ -26,6 +26,8 @@ from samg_ros.cloning.samples import LearnedEpisode
 from samg_ros.device import usable_device
 from samg_ros.errors import CheckpointError, DemonstrationError
 from samg_ros.files.outputs import write_bytes
+from samg_ros.files.reading import parsing
+from samg_ros.files.tensors import read_torch
 from samg_ros.rl.agents.chunk_blender import ChunkBlender
 from samg_ros.rl.agents.chunk_network import ChunkNetwork, ChunkSettings
 from samg_ros.rl.config import TrainConfig
@@ -213,14 +215,11 @@ class Cloning:
         write_bytes(self._path, buffer.getbuffer())
 
     def _load(self) -> None:
-        try:
-            state: dict[str, Any] = torch.load(self._path, map_location=self._device,
-                                               weights_only=True)
+        advice = 'delete it to begin anew, or choose another run folder'
+        state: dict[str, Any] = read_torch(self._path, CheckpointError, advice, self._device)
+        with parsing(f"'{self._path}' is not whole", CheckpointError, advice):
             same = (state['settings'], state['config']) == (self.settings.to_json(),
                                                             repr(self.config))
-        except Exception as error:
-            raise CheckpointError(f"'{self._path}' cannot be read; delete it to begin anew, or "
-                                  'choose another run folder') from error
         if not same:
             raise CheckpointError(f"'{self._path.parent}' holds a training with other settings or "
                                   'demonstrations; choose another run folder')

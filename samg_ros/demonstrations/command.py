@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from samg_ros.arguments import OutputFolder, add_json, whole
+from samg_ros.arguments import OutputFolder, add_json, path_argument, whole
 from samg_ros.errors import DemonstrationError
 from samg_ros.files.outputs import write_json
 from samg_ros.rl.commands.demonstrations import run_hdf5_import
@@ -21,14 +21,14 @@ _HDF5 = ('.hdf5', '.h5')
 
 def import_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg demonstrations import`."""
-    parser.add_argument('source', type=Path, nargs='+', metavar='SOURCE',
+    parser.add_argument('source', type=path_argument, nargs='+', metavar='SOURCE',
                         help='bags, folders of bags, or one HDF5 file or Minari folder')
     parser.add_argument('--task', required=True,
                         help='bags: what is demonstrated, in words; HDF5: name of the task')
     parser.add_argument('--out', action=OutputFolder, required=True, metavar='DIR',
                         help='folder of the data set, new')
     bags = parser.add_argument_group('bags')
-    bags.add_argument('--contract', type=Path, metavar='YAML',
+    bags.add_argument('--contract', type=path_argument, metavar='YAML',
                       help='which topics are camera, joints and action, and the rate; without it '
                       'those that `samg run arm --record` and ros2_control publish')
     bags.add_argument('--size', type=whole(16, 8192), nargs=2, metavar=('HEIGHT', 'WIDTH'),
@@ -65,8 +65,9 @@ def run_import(args: argparse.Namespace) -> None:
 
 def export_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg demonstrations export`."""
-    parser.add_argument('dataset', type=Path, metavar='DATASET', help='a LeRobotDataset v3')
-    parser.add_argument('--reference', type=Path, required=True, metavar='DIR',
+    parser.add_argument('dataset', type=path_argument, metavar='DATASET',
+                        help='a LeRobotDataset v3')
+    parser.add_argument('--reference', type=path_argument, required=True, metavar='DIR',
                         help='the object to keep: folder with image.png and mask.png')
     parser.add_argument('--out', action=OutputFolder, required=True, metavar='DIR',
                         help='folder of the masked data set, new')

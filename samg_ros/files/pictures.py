@@ -18,11 +18,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from samg_ros.errors import InvalidInputError, PictureError, first_line
+from samg_ros.errors import InvalidInputError, PictureError, VideoError, first_line
 from samg_ros.files.outputs import write_bytes
+from samg_ros.files.reading import check_readable, parsing
 
 MAX_PIXELS = 2 * 7680 * 4320
-"""Pixels of the largest picture that is decoded unless told otherwise: twice an 8K camera's."""
+"""Pixels of the largest picture that is decoded by default: twice an 8K camera's."""
 
 _JPEG, _PNG, _BMP = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n', b'BM'
 _MARKER = re.compile(rb'\xff+([^\x00\xff\xd0-\xd7])', re.DOTALL)
@@ -46,15 +47,23 @@ def read_picture(path: str | Path, flags: int = cv2.IMREAD_COLOR,
     Raises:
         PictureError: if the file cannot be read, is damaged, cut short or too large.
     """
-    name = shown(path)
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise PictureError(f'{name}: cannot be read ({error.strerror})') from error
+    data = read_picture_bytes(path)
     try:
         return decode_picture(data, flags, max_pixels)
     except PictureError as error:
-        raise PictureError(f'{name}: {error}') from error
+        raise PictureError(f'{shown(path)}: {error}') from error
+
+
+def read_picture_bytes(path: str | Path) -> bytes:
+    """Return the content of a picture file, which is not decoded.
+
+    Raises:
+        PictureError: if it cannot be read, is no regular file (a pipe may never end), or is
+            larger than a picture of MAX_PIXELS can be.
+    """
+    check_readable(path, PictureError, 8 * MAX_PIXELS)
+    with parsing(f"'{shown(path)}' cannot be read", PictureError, 'check the file'):
+        return Path(path).read_bytes()
 
 
 def decode_picture(data: bytes | memoryview, flags: int = cv2.IMREAD_COLOR,
@@ -110,6 +119,23 @@ def check_pixels(height: int, width: int, max_pixels: int) -> None:
 def shown(path: str | Path) -> str:
     """Return a path as text that any terminal and log can take; other bytes in hexadecimal."""
     return os.fsencode(path).decode('utf-8', 'backslashreplace')
+
+
+def open_video(path: str | Path) -> cv2.VideoCapture:
+    """Open a video file; the caller looks whether OpenCV could.
+
+    Raises:
+        VideoError: if it is no regular file, or its frames have more than MAX_PIXELS.
+        InvalidInputError: if its name is not UTF-8.
+    """
+    check_readable(path, VideoError)
+    capture = cv2.VideoCapture(opencv_path(path))
+    try:
+        check_pixels(round(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+                     round(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), MAX_PIXELS)
+    except PictureError as error:
+        raise VideoError(f'{shown(path)}: {error}') from error
+    return capture
 
 
 def opencv_path(path: str | Path) -> str:

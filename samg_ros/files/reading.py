@@ -7,6 +7,7 @@ for. `schema` and `arrays` check what the content means.
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,15 +55,16 @@ def check_readable(path: Path | str, error: type[SamgError], most_bytes: int | N
     Raises:
         error: if there is none, it is a folder, pipe or device, or too large.
     """
+    name = os.fsencode(path).decode('utf-8', 'backslashreplace')
     try:
         found = Path(path).stat()
     except (OSError, ValueError) as problem:  # ValueError: a null character in the name
         reason = getattr(problem, 'strerror', None) or problem
-        raise error(f"'{path}' cannot be read ({reason}); check the path") from problem
+        raise error(f"'{name}' cannot be read ({reason}); check the path") from problem
     if not stat.S_ISREG(found.st_mode):
-        raise error(f"'{path}' is not a regular file; give the name of one")
+        raise error(f"'{name}' is not a regular file; give the name of one")
     if most_bytes is not None and found.st_size > most_bytes:
-        raise error(f"'{path}' has {found.st_size} bytes; such a file has at most {most_bytes}")
+        raise error(f"'{name}' has {found.st_size} bytes; such a file has at most {most_bytes}")
     return found.st_size
 
 

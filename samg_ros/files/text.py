@@ -3,6 +3,12 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import sys
+
+_LESSER = str.maketrans({'±': '+-', '█': '#', '░': '.', '·': '.', '×': 'x', '→': '->', '–': '-'})
+"""What stands for our signs where a terminal does not know them."""
 LONGEST = 500
 """Characters of one shown text; longer ones are cut."""
 
@@ -21,6 +27,22 @@ def plain(text: object, longest: int = LONGEST) -> str:
     shown = ''.join(each if each.isprintable() else _escape(each) for each in words[:longest])
     left_out = len(words) - longest
     return f'{shown} ... ({left_out} more characters)' if left_out > 0 else shown
+
+
+def take_any_terminal() -> None:
+    """Let standard output and error show all text: signs that they do not know come as others."""
+    codecs.register_error('samg_terminal', _lesser)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='samg_terminal')
+
+
+def _lesser(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    found = error.object[error.start:error.end]
+    return ''.join(each if each.isascii() else _escape(each)
+                   for each in found.translate(_LESSER)), error.end
 
 
 def _escape(character: str) -> str:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from rclpy.signals import SignalHandlerOptions
 
 from samg_ros.errors import SamgError
 from samg_ros.graphs.spec import NodeSpec, Remappings, ros_arguments
 from samg_ros.nodes.executables import node_class
 from samg_ros.nodes.recorder_node import Recorder
 from samg_ros.ros.compat import make_executor
+from samg_ros.ros.domain import init_ros
 from samg_ros.ros.node import close, print_error, run_all_then_raise, spin
 from samg_ros.ros.parameters import overrides
 from samg_ros.ros.signals import StopSignal
@@ -67,8 +67,7 @@ class OneProcess:
         Raises:
             SamgError: what a node raised.
         """
-        rclpy.init(args=['--ros-args', '--params-file', str(self._parameter_file)],
-                   signal_handler_options=SignalHandlerOptions.NO)
+        init_ros(['--ros-args', '--params-file', str(self._parameter_file)])
         self._executor = make_executor()
         try:
             if self._record is not None:

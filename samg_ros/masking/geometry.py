@@ -8,7 +8,7 @@ frame size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -59,6 +59,23 @@ class Geometry:
         if self.stretched:
             return self.image_size, self.image_size
         return scaled_size(self.height, self.width, self.image_size)
+
+    @property
+    def of_mask(self) -> Geometry:
+        """The same frames shrunk or enlarged to the low-resolution logits, without the padding.
+
+        Nothing that a model sees is finer, and maps of large frames cost as little as of small.
+        """
+        rows, columns = (max(1, round(side * self.mask_size / self.image_size))
+                         for side in self.input_size)
+        return replace(self, height=rows, width=columns)
+
+    def points_to_frame(self, points: Tensor) -> Tensor:
+        """Return (..., 2) int [x, y] pixels of a frame of those of `of_mask`."""
+        small = self.of_mask
+        scale = points.new_tensor((self.width / small.width, self.height / small.height),
+                                  dtype=torch.float32)
+        return ((points + 0.5) * scale).floor().to(points.dtype)
 
     @property
     def prompt_scale(self) -> Tensor:

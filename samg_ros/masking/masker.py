@@ -22,7 +22,7 @@ from samg_ros.masking.frames.pipeline import find, find_nothing, similarity_prom
 from samg_ros.masking.frames.prediction import Frames, Prediction
 from samg_ros.masking.frames.second_look import cropped_reference, look_again
 from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.identity import Description, identity, resolved
+from samg_ros.masking.identity import Description, identity, renamed, resolved
 from samg_ros.masking.models import Weights, check_weights, describe_weights, load_model
 from samg_ros.masking.models.base import Encoding, VisionModel
 from samg_ros.masking.references.capture import mask_from_points
@@ -121,7 +121,7 @@ class Masker:
     def from_description(cls, description: dict[str, Any],
                          device: str | torch.device = 'cpu') -> Masker:
         """Build the masker that `describe` described; it still wants its reference."""
-        known = convert(description, Description, 'description of a masker', ConfigError)
+        known = convert(renamed(description), Description, 'description of a masker', ConfigError)
         settings = MaskerSettings.from_dict(known.settings)
         return cls.load(known.model, settings, device, known.weights)
 
@@ -198,7 +198,7 @@ class Masker:
 
     def capture(self, frame: npt.NDArray[np.uint8], points: npt.ArrayLike,
                 source: str = '') -> Reference:
-        """Make a reference of a frame and points clicked on the object in it, to `fit` to.
+        """Make a reference from a frame and points clicked on an object in it; `fit` takes it.
 
         Args:
             frame: (H, W, 3) uint8 RGB.
@@ -206,8 +206,8 @@ class Masker:
             source: where it came from, for people.
 
         Raises:
-            InvalidInputError: if frame or points do not fit, or everything is cut out.
-            EmptyMaskError: if nothing is cut out at these points.
+            InvalidInputError: if a point is outside the frame, or the mask covers the whole frame.
+            EmptyMaskError: if no object is found at these points.
         """
         clicked, encoding, geometry = self._clicked_on(frame, points)
         if len(clicked) == 0:

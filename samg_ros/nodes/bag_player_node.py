@@ -2,7 +2,7 @@
 """`bag_player`: publishes the messages of a bag at the times at which they were recorded.
 
 It stands in for `ros2 bag play` where there is no ROS but its wheels. Messages go out as they are
-stored; it begins when somebody listens, and is gone when the bag is over.
+stored; it begins when the topics have subscribers, and ends with the bag.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sensor_msgs.msg
 from rclpy.duration import Duration
 
 from samg_ros.bags.bag import Bag, open_bag
-from samg_ros.errors import BagError, SamgError
+from samg_ros.errors import BagError, SamgError, first_line
 from samg_ros.ros import qos
 from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.node import PlainNode, run_node
@@ -92,8 +92,8 @@ class BagPlayer(PlainNode):
                 self.sent += 1
         except SamgError as error:
             self.error = error
-        except OSError as error:
-            self.error = BagError(f"'{bag.path}' cannot be read any more: {error.strerror}")
+        except Exception as error:  # noqa: BLE001 - the others would wait for ever
+            self.error = BagError(f"'{bag.path}' cannot be played any more: {first_line(error)}")
         for publisher in self._topics.values():
             publisher.wait_for_all_acked(_SENT)
         self._over = True

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import uvicorn
 
-from samg_ros.arguments import seed, whole
+from samg_ros.arguments import path_argument, seed, whole
 from samg_ros.errors import ConfigError, first_line
+from samg_ros.files.pictures import read_picture_bytes
 from samg_ros.interruption import on_stop_signals
 from samg_ros.masking import Masker, MaskerSettings
 from samg_ros.masking.models import load_model
@@ -33,14 +34,14 @@ LOOPBACK = '127.0.0.1'
 
 def make_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg reference make`."""
-    parser.add_argument('inputs', nargs='*', type=Path, metavar='INPUT',
+    parser.add_argument('inputs', nargs='*', type=path_argument, metavar='INPUT',
                         help='pictures, or one video or bag; more can be opened on the page')
     parser.add_argument('--topic', help='camera topic to take pictures from, live; with a bag, the '
                                         "bag's camera topic")
-    parser.add_argument('--out', type=Path, default=Path('my_reference'), metavar='DIR',
+    parser.add_argument('--out', type=path_argument, default=Path('my_reference'), metavar='DIR',
                         help='folder for the reference; one that is there is loaded, to go on '
                              'from it (default: %(default)s)')
-    parser.add_argument('--model', default='mini', help='mask model (default: %(default)s)')
+    parser.add_argument('--model', default='mini-sim', help='mask model (default: %(default)s)')
     parser.add_argument('--weights', metavar='FILE',
                         help="its weights, NAME=PATH,NAME=PATH for a pair (the package's)")
     parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda' (default: %(default)s)")
@@ -91,7 +92,7 @@ def serve(server: Server, listening: socket.socket, host: str, browser: bool) ->
                                         server_header=False, timeout_graceful_shutdown=2))
     restore = on_stop_signals(lambda: setattr(web, 'should_exit', True))
     web.capture_signals = contextlib.nullcontext  # type: ignore[assignment]  # ours are set
-    print(f'{link}\nOpen this link; nobody can without its token. Ctrl-C ends.', flush=True)
+    print(f'{link}\nOpen this link; its token is needed to open the page. Ctrl-C ends.', flush=True)
     try:
         with _opened(link) if browser else contextlib.nullcontext():
             web.run(sockets=[listening])
@@ -152,4 +153,4 @@ def _fill(session: Session, args: argparse.Namespace, source: Source | None) -> 
                                   else f'{args.out.name}/view_{place}')
     session.saved_revision = session.revision
     for path in args.inputs:
-        session.add_picture(decode_picture(path.read_bytes(), path.name), path.name)
+        session.add_picture(decode_picture(read_picture_bytes(path), path.name), path.name)

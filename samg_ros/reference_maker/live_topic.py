@@ -9,12 +9,11 @@ from typing import Any
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image as ImageMessage
 
 from samg_ros.errors import InvalidInputError
 from samg_ros.reference_maker.pictures import Image, limited
-from samg_ros.ros.domain import stay_on_this_machine
+from samg_ros.ros.domain import init_ros, stay_on_this_machine
 from samg_ros.ros.messages.images import compressed_to_rgb, image_to_rgb
 from samg_ros.ros.qos import sensor_data
 
@@ -40,7 +39,7 @@ class LiveTopic:
         self._compressed = topic.rstrip('/').endswith('compressed')
         stay_on_this_machine()
         self._context = rclpy.Context()
-        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        init_ros(context=self._context)
         try:
             self._node = rclpy.create_node('reference_maker', context=self._context)
             self._node.create_subscription(

@@ -12,7 +12,7 @@ import numpy as np
 from samg_ros.bags.bag import SUFFIXES as BAG_SUFFIXES, open_bag
 from samg_ros.bags.topics import find_topics, frame_of
 from samg_ros.errors import InvalidInputError, VideoError
-from samg_ros.files.pictures import opencv_path
+from samg_ros.files.pictures import open_video
 from samg_ros.mask_command import VIDEO_SUFFIXES
 from samg_ros.reference_maker.pictures import Image, limited
 
@@ -40,7 +40,7 @@ class VideoFrames:
             VideoError: if OpenCV reads no frame of it.
         """
         self.path, self.name = path, name or path.name
-        capture = cv2.VideoCapture(opencv_path(path))
+        capture = open_video(path)
         announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         first, _ = capture.read()
         capture.release()
@@ -51,7 +51,7 @@ class VideoFrames:
     def frame(self, index: int) -> Image:
         """See Source."""
         check_index(self, index)
-        capture = cv2.VideoCapture(opencv_path(self.path))
+        capture = open_video(self.path)
         try:
             capture.set(cv2.CAP_PROP_POS_FRAMES, index)
             there, picture = capture.read()

@@ -45,8 +45,17 @@ _HAND_JOINTS = tuple(
 """The 24 of the Adroit hand, wrist first, each finger from its base to its tip."""
 
 
+def task_model(task: str) -> str:
+    """Return the name of the mask model that policies of a task are trained behind by default.
+
+    `mini-sim` with its colour rules is the better one on clean renders of the robots that the rules
+    were made for (docs/mini.md).
+    """
+    return 'mini-sim' if uses_colour_rules(task) else 'mini'
+
+
 def uses_colour_rules(task: str) -> bool:
-    """Return whether masks of a task use the colour rules of `mini`.
+    """Return whether masks of a task use the colour rules of `mini-sim`.
 
     Their constants were found on these robots: DMControl, and Adroit without relocate, whose ball
     they lose.

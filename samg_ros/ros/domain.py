@@ -2,7 +2,7 @@
 """Keeps graphs on one machine apart.
 
 Two training runs in the default domain would answer each other's frames. A process that holds a
-whole graph needs nobody outside, so it takes a free domain of its own and stays on this machine,
+whole graph needs no other process, so it takes a free domain of its own and stays on this machine,
 unless the user has said otherwise.
 """
 
@@ -12,11 +12,16 @@ import contextlib
 import os
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
+from samg_ros.errors import ConfigError, first_line
 from samg_ros.files.share import share_file
+from samg_ros.files.text import plain
 
+LAST_DOMAIN = 232
+"""The ports of those after it would be above 65535."""
 _PORT_BASE, _PORTS_PER_DOMAIN, _UNICAST_OFFSET = 7400, 250, 10
 """DDS's rule for the discovery ports of a domain (DDSI-RTPS 2.5, section 9.6.2.3)."""
 _SPARE_OFFSET = 9
@@ -37,6 +42,9 @@ def choose_domain() -> int:
 
     Returns:
         The domain that will be used.
+
+    Raises:
+        ConfigError: if ROS_DOMAIN_ID is none that can be.
     """
     stay_on_this_machine()
     if 'ROS_DOMAIN_ID' not in os.environ:
@@ -44,7 +52,7 @@ def choose_domain() -> int:
         random.SystemRandom().shuffle(candidates)
         free = next((domain for domain in candidates if _take(domain)), candidates[0])
         os.environ['ROS_DOMAIN_ID'] = str(free)
-    return int(os.environ['ROS_DOMAIN_ID'] or 0)
+    return _chosen_domain()
 
 
 def stay_on_this_machine() -> int:
@@ -56,9 +64,43 @@ def stay_on_this_machine() -> int:
 
     Returns:
         The domain that will be used.
+
+    Raises:
+        ConfigError: if ROS_DOMAIN_ID is none that can be.
     """
     os.environ.update(one_machine_environment(os.environ))
-    return int(os.environ.get('ROS_DOMAIN_ID') or 0)
+    return _chosen_domain()
+
+
+def init_ros(args: Sequence[str] | None = None, context: Any = None) -> None:
+    """Start rclpy without its signal handlers.
+
+    Args:
+        args: ROS arguments; None takes those of the command line.
+        context: of rclpy; None for the process's.
+
+    Raises:
+        ConfigError: if it cannot start with these arguments and the environment.
+    """
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    _chosen_domain()
+    try:
+        rclpy.init(args=None if args is None else list(args), context=context,
+                   signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # rclpy has classes of its own on each distribution
+        raise ConfigError(
+            f'ROS 2 cannot start ({plain(first_line(error), 300)}); look at the ROS arguments, and '
+            'at ROS_LOG_DIR, ROS_HOME, HOME and RMW_IMPLEMENTATION in the environment') from error
+
+
+def _chosen_domain() -> int:
+    text = os.environ.get('ROS_DOMAIN_ID') or '0'
+    if not text.isdecimal() or int(text) > LAST_DOMAIN:
+        raise ConfigError(f"ROS_DOMAIN_ID is '{plain(text, 60)}'; set a whole number from 0 to "
+                          f'{LAST_DOMAIN}, or none')
+    return int(text)
 
 
 def one_machine_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -83,7 +125,7 @@ def _profile_variable() -> str:
 
 
 def _take(domain: int) -> bool:
-    """Whether a domain is now this process's: nobody on this machine is in it or has taken it.
+    """Claim a domain; False if another process of this machine uses it or has claimed it.
 
     The kernel gives a port to one process only, so of two that choose at once one looks further;
     and takes it back when the process ends, however it ends.

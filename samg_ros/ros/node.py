@@ -16,11 +16,11 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
 from samg_ros.errors import ConfigError, SamgError, first_line
 from samg_ros.ros.compat import make_executor
 from samg_ros.ros.diagnostics import Diagnostics
+from samg_ros.ros.domain import init_ros
 from samg_ros.ros.heartbeat import heartbeat
 from samg_ros.ros.parameters import declare
 from samg_ros.ros.signals import StopSignal
@@ -55,7 +55,7 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None,
     stop_signal = stop_signal or StopSignal()
     node, executor, code = None, None, 0
     try:
-        rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
+        init_ros(argv)
         node = make()
         executor = make_executor()
         executor.add_node(node)

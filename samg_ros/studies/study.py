@@ -12,10 +12,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samg_ros.arguments import names, parse_settings, seeds, whole
-from samg_ros.evaluation.figures_report import Figures, Section, Shown
+from samg_ros.arguments import (
+    names,
+    optional_path,
+    parse_settings,
+    path_argument,
+    seeds,
+    whole,
+)
+from samg_ros.evaluation.figures_report import Figures
 from samg_ros.evaluation.mask_quality.rollouts import Frames, Rollouts, collect_frames
 from samg_ros.evaluation.mask_quality.scores import MaskScores, evaluate_masks
+from samg_ros.evaluation.page import Section, Shown
 from samg_ros.evaluation.plots import iou_by_setting
 from samg_ros.evaluation.tables import Table, figure
 from samg_ros.progress import ProgressLine
@@ -54,8 +62,8 @@ def add_study_arguments(parser: argparse.ArgumentParser, name: str, sources: str
         name: of the study.
         sources: what the policies see that it trains.
     """
-    parser.add_argument('checkpoint', nargs='*', help='trained policies; without any, the study '
-                        'trains its own')
+    parser.add_argument('checkpoint', nargs='*', type=optional_path,
+                        help='trained policies; without any, the study trains its own')
     parser.add_argument('--task', type=names, action='extend', metavar='NAME[,NAME]',
                         help="tasks (the policies', else cartpole_swingup)")
     parser.add_argument('--masks-only', action='store_true',
@@ -76,7 +84,7 @@ def add_study_arguments(parser: argparse.ArgumentParser, name: str, sources: str
     group.add_argument('--steps', type=whole(1), help="agent steps (the preset's)")
     group.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
                        help='another setting of the training, value as JSON')
-    group.add_argument('--run-dir', type=Path, default=Path('runs'), metavar='DIR',
+    group.add_argument('--run-dir', type=path_argument, default=Path('runs'), metavar='DIR',
                        help='folder of the run folders (%(default)s)')
     add_trial_arguments(parser, seeds='--episode-seed')
     add_spread_arguments(parser)

@@ -19,8 +19,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from samg_ros.errors import VideoError
-from samg_ros.files.pictures import opencv_path
+from samg_ros.errors import SamgError, VideoError
+from samg_ros.files.pictures import open_video
 from samg_ros.sim.visual.backgrounds import ProceduralVideo
 
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
@@ -145,7 +145,11 @@ class VideoFolder:
         return video
 
     def _is_readable(self, path: Path) -> bool:
-        capture = cv2.VideoCapture(opencv_path(path))
+        try:
+            capture = open_video(path)
+        except SamgError as error:
+            self._note(path, str(error))
+            return False
         readable = bool(capture.isOpened() and capture.read()[0])
         capture.release()
         if not readable:
@@ -223,7 +227,7 @@ class _Video:
 
     def _rewind(self) -> None:
         self.pause()
-        self._capture = cv2.VideoCapture(opencv_path(self.path))
+        self._capture = open_video(self.path)
         self._promised = round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self._next = 0
         while self._next < len(self._frames) and self._capture.grab():

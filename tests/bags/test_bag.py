@@ -2,6 +2,7 @@
 """Bags of every kind are read, and damaged ones say what was lost."""
 
 import contextlib
+import os
 import shutil
 import sqlite3
 
@@ -332,3 +333,69 @@ def test_bag_in_several_files_is_one(tmp_path):
     assert [stamp_ns(each.message) for each in bag.messages([IMAGE])] == \
         [BEGIN_NS + i * PERIOD_NS for i in range(COUNT)]
     assert image(BEGIN_NS, scene(0)[0])[0] == bag.topics[IMAGE]
+
+
+def test_no_topics_means_no_messages(tmp_path):
+    bag = open_bag(write(tmp_path / 'bag', session()))
+    assert list(bag.messages([])) == list(bag.serialized([])) == []
+    assert list(bag.messages(['/gone'])) == []
+
+
+ENDLESS = {
+    'a view': ('ALTER TABLE messages RENAME TO old', 'CREATE VIEW messages AS WITH RECURSIVE '
+               'n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS id, 1 AS topic_id, '
+               'i AS timestamp, zeroblob(100) AS data FROM n'),
+    'a computed column': ('ALTER TABLE messages ADD COLUMN more AS (zeroblob(1000000000))',),
+    'a virtual table': ('CREATE VIRTUAL TABLE other USING fts5(text)',),
+}
+
+
+@pytest.mark.parametrize('name', ENDLESS)
+def test_tables_that_are_computed_are_refused(tmp_path, name):
+    file = storage_file(write(tmp_path / 'bag', session(), 'sqlite3'))
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        for statement in ENDLESS[name]:
+            database.execute(statement)
+        database.commit()
+    packed = tmp_path / 'packed.db3.zstd'
+    packed.write_bytes(zstandard.ZstdCompressor().compress(file.read_bytes()))
+    for path in (file.parent, file, packed):
+        with pytest.raises(BagError, match='which is computed'):
+            open_bag(path)
+
+
+@pytest.mark.parametrize('ending', ['mcap', 'db3'])
+def test_a_packed_file_that_grows_too_much_is_refused_and_leaves_nothing(tmp_path, monkeypatch,
+                                                                       ending):
+    folder = tmp_path / 'temporary'
+    folder.mkdir()
+    monkeypatch.setattr('tempfile.tempdir', str(folder))
+    packed = tmp_path / f'bomb.{ending}.zstd'
+    packer = zstandard.ZstdCompressor().compressobj()
+    with packed.open('wb') as file:
+        for _ in range(40):
+            file.write(packer.compress(bytes(2**23)))
+        file.write(packer.flush())
+    with pytest.raises(BagError, match='unpacks to more than 200 times its size.*zstd -d bomb'):
+        open_bag(packed)
+    assert not list(folder.iterdir())
+
+
+def test_a_chunk_that_grows_too_much_is_refused(tmp_path, monkeypatch):
+    folder = write(tmp_path / 'bag', session(), 'mcap', 'storage')
+    monkeypatch.setattr('samg_ros.bags.salvage.MAX_MESSAGE_BYTES', 10_000)
+    with pytest.raises(BagError, match='a chunk of it has more than 10000 bytes unpacked'):
+        open_bag(folder)
+
+
+@pytest.mark.parametrize('name', ['bag.mcap', 'bag.db3', 'bag.mcap.zstd', 'metadata.yaml'])
+def test_a_pipe_is_no_bag(tmp_path, name):
+    folder = tmp_path / 'bag'
+    if name == 'metadata.yaml':
+        (write(folder, session()) / name).unlink()
+    else:
+        folder.mkdir()
+    os.mkfifo(folder / name)
+    for path in (folder, folder / name):
+        with pytest.raises(BagError, match='is not a (regular file|bag)'):
+            open_bag(path)

@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many runs: what is planned, what is done again, what is said of failures, and Ray."""
 
+import contextlib
+import importlib.util
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import pytest
 
 from samg_ros import cli
-from samg_ros.errors import ConfigError, UnknownSettingError, WeightsError
+from samg_ros.errors import ConfigError, MissingDependencyError, UnknownSettingError, WeightsError
 from samg_ros.rl.evaluation.trials import Trials
-from samg_ros.rl.sweeps.pool import LOCAL, LOG_NAME, NO_RAY, Spread, carry_out
+from samg_ros.rl.sweeps.cluster import LOCAL, NO_RAY, connect
+from samg_ros.rl.sweeps.pool import LOG_NAME, Spread, _take_cores, carry_out
 from samg_ros.rl.sweeps.runs import plan_runs
 from samg_ros.rl.training.checkpoint import CHECKPOINT_NAME
 
@@ -22,6 +28,9 @@ TINY = {
     'feature_dim': 4, 'convolutions': [[4, 3, 2]], 'action_repeat': 100, 'checkpoint_every': 5,
     'observation': {'size': 16},
 }
+# Not by importing it: it reads its environment then, which `connect` has to set before.
+needs_ray = pytest.mark.skipif(importlib.util.find_spec('ray') is None,
+                               reason='Ray is not installed: pip install ray')
 TRIALS = Trials(('train',), episodes=1, max_steps=2)
 
 
@@ -125,8 +134,8 @@ def test_the_command_ends_with_one_table_and_says_what_failed(tmp_path, capsys):
     (['--cores', '0'], "--cores: '0': expected a whole number of at least 1"),
     (['--source', 'xray'], 'source must be one of'),
 ])
+@needs_ray
 def test_what_cannot_be_spread_is_one_line_and_status_2(options, message, tmp_path, capsys):
-    pytest.importorskip('ray', reason='Ray is not installed: pip install ray')
     assert cli.main(['train', 'policy', '--seed', '0,1', '--run-dir', str(tmp_path), *options]) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
 
@@ -145,9 +154,89 @@ def holders(path: Path) -> list[int]:
     return found
 
 
+def processes_below(parent: int) -> set[int]:
+    """Return the processes that a process has started, and what they have."""
+    found = {parent}
+    for status in sorted(Path('/proc').glob('[0-9]*/stat'), key=lambda path: int(path.parts[2])):
+        with contextlib.suppress(OSError):
+            text = status.read_text()
+            if int(text.rpartition(')')[2].split()[1]) in found:
+                found.add(int(status.parts[2]))
+    return found - {parent}
+
+
+def addresses_listened_on(processes: set[int]) -> list[str]:
+    """Return the kernel's hexadecimal addresses of their listening TCP sockets."""
+    sockets = set()
+    for process in processes:
+        for link in Path(f'/proc/{process}/fd').iterdir():
+            with contextlib.suppress(OSError):
+                sockets.add(os.readlink(link))
+    lines = [line.split() for kind in ('tcp', 'tcp6')
+             for line in Path(f'/proc/net/{kind}').read_text().splitlines()[1:]]
+    return [line[1].partition(':')[0] for line in lines
+            if line[3] == '0A' and f'socket:[{line[9]}]' in sockets]
+
+
+@needs_ray
+@pytest.mark.ray
+def test_ray_listens_on_loopback_alone_and_refuses_a_wrong_token():
+    ray = connect(LOCAL, 1, 0)
+    try:
+        found = addresses_listened_on(processes_below(os.getpid()))
+        assert len(found) >= 3
+        assert {address[-8:] for address in found} == {'0100007F'}
+        stranger = subprocess.run(
+            [sys.executable, '-c', 'import ray, sys; ray.init(address=sys.argv[1])',
+             ray.get_runtime_context().gcs_address], capture_output=True, text=True, timeout=300,
+            env={**os.environ, 'RAY_AUTH_TOKEN': 'f' * 64}, check=False)
+        assert stranger.returncode != 0 and 'oken' in stranger.stderr
+    finally:
+        ray.shutdown()
+
+
+def test_a_ray_that_asks_for_no_token_is_refused(monkeypatch):
+    old = types.ModuleType('ray')
+    old.__version__ = '2.51.1'
+    monkeypatch.setitem(sys.modules, 'ray', old)
+    with pytest.raises(MissingDependencyError, match='Ray 2.51.1 .* install .ray>=2.52'):
+        connect(LOCAL, 1, 0)
+
+
+@needs_ray
+@pytest.mark.ray
+def test_many_runs_end_in_good_order_on_a_request_to_end(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'samg_ros', 'train', 'policy', '--task', 'cartpole_swingup',
+         '--source', 'raw', '--seed', '0,1', '--cores', '1', '--run-dir', str(tmp_path)],
+        stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if 'step' in line or '%' in line:
+            break
+    started = processes_below(process.pid)
+    process.terminate()
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 130 and said.splitlines()[-1] == 'samg: interrupted'
+    deadline = time.monotonic() + 30
+    while any(Path(f'/proc/{each}').exists() for each in started):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_the_lock_of_another_user_does_not_stop_a_sweep(tmp_path, monkeypatch):
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+    before = os.sched_getaffinity(0)
+    for core in before:  # a folder cannot be opened for writing, not even by root
+        (tmp_path / f'samg-core-{core}.lock').mkdir()
+    try:
+        assert _take_cores(1) == [] and os.sched_getaffinity(0) == before
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@needs_ray
 @pytest.mark.ray
 def test_ray_starts_a_run_again_whose_process_was_killed(tmp_path, capsys):
-    pytest.importorskip('ray', reason='Ray is not installed: pip install ray')
     run, = plan(tmp_path)
     killed = []
 

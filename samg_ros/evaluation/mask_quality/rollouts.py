@@ -33,8 +33,9 @@ class Rollouts:
     Attributes:
         task: see `sim.tasks`.
         setting: see `sim.settings`.
-        count: how many frames; every 15 come from a new episode, with its own pose and video.
-        every: agent steps from one frame to the next.
+        count: how many frames; after 15, or at an episode's end, comes a new one with its own
+            pose and video.
+        every: agent steps from one frame to the next; fewer before an episode's last.
         seed: of poses, actions and videos.
         size: side of a frame in pixels.
         quality: `fast` or `paper`.
@@ -82,7 +83,7 @@ def collect_frames(rollouts: Rollouts, act: Act | None = None) -> Frames:
         act: what acts; None for random actions.
 
     Raises:
-        ConfigError: if a number is not usable, or an episode has not as many frames.
+        ConfigError: if a number is not usable.
         SamgError: whatever the simulation raises.
     """
     wanted = rollouts
@@ -96,26 +97,22 @@ def collect_frames(rollouts: Rollouts, act: Act | None = None) -> Frames:
     shape = (wanted.count, wanted.size, wanted.size)
     images = np.empty((*shape, 3), dtype=np.uint8)
     truths, bodies = np.empty(shape, dtype=bool), np.empty(shape, dtype=np.uint8)
-    episodes = np.empty(wanted.count, dtype=int)
+    episodes, episode = np.empty(wanted.count, int), -1
+    act = act or _random_actions(env, wanted.seed)
     try:
-        longest = frames_apart(env.spec.episode_steps, env.action_repeat)
-        if wanted.every > longest:
-            raise ConfigError(f'every of frames is {wanted.every}, but an episode of '
-                              f'{wanted.task} ends before its {FRAMES_PER_EPISODE} frames; give '
-                              f'at most {longest}')
-        act = act or _random_actions(env, wanted.seed)
-        step, episode, shown = env.reset(), 0, 0
+        begins = True
         for index in range(wanted.count):
-            for _ in range(wanted.every if 0 < shown < FRAMES_PER_EPISODE else 0):
-                step = env.step(act(step))
-                if step.last:
-                    shown = FRAMES_PER_EPISODE
-                    break
-            if shown == FRAMES_PER_EPISODE:
-                step, episode, shown = env.reset(), episode + 1, 0
+            if begins or index % FRAMES_PER_EPISODE == 0:
+                step = env.reset()
+                episode += 1
+            else:
+                for _ in range(wanted.every):
+                    if step.last:
+                        break
+                    step = env.step(act(step))
             assert step.mask is not None
+            begins, episodes[index] = step.last, episode
             images[index], truths[index], bodies[index] = step.frame, step.mask, env.bodies()
-            episodes[index], shown = episode, shown + 1
     finally:
         env.close()
     return Frames(wanted, images, truths, bodies, episodes)

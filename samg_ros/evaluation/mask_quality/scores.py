@@ -14,6 +14,7 @@ from tqdm import tqdm
 from samg_ros.evaluation.mask_quality.rollouts import Frames, Rollouts
 from samg_ros.evaluation.mask_quality.sequences import MaskedSequence
 from samg_ros.evaluation.metrics import boundary_f, mask_iou
+from samg_ros.evaluation.tables import Table, figure
 
 if TYPE_CHECKING:
     from samg_ros.masking import Masker
@@ -204,21 +205,17 @@ def _steadiness(masks: np.ndarray, truths: np.ndarray, episodes: np.ndarray) -> 
     return float(shown - true)
 
 
-def table(results: Sequence[MaskScores]) -> str:
-    """Return the results as lines of text, one a task and setting."""
-    wide = max(len(result.setting) for result in results)
-    head = (f'{"task":18} {"setting":{wide}} {"IoU":>6} {"median":>7} {"5th %":>6} {"<0.5":>6} '
-            f'{"empty":>6} '
-            f'{"bound F":>8} {"prompts":>8} {"clicks":>7} {"invents":>8} {"steady":>7} {"ms":>6}')
-    lines = [head]
+def score_table(results: Sequence[MaskScores]) -> Table:
+    """Return the results as a table, one line a task and setting."""
+    head = ('task', 'setting', 'frames', 'IoU', 'median', '5th %', '<0.5', 'empty', 'bound F',
+            'prompts', 'clicks', 'invents', 'steady', 'ms')
+    rows = []
     for result in results:
         row = result.summary()
-        clicks = '-' if row['clicks_on_body'] is None else f'{row["clicks_on_body"]:.1%}'
-        steady = '-' if row['steadiness'] is None else f'{row["steadiness"]:+.3f}'
-        lines.append(f'{row["task"]:18} {row["setting"]:{wide}} {row["iou_mean"]:6.3f} '
-                     f'{row["iou_median"]:7.3f} {row["iou_p5"]:6.3f} '
-                     f'{row["share_under_half"]:6.1%} {row["share_empty"]:6.1%} '
-                     f'{row["boundary_f_mean"]:8.3f} '
-                     f'{row["prompts_on_object"]:8.1%} {clicks:>7} '
-                     f'{row["share_of_inventions"]:8.1%} {steady:>7} {row["frame_ms"]:6.2f}')
-    return '\n'.join(lines)
+        rows.append((row['task'], row['setting'], str(row['frames']), *(
+            figure(row[name], form) for name, form in (
+                ('iou_mean', '.3f'), ('iou_median', '.3f'), ('iou_p5', '.3f'),
+                ('share_under_half', '.1%'), ('share_empty', '.1%'), ('boundary_f_mean', '.3f'),
+                ('prompts_on_object', '.1%'), ('clicks_on_body', '.1%'),
+                ('share_of_inventions', '.1%'), ('steadiness', '+.3f'), ('frame_ms', '.2f')))))
+    return Table(head, tuple(rows))

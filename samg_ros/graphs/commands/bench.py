@@ -27,7 +27,6 @@ import numpy.typing as npt
 import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from tqdm import tqdm
@@ -38,7 +37,7 @@ from samg_ros.files.outputs import write_json
 from samg_ros.masking import Masker, Reference
 from samg_ros.nodes.perception_node import Perception
 from samg_ros.ros.compat import make_executor
-from samg_ros.ros.domain import choose_domain
+from samg_ros.ros.domain import choose_domain, init_ros
 from samg_ros.ros.messages.images import array_to_image
 from samg_ros.ros.node import close
 from samg_ros.ros.parameters import overrides
@@ -260,7 +259,7 @@ def run(args: argparse.Namespace) -> None:
     if args.frames < 1 or args.overload < 0 or min(args.size) < 40:
         raise ConfigError('--frames: expected 1 or more; --overload: 0 or more; --size: 40 or more')
     choose_domain()
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    init_ros([])
     figures: dict[str, Any] = {}
     with TemporaryDirectory() as folder:
         bench = None

@@ -28,7 +28,8 @@ from samg_ros.errors import first_line
 from samg_ros.masking.engines import cache
 from samg_ros.masking.engines.networks import Decoder, Encoders, Look, with_tensors
 from samg_ros.masking.engines.wrapped import WrappedModel
-from samg_ros.masking.frames.pipeline import look
+from samg_ros.masking.frames.guidance import working_geometry
+from samg_ros.masking.frames.pipeline import look, similarity_prompt
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, VisionModel
 from samg_ros.masking.references.targets import Targets
@@ -111,18 +112,19 @@ class CompiledModel(WrappedModel):
 
     @property
     def failures(self) -> dict[str, str]:
-        """Why 'similarity', 'encoders' or 'decoder' run in torch, as far as they do."""
+        """Part ('similarity', 'encoders', 'decoder') -> why it runs in torch and not compiled."""
         return dict(self._networks.failures)
 
     def look(self, pictures: tuple[Tensor, ...], colours: Tensor, geometry: Geometry,
              targets: Targets, settings: MaskerSettings) -> tuple[Tensor, ...]:
-        """Return what `pipeline.look` returns: of a guided model and small frames from one network.
+        """Return what `pipeline.look` returns: of a guided model and small maps from one network.
 
         What is around the networks of `mini` takes as long as a network. Around those of other
-        models it hardly counts, and is not compiled. Nor is it for frames larger than the logits:
-        their similarity maps are large matrix products, at which torch is faster.
+        models it hardly counts, and is not compiled. Nor is it where maps are compared at a higher
+        resolution than the logits': these are large matrix products, at which torch is faster.
         """
-        if self.model.guided and max(geometry.height, geometry.width) <= self.mask_size:
+        working = working_geometry(similarity_prompt(self, settings), geometry)
+        if self.model.guided and max(working.height, working.width) <= self.mask_size:
             used = dataclasses.replace(settings, **_UNUSED)
             tensors: list[Tensor] = []
             shape = with_tensors(targets, tensors.append)

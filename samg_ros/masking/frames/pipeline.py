@@ -12,8 +12,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from samg_ros.errors import InvalidInputError
 from samg_ros.masking.frames.decoder_passes import Prompts, pick_prompts, run_cascade
-from samg_ros.masking.frames.guidance import guide, guided
+from samg_ros.masking.frames.guidance import guide, guided, working_geometry
 from samg_ros.masking.frames.prediction import Prediction
 from samg_ros.masking.frames.recognition import believe, recognise
 from samg_ros.masking.frames.similarity import combine_references, similarity_maps
@@ -45,6 +46,9 @@ def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Target
     if settings.min_predicted_iou > 0:
         kept &= scores >= settings.min_predicted_iou
     asked = tuple(Prompts(*each) for each in zip(prompts[::2], prompts[1::2], strict=True))
+    if working_geometry(similarity_prompt(model, settings), geometry) is not geometry:
+        maps = geometry.padded_to_frame(geometry.of_mask.frame_to_mask(maps))
+        asked = tuple(Prompts(geometry.points_to_frame(one.points), one.labels) for one in asked)
     return Prediction(masks & kept[..., None, None], logits, scores, asked, maps)
 
 
@@ -65,9 +69,11 @@ def look(model: VisionModel, pictures: tuple[Tensor, ...], colours: Tensor, geom
     Returns:
         Low-resolution logits (N, O, m, m); predicted IoU (N, O); the `certain` pixels and `sure`
         of `recognition`, (N, O, H, W) or (N, O, 1, 1), and (N, O); the objects' areas (N, O); maps
-        in which the prompts are found, (N, O, H, W); and of each object its prompts' points and
-        labels.
+        in which the prompts are found, (N, O, h, w); and of each object its prompts' points and
+        labels. Maps and points are in pixels of `working_geometry`.
     """
+    kind = similarity_prompt(model, settings)
+    geometry = working_geometry(kind, geometry)
     encoding = model.encoding(*model.run_encoders(*pictures), colours).on_grid(geometry.grid_size)
     similarity = similarity_maps(encoding, targets.features, geometry)
     found: dict[int, tuple[Tensor, ...]] = {}
@@ -77,13 +83,14 @@ def look(model: VisionModel, pictures: tuple[Tensor, ...], colours: Tensor, geom
                                   settings.combine_references).unflatten(1, (count, -1))
         rows = maps.flatten(0, 1)  # an object in a frame is a row of the decoder's batch
         of_rows = partial(_of_rows, group.views, settings)
-        told = guide(similarity_prompt(model, settings), rows[:, 0], encoding, group.samples,
+        told = guide(kind, rows[:, 0], encoding, group.samples,
                      settings.features, geometry, of_rows)
         area, shared = (of_rows(one.expand(len(colours), -1)[..., None, None]).flatten()
                         for one in (group.samples.area, group.samples.shared))
-        known = recognise(told if settings.colour_rules else None, area, shared)
-        told = known.told if settings.colour_rules else told
-        rows = guided(rows, told)
+        rules = settings.colour_rules and kind == 'colour'
+        known = recognise(told if rules else None, area, shared)
+        told = known.told if rules else told
+        rows = guided(model, rows, told)
         prompts = pick_prompts(rows)
         last = run_cascade(model, encoding.repeated(count), geometry, rows[:, 0], prompts,
                            group.weights.repeat(len(colours), 1),
@@ -108,8 +115,16 @@ def find_nothing(frames: Tensor, geometry: Geometry, targets: Targets) -> Predic
 
 
 def similarity_prompt(model: VisionModel, settings: MaskerSettings) -> str:
-    """Return which of SIMILARITY_PROMPTS the first pass gets."""
-    return settings.similarity_prompt or model.similarity_prompt
+    """Return which of SIMILARITY_PROMPTS the first pass gets.
+
+    Raises:
+        InvalidInputError: if the model was not trained for the one that the settings name.
+    """
+    kind = settings.similarity_prompt or model.similarity_prompt
+    if kind not in model.similarity_prompts:
+        raise InvalidInputError(f'similarity_prompt {kind!r}: not for this model; expected '
+                                f'{", ".join(model.similarity_prompts)} or None')
+    return kind
 
 
 def _of_rows(views: tuple[int, ...], settings: MaskerSettings, maps: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from samg_ros.errors import InvalidInputError, UnknownModelError
+from samg_ros.errors import InvalidInputError, UnknownModelError, WeightsError
 from samg_ros.masking.models import (
     dinov2,
     dinov3,
@@ -19,11 +19,12 @@ from samg_ros.masking.models import (
     sam2,
 )
 from samg_ros.masking.models.base import FeatureEncoder, ModelPair, Segmenter, VisionModel
-from samg_ros.masking.models.mini import load_mini
+from samg_ros.masking.models.mini.network import load_mini, load_mini_sim
 
 Weights = str | Path | Mapping[str, str | Path] | None
 
-WHOLE: dict[str, Callable[[str | Path | None], VisionModel]] = {'mini': load_mini}
+WHOLE: dict[str, Callable[[str | Path | None], VisionModel]] = {
+    'mini': load_mini, 'mini-sim': load_mini_sim}
 ENCODERS: dict[str, Callable[[str | Path | None], FeatureEncoder]] = {
     name: partial(load, name) for load, names in (
         (dinov2.load_dinov2, dinov2.HUB_IDS),
@@ -42,7 +43,7 @@ def load_model(name: str, weights: Weights = None) -> VisionModel:
     """Return a model with its weights, in evaluation mode.
 
     Args:
-        name: 'mini', or a pair 'encoder+segmenter' such as 'dinov2-b+sam-vit-b'.
+        name: 'mini', 'mini-sim', or a pair 'encoder+segmenter' such as 'dinov2-b+sam-vit-b'.
         weights: for one network a file; for a pair a mapping from each name to its file, folder or
             hub id, or the same as text, 'dinov2-b=/a/folder,sam-vit-b=/a/file.pth'. What is not
             given comes from where that model usually comes from.
@@ -57,6 +58,7 @@ def load_model(name: str, weights: Weights = None) -> VisionModel:
             weights = _by_name(weights, (name,)).get(name)
         elif isinstance(weights, str):
             weights = weights.removeprefix(f'{name}=')
+        weights = weights and _home(weights)
         return WHOLE[name](weights).eval()
     encoder, plus, segmenter = name.partition('+')
     if not plus or encoder not in ENCODERS or segmenter not in SEGMENTERS:
@@ -87,7 +89,19 @@ def describe_weights(weights: Weights) -> str | None:
 
 def _absolute(path: str) -> str:
     """Of a file that is there; a hub id stays what it is."""
-    return str(Path(path).resolve()) if Path(path).exists() else path
+    return str(_home(path).resolve()) if _home(path).exists() else path
+
+
+def _home(path: str | Path) -> Path:
+    """Return a path with `~` as the home folder.
+
+    Raises:
+        WeightsError: if there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise WeightsError(f'weights {path}: {error}; give a path') from error
 
 
 def _by_name(weights: Weights, names: tuple[str, ...]) -> Mapping[str, str | Path]:
@@ -98,4 +112,4 @@ def _by_name(weights: Weights, names: tuple[str, ...]) -> Mapping[str, str | Pat
     if strangers := set(weights) - set(names):
         raise UnknownModelError(f'weights for {", ".join(sorted(strangers))}: not part of the '
                                 f'model; give {" and ".join(f"{name}=..." for name in names)}')
-    return weights
+    return {name: _home(path) for name, path in weights.items()}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samg_ros.masking.geometry import Geometry, scaled_size
+from samg_ros.masking.settings import GUIDANCE_MAPS, SIMILARITY_PROMPTS
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of values in 0 .. 255
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -105,6 +106,7 @@ class VisionModel(nn.Module, ABC):
             side and padded.
         passes: decoder passes that give its best masks.
         similarity_prompt: the guidance that the model was trained with, as in MaskerSettings.
+        similarity_prompts: all that it can be given.
         guided: whether `decode` takes a guide.
         similarity_gain: factor from cosine similarity to the logits of that prompt.
         feature_maps: the names of its feature maps in their order, and of each whether it is
@@ -117,6 +119,7 @@ class VisionModel(nn.Module, ABC):
     stretched: bool = False
     passes: int = 3
     similarity_prompt: str = 'off'
+    similarity_prompts: tuple[str, ...] = SIMILARITY_PROMPTS
     guided: bool = False
     similarity_gain: float = 10.0
     feature_maps: dict[str, bool]
@@ -126,6 +129,20 @@ class VisionModel(nn.Module, ABC):
         """Return how frames of a size lie in its input; without a grid size, on its own grid."""
         return Geometry(height, width, self.image_size, self.mask_size,
                         grid_size or self.grid_size, device, self.stretched)
+
+    def object_map(self, maps: Tensor) -> Tensor:
+        """Return (N, 1, H, W) float in -1 .. 1 of (N, C, H, W) guidance: where the object is.
+
+        Its largest value is where the object's prompt goes, its least where the one beside it goes.
+        The mean of the maps; of 'full' guidance the mean of the object's feature and of its cells,
+        which count only where the reference's surroundings are less similar (Matcher, arXiv
+        2305.13310, section 3.2).
+        """
+        if maps.shape[1] < GUIDANCE_MAPS['full']:
+            return maps.mean(dim=1, keepdim=True)
+        own, beside = maps[:, 1:-2:2], maps[:, 2:-2:2]
+        dense = torch.where(own >= beside, own, 0).mean(dim=1, keepdim=True)
+        return (maps[:, :1] + dense) / 2
 
     @abstractmethod
     def prepare(self, frames: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """DrQ-v2 (Yarats et al. 2021, arXiv 2107.09645): what the agent does with a batch.
 
-Equation numbers refer to that paper. Losses stay tensors until somebody reads them, so that a
+Equation numbers refer to that paper. Losses stay tensors until they are read, so that a
 GPU never waits for a log line.
 """
 

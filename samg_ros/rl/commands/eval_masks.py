@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from samg_ros.arguments import add_json, add_out, add_seed, names, whole
+from samg_ros.arguments import (
+    add_json,
+    add_out,
+    add_seed,
+    names,
+    optional_path,
+    path_argument,
+    whole,
+)
 from samg_ros.errors import ConfigError
 from samg_ros.evaluation.mask_quality.degradations import degraded, parse_degradations, recolour
 from samg_ros.evaluation.mask_quality.report import write_mask_report
@@ -27,7 +35,7 @@ from samg_ros.evaluation.mask_quality.scores import (
     MaskScores,
     evaluate_masks,
     evaluate_sequence,
-    table,
+    score_table,
 )
 from samg_ros.evaluation.mask_quality.sequences import PROTOCOLS, load_sequence
 from samg_ros.files.outputs import make_folder, write_json
@@ -57,7 +65,7 @@ def find_reference(path: str | Path | None, task: str) -> Path | None:
     Args:
         path: a reference; or a folder of them, by task name or as public `<domain>_0.png`; or
             None.
-        task: whose reference is wanted from a folder of them.
+        task: name of the reference in a folder of several.
     """
     if path is None:
         return None
@@ -74,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='tasks (walker_walk)')
     parser.add_argument('--setting', type=names, action='extend', metavar='NAME[,NAME]',
                         help='visual settings (train,video_hard)')
-    parser.add_argument('--videos', default=None, metavar='DIR',
+    parser.add_argument('--videos', type=optional_path, default=None, metavar='DIR',
                         help='folder of videos for the video settings (painted ones)')
     parser.add_argument('--nuisance', type=parse_nuisance, action='append', default=[],
                         metavar='KIND=STRENGTH', help='such as light=0.5; may be repeated')
@@ -82,9 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='in episodes of a trained policy, behind its own masker, in place of '
                         'random actions: a checkpoint, run folder, or the task of a shipped one; '
                         'may be repeated')
-    parser.add_argument('--sequence', type=Path, action='append', default=[], metavar='DIR',
-                        help='a recorded sequence, frames/ and masks/, in place of tasks; may be '
-                        'repeated')
+    parser.add_argument('--sequence', type=path_argument, action='append', default=[],
+                        metavar='DIR', help='a recorded sequence, frames/ and masks/, in place '
+                        'of tasks; may be repeated')
     parser.add_argument('--degrade', type=parse_degradations, default=[],
                         metavar='KIND:STRENGTH,...', help='also score frames with what a camera '
                         'does to them: jpeg:80,white_balance:0.06,gamma:1.4,noise:8,blur:1.5; '
@@ -94,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         'channel, by 1 - SHARE to 1 + SHARE')
     parser.add_argument('--hide-object', action='store_true',
                         help='take the object out of the frames: every mask should be empty')
-    parser.add_argument('--reference', default=None, metavar='PATH',
+    parser.add_argument('--reference', type=optional_path, default=None, metavar='PATH',
                         help='reference, or a folder of them by task (rendered)')
     parser.add_argument('--points', type=parse_points, default=None, metavar="'X,Y X,Y'",
                         help="clicked points in the reference's pixels")
@@ -139,7 +147,7 @@ def run(args: argparse.Namespace) -> None:
         masker = _masker(args)
         found = (score for task in tasks for score in _on_task(args, masker, task, settings))
     results = list(found)
-    print(table(results))
+    print(score_table(results).text())
     figures = [result.summary() for result in results]
     if args.json is not None:
         write_json(args.json, figures)

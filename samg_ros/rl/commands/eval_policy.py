@@ -7,7 +7,7 @@ import argparse
 
 import torch
 
-from samg_ros.arguments import add_json, add_out, names
+from samg_ros.arguments import add_json, add_out, names, optional_path
 from samg_ros.cores import half_the_cores
 from samg_ros.errors import ConfigError
 from samg_ros.progress import ProgressLine
@@ -25,7 +25,8 @@ from samg_ros.sim.visual.nuisances import Nuisances, parse_nuisance
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg eval policy`."""
-    parser.add_argument('checkpoint', nargs='+', help='checkpoint, run folder, or the task of a '
+    parser.add_argument('checkpoint', nargs='+', type=optional_path,
+                        help='checkpoint, run folder, or the task of a '
                         'policy that comes with the package')
     add_trial_arguments(parser)
     parser.add_argument('--nuisance', type=parse_nuisance, action='append', default=[],

@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 from msgspec import Struct, to_builtins
 
-from samg_ros.arguments import OutputFolder, add_json
+from samg_ros.arguments import OutputFolder, add_json, path_argument
 from samg_ros.errors import ConfigError, ReportError, SamgError
 from samg_ros.evaluation.episode_files import load_episodes
 from samg_ros.evaluation.episodes import EpisodeResults, View
-from samg_ros.evaluation.figures_report import Figures, Section, Shown
+from samg_ros.evaluation.figures_report import Figures
+from samg_ros.evaluation.page import Section, Shown, episode_strips
 from samg_ros.evaluation.plots import figures_by_setting, learning_curves
 from samg_ros.evaluation.tables import Table, figure
 from samg_ros.files.schema import read_json
@@ -65,7 +66,7 @@ class FoundRun:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg report`."""
-    parser.add_argument('runs', nargs='+', type=Path, metavar='RUN',
+    parser.add_argument('runs', nargs='+', type=path_argument, metavar='RUN',
                         help='run folder, or a folder of run folders')
     parser.add_argument('--out', action=OutputFolder, default=Path('report'), metavar='DIR',
                         help='folder for runs.html, runs.csv and runs.json (default: %(default)s)')
@@ -239,4 +240,4 @@ def _masks(runs: Sequence[FoundRun]) -> list[Section]:
             shown[f'{one.name}: the reference'] = EpisodeResults('', (0.0,), strip=(view,))
         for setting, results in one.episodes.items():
             shown[f'{one.name}: {setting}'] = results
-    return [Section('Masks', episodes=shown)] if shown else []
+    return [Section('Masks', strips=episode_strips(shown))] if shown else []

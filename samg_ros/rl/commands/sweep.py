@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from samg_ros.arguments import names, whole
+from samg_ros.arguments import names, path_argument, whole
 from samg_ros.rl.evaluation.comparison import compare
 from samg_ros.rl.evaluation.episodes import SETTINGS
 from samg_ros.rl.evaluation.scores import Score
 from samg_ros.rl.evaluation.trials import Trials
-from samg_ros.rl.sweeps.pool import LOCAL, NO_RAY, Failure, Spread, carry_out
+from samg_ros.rl.sweeps.cluster import LOCAL, NO_RAY
+from samg_ros.rl.sweeps.pool import Failure, Spread, carry_out
 from samg_ros.rl.sweeps.runs import Run, plan_runs
 
 EXIT_FAILURES = 1
@@ -51,7 +52,7 @@ def add_comparison_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare how a training tries what it trained, and how many runs are carried out."""
     parser.add_argument('--eval-setting', type=names, action='extend', metavar='NAME[,NAME]',
                         help=f'visual settings of the evaluation ({",".join(SETTINGS)})')
-    parser.add_argument('--colours', type=Path, metavar='DIR',
+    parser.add_argument('--colours', type=path_argument, metavar='DIR',
                         help='folder of color_easy.json and color_hard.json (drawn ones)')
     add_spread_arguments(parser)
 

@@ -7,7 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samg_ros.arguments import add_json, names, parse_settings, seeds as read_seeds, whole
+from samg_ros.arguments import (
+    add_json,
+    names,
+    parse_settings,
+    path_argument,
+    seeds as read_seeds,
+    whole,
+)
 from samg_ros.errors import ConfigError
 from samg_ros.interruption import EXIT_INTERRUPTED, stop_on_signals
 from samg_ros.observation import SOURCES
@@ -34,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='what masks the frames learned from: the truth with random errors, '
                         'quick and for any masker, the masker itself, or the masker for the last '
                         'third (%(default)s)')
-    parser.add_argument('--expert', type=Path, default=None, metavar='FILE.npz',
+    parser.add_argument('--expert', type=path_argument, default=None, metavar='FILE.npz',
                         help="expert to learn from (the task's own: scripted, or trained)")
     parser.add_argument('--source', type=names, action='extend', metavar='NAME[,NAME]',
                         help=f'what the policy sees: {", ".join(SOURCES)} (masked)')
@@ -42,11 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help=help_of['seed'])
     parser.add_argument('--steps', type=whole(1), default=30_000,
                         help='agent steps, each with a frame and an update (%(default)s)')
-    parser.add_argument('--run-dir', type=Path, default=None,
+    parser.add_argument('--run-dir', type=path_argument, default=None,
                         help='run folder (runs/TASK-clone-SEED); resumed if used')
-    parser.add_argument('--reference', type=Path, default=None,
+    parser.add_argument('--reference', type=path_argument, default=None,
                         help='reference folder (one rendered from the simulator)')
-    parser.add_argument('--model', default='mini', help='model of the masker (%(default)s)')
+    parser.add_argument('--model', default='', help="mask model (default: the task's)")
     parser.add_argument('--weights', metavar='FILE',
                         help='its weights; NAME=PATH,NAME=PATH for a pair')
     parser.add_argument('--device', default='cpu', help='torch device of masker and networks')
@@ -57,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         'the masker, in RUN_DIR/finetuned (%(default)s)')
     parser.add_argument('--episodes', type=whole(0), default=10,
                         help='episodes of the evaluation; 0 for none (%(default)s)')
-    parser.add_argument('--videos', type=Path, default=None,
+    parser.add_argument('--videos', type=path_argument, default=None,
                         help='background videos of the evaluation (painted ones)')
     add_json(parser)
     add_comparison_arguments(parser)

@@ -7,7 +7,14 @@ import sys
 import time
 from pathlib import Path
 
-from samg_ros.arguments import add_json, names, parse_settings, seeds as read_seeds, whole
+from samg_ros.arguments import (
+    add_json,
+    names,
+    parse_settings,
+    path_argument,
+    seeds as read_seeds,
+    whole,
+)
 from samg_ros.interruption import EXIT_INTERRUPTED, stop_on_signals
 from samg_ros.observation import SOURCES
 from samg_ros.progress import ProgressLine, duration, progress_line
@@ -40,24 +47,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--steps', type=whole(1), help=help_of['steps'])
     parser.add_argument(
-        '--run-dir', type=Path, help='Run folder; default runs/TASK-PRESET-SEED. Resumed if used. '
-        'Of many runs, the folder of their folders; default runs.'
+        '--run-dir', type=path_argument,
+        help='Run folder; default runs/TASK-PRESET-SEED. Resumed if used. Of many '
+        'runs, the folder of their folders; default runs.'
     )
     parser.add_argument(
-        '--reference', type=Path, help='Reference folder; default one rendered from the simulator.'
+        '--reference', type=path_argument,
+        help='Reference folder; default one rendered from the simulator.'
     )
     parser.add_argument(
-        '--demonstrations', type=Path, help='Folder of demonstrations to begin the replay with.'
+        '--demonstrations', type=path_argument,
+        help='Folder of demonstrations to begin the replay with.'
     )
     parser.add_argument(
         '--with-expert', type=whole(0), default=0, metavar='N', help="Begin the replay with N "
         "episodes of the package's expert, and draw half of each batch from them; the same as "
         '--set expert_episodes=N --set demonstrated_share=0.5.'
     )
-    parser.add_argument('--model', default='mini', help='Model of the masker.')
+    parser.add_argument('--model', default='', help="mask model (default: the task's)")
     parser.add_argument('--weights', metavar='FILE',
                         help='Its weights; NAME=PATH,NAME=PATH for a pair.')
-    parser.add_argument('--videos', type=Path, help='Folder of background videos.')
+    parser.add_argument('--videos', type=path_argument, help='Folder of background videos.')
     parser.add_argument('--device', default='cpu', help='Torch device of masker and learner.')
     parser.add_argument(
         '--set',

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samg_ros.arguments import names, seeds as read_seeds, whole
+from samg_ros.arguments import names, path_argument, seeds as read_seeds, whole
 from samg_ros.errors import ConfigError
 from samg_ros.rl.evaluation.episodes import SETTINGS, SHOWN, Progress, evaluate_policy
 from samg_ros.rl.evaluation.policy import Policy
@@ -31,7 +31,7 @@ EPISODES = 10
 
 @dataclass(frozen=True)
 class Trials:
-    """Settings x seeds x episodes.
+    """Which episodes a policy is evaluated in: every setting, with every seed, so many times.
 
     Raises:
         UnknownSettingError: if a setting is not known.
@@ -144,9 +144,9 @@ def add_trial_arguments(parser: argparse.ArgumentParser, settings: str = '--sett
                        metavar='N[,N]', help='seeds of the episodes (0)')
     group.add_argument('--episodes', type=whole(1), default=EPISODES,
                        help='for each setting and seed (%(default)s)')
-    group.add_argument('--videos', type=Path, metavar='DIR',
+    group.add_argument('--videos', type=path_argument, metavar='DIR',
                        help='background videos, or video_easy/ and video_hard/ (painted ones)')
-    group.add_argument('--colours', type=Path, metavar='DIR',
+    group.add_argument('--colours', type=path_argument, metavar='DIR',
                        help='color_easy.json and color_hard.json (drawn ones)')
     group.add_argument('--quality', choices=QUALITIES, help='rendering; paper: the very pixels of '
                        "dm_control (each policy's own)")

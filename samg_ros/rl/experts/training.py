@@ -186,7 +186,7 @@ class ExpertRun:
                    'disturbance': self.config.disturbance, **(returns or {})})
 
     def save(self) -> None:
-        """Write the run, whole or not at all.
+        """Write the checkpoint of the run: the new one, or on failure the old one stays.
 
         Raises:
             CheckpointError: if that fails; the one before stays.

@@ -9,20 +9,21 @@ lines of that log and started again, and then goes on from its checkpoint.
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import tempfile
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from samg_ros.errors import ConfigError, MissingDependencyError
+from samg_ros.errors import ConfigError
+from samg_ros.interruption import stop_on_signals
 from samg_ros.progress import ProgressLine
+from samg_ros.rl.sweeps.cluster import LOCAL, NO_RAY, connect
 
 if TYPE_CHECKING:
     from samg_ros.rl.sweeps.runs import Run
@@ -30,14 +31,8 @@ if TYPE_CHECKING:
 LOG_NAME = 'log.txt'
 """Name of what a run printed, in its folder."""
 
-LOCAL, NO_RAY = 'local', 'none'
-"""Addresses that are none: Ray on this machine alone; one run after the other in this process."""
-
 _LAST_LINES = 5
-_OBJECT_STORE_BYTES = 80 * 2**20
-"""Ray's least: runs exchange nothing but files."""
 _LOOK_EVERY_S = 2.0
-_START_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,7 @@ def carry_out(runs: Sequence[Run], spread: Spread) -> list[Failure]:
         The runs that failed, in the order in which they gave up.
 
     Raises:
-        MissingDependencyError: if Ray is wanted and not installed.
+        MissingDependencyError: if Ray was asked for and is not installed.
         ConfigError: if no machine of the cluster is large enough for a run.
     """
     waiting = deque(run for run in runs if run.scores() is None)
@@ -120,13 +115,19 @@ def _one_by_one(waiting: deque[Run]) -> Iterator[tuple[Run, str | None]]:
 
 def _over_ray(waiting: deque[Run], spread: Spread) -> Iterator[tuple[Run, str | None]]:
     """Carry out what waits, and what is put back meanwhile, each in a process of Ray's."""
-    ray = _connect(spread)
+    ray = connect(spread.address, spread.cores, spread.gpus)
     work = ray.remote(max_calls=1, max_retries=0)(_work).options(
         num_cpus=spread.cores, num_gpus=spread.gpus)
     under_way: dict[Any, Run] = {}
     line = ProgressLine()
-    try:
+    with ExitStack() as stack:
+        stack.callback(ray.shutdown)
+        stack.callback(line.close)
+        # Ray has put up a handler of its own, which ends this process before Ray's.
+        should_stop = stack.enter_context(stop_on_signals())
         while waiting or under_way:
+            if should_stop():
+                raise KeyboardInterrupt
             while waiting:
                 run = waiting.popleft()
                 under_way[work.remote(run, spread.cores)] = run
@@ -141,78 +142,12 @@ def _over_ray(waiting: deque[Run], spread: Spread) -> Iterator[tuple[Run, str | 
                     error = f'its process died: {" ".join(str(died).split())}'
                     _note(run, error)
                 yield run, error
-    finally:
-        line.close()
-        ray.shutdown()
 
 
 def _shares_done(runs: Iterable[Run]) -> str:
     begun = [f'{run.folder.name} {run.share_done:.0%}' for run in runs
              if (run.folder / LOG_NAME).exists()]
     return f'training: {", ".join(begun) or "about to begin"}'
-
-
-def _connect(spread: Spread) -> Any:
-    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
-    os.environ.setdefault('RAY_agent_register_timeout_ms', '120000')  # a busy machine is slow
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingDependencyError(
-            'spreading runs needs Ray; run: pip install ray, or give --ray none for one run after '
-            'the other') from error
-    options: dict[str, Any] = {'log_to_driver': False, 'logging_level': 'ERROR'}
-    if spread.address == LOCAL:
-        cores = len(os.sched_getaffinity(0))
-        if spread.cores > cores:
-            raise ConfigError(f'a run is to have {spread.cores} cores and this machine has '
-                              f'{cores}; give --cores {cores}')
-        options.update(num_cpus=cores, include_dashboard=False,
-                       object_store_memory=_OBJECT_STORE_BYTES)
-        _start(ray, options)
-    else:
-        _check_answers(spread.address)
-        try:
-            ray.init(address=spread.address, **options)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ConfigError(
-                f"there is no Ray cluster to use at '{spread.address}' "
-                f'({" ".join(str(error).split())}); start one by `ray start --head`, or give '
-                '--ray local') from error
-    wanted = {'CPU': spread.cores, 'GPU': spread.gpus}
-    if not any(all(node['Resources'].get(kind, 0) >= count for kind, count in wanted.items())
-               for node in ray.nodes() if node['Alive']):
-        ray.shutdown()
-        raise ConfigError(f'no machine has the {spread.cores} cores and {spread.gpus:g} GPUs that '
-                          'a run is to have; give fewer --cores or --gpus')
-    return ray
-
-
-def _check_answers(address: str) -> None:
-    """Raise ConfigError if nothing listens there: Ray would find out after a minute."""
-    host, colon, port = address.rpartition('://')[2].rpartition(':')
-    if not colon or not port.isdigit():
-        return  # a word of Ray's, such as auto
-    try:
-        socket.create_connection((host, int(port)), timeout=_LOOK_EVERY_S).close()
-    except OSError as error:
-        raise ConfigError(f"nothing answers at '{address}' ({error.strerror or error}); start a "
-                          'cluster by `ray start --head`, or give --ray local') from error
-
-
-def _start(ray: Any, options: Mapping[str, Any]) -> None:
-    """Start Ray on this machine; a busy one is slower than Ray's patience, so more than once."""
-    for attempts_left in reversed(range(_START_ATTEMPTS)):
-        try:
-            ray.init(address=LOCAL, **options)
-            return
-        except Exception as error:  # Ray's own class of error is none
-            ray.shutdown()
-            if not attempts_left:
-                raise ConfigError(
-                    f'Ray does not start on this machine ({" ".join(str(error).split())}); look '
-                    'at what else runs, or give --ray none for one run after the other'
-                ) from error
 
 
 def _work(run: Run, cores: int) -> str | None:
@@ -240,12 +175,14 @@ def _take_cores(count: int) -> list[int]:
     held, mine = [], []
     for core in sorted(os.sched_getaffinity(0)):
         path = Path(tempfile.gettempdir()) / f'samg-core-{core}.lock'
-        file = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-            continue
+        with ExitStack() as stack:
+            try:
+                file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
+                stack.callback(os.close, file)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue  # another run has it; or another user made the file
+            stack.pop_all()
         held.append(file)
         mine.append(core)
         if len(mine) == count:

@@ -266,7 +266,7 @@ class Learner:
             'episode', 'updates', 'return' (mean of the last ten episodes, None before the
             first), 'mask_iou' (of the last episode, or of this one during the first; None if
             not known), 'steps_per_s', 'frames_per_s', 'seconds' (of training so far),
-            'seconds_left' (None before it can be told) and 'done'.
+            'seconds_left' (None before it can be estimated) and 'done'.
         """
         return {
             **self._statistics.progress(self.steps, self.config.steps, self.config.action_repeat),
