@@ -109,6 +109,8 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ('reference', 'show'): Command('samg_ros.sim.reference', 'describe a reference', 'show'),
     ('mask',): Command('samg_ros.mask_command', 'mask images, folders of images, and videos'),
     ('report',): Command('samg_ros.rl.commands.report', 'runs side by side on one page'),
+    ('export',): Command('samg_ros.rl.commands.export',
+                         'masker and policy as ONNX or OpenVINO files, for other programs'),
     ('doctor',): Command('samg_ros.doctor', 'say what this machine has and lacks'),
 }
 

@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def resize_matrix(source: int, target: int) -> Tensor:
+def resize_matrix(source: int, target: int, antialias: bool = False) -> Tensor:
     """Return (target, source) float32: bilinear resizing of a line, corners not aligned."""
     eye = torch.eye(source)[None, :, :, None]  # one channel per source sample, along the rows
-    return F.interpolate(eye, size=(target, 1), mode='bilinear', align_corners=False)[0, :, :, 0].T
+    return F.interpolate(eye, size=(target, 1), mode='bilinear', align_corners=False,
+                         antialias=antialias)[0, :, :, 0].T
 
 
 def scaled_size(height: int, width: int, longer_side: int) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from samg_ros.errors import ConfigError, InvalidInputError, NotFittedError, first_line
 from samg_ros.files.schema import convert
 from samg_ros.masking.checks import check_size, checked_frames, is_whole
-from samg_ros.masking.engines.choice import engine_of, models_for
+from samg_ros.masking.engines.choice import models_for
 from samg_ros.masking.engines.cuda_graphs import GraphedCall
 from samg_ros.masking.frames.pipeline import find, find_nothing, similarity_prompt
 from samg_ros.masking.frames.prediction import Frames, Prediction
@@ -77,8 +77,9 @@ class Masker:
             raise ConfigError(f"device {device!r}: cannot be used "
                               f"({first_line(error)}); try 'cpu'") from error
         self._identity = identity(name, describe_weights(weights), model)
-        self._model, self._frame_model = models_for(model, self.settings, self.device,
-                                                    self._identity['weights_sha256'])
+        self._models = models_for(model, self.settings, self.device,
+                                  self._identity['weights_sha256'])
+        self._model, self._frame_model = self._models.fitted, self._models.on_frames
         self._objects: dict[str, list[FittedReference]] = {}
 
     @classmethod
@@ -115,7 +116,7 @@ class Masker:
     @property
     def engine(self) -> str:
         """What runs the networks on frames; where it is torch after all, also why."""
-        return engine_of(self._frame_model)
+        return self._models.engine
 
     @classmethod
     def from_description(cls, description: dict[str, Any],

@@ -18,7 +18,7 @@ GUIDANCE_MAPS = {'off': 0, 'region': 1, 'dense': 2, 'colour': 3, 'full': 7}
 SIMILARITY_PROMPTS = tuple(GUIDANCE_MAPS)
 """Each with the maps of those before it; see `guidance`."""
 MOST_FIT_STEPS = 10**6
-ENGINES = ('auto', 'torch', 'openvino')
+ENGINES = ('auto', 'torch', 'openvino', 'onnxruntime')
 DTYPES = ('float32', 'bfloat16', 'float16')
 
 
@@ -58,9 +58,9 @@ class MaskerSettings:
             prompts and masks are float32 in any case.
         cuda_graphs: on a GPU, record the work of a frame size once and replay it, which saves the
             time between small kernels. Without effect on a CPU.
-        engine: what runs the networks on frames: 'torch', 'openvino' (on a CPU), or 'auto':
-            OpenVINO on a CPU where it is installed, else torch. Masks are the same to rounding.
-            References are fitted in torch in any case.
+        engine: what runs the networks on frames: 'torch'; on a CPU 'openvino' or 'onnxruntime',
+            where that package is installed; or 'auto': OpenVINO on a CPU where it is installed,
+            else torch. Masks are the same to rounding. References are fitted in torch in any case.
         seed: seed of the jitter of clicked points while fitting.
 
     Raises:

@@ -26,10 +26,10 @@ from torch import Tensor, nn
 
 from samg_ros.errors import first_line
 from samg_ros.masking.engines import cache
-from samg_ros.masking.engines.networks import Decoder, Encoders, Look, with_tensors
+from samg_ros.masking.engines.networks import Decoder, Encoders, Find, with_tensors
 from samg_ros.masking.engines.wrapped import WrappedModel
 from samg_ros.masking.frames.guidance import working_geometry
-from samg_ros.masking.frames.pipeline import look, similarity_prompt
+from samg_ros.masking.frames.pipeline import find_tensors, similarity_prompt
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, VisionModel
 from samg_ros.masking.references.targets import Targets
@@ -39,9 +39,9 @@ _LOG = logging.getLogger(__name__)
 BATCHES = (1, 2, 4, 8)
 KEPT = 12
 """Compiled networks of a model in memory; each has a copy of its weights."""
-LOOKS = 6
-"""Of these, so many for a whole look at frames; each size of frames has its own. Pictures of more
-sizes get the two networks that do not depend on it."""
+FINDS = 6
+"""Of these, so many from frames to masks; each size of frames has its own. Pictures of more sizes
+get the two networks that do not depend on it."""
 TOLERANCE = 1e-3
 """Largest difference from torch in float32, as a share of the largest value of an output. Another
 order of summation makes some 1e-5; a wrong operator makes much more."""
@@ -49,7 +49,7 @@ order of summation makes some 1e-5; a wrong operator makes much more."""
 _UNUSED: dict[str, Any] = {
     'fit_weights': True, 'fit_steps': 1, 'seed': 0, 'engine': 'auto', 'dtype': 'float32',
     'cuda_graphs': False, 'second_look': False, 'min_predicted_iou': 0.0}
-"""Settings that a look at frames does not depend on."""
+"""Settings that `find_tensors` does not depend on."""
 
 Network = Callable[..., tuple[Tensor, ...]]
 
@@ -112,12 +112,12 @@ class CompiledModel(WrappedModel):
 
     @property
     def failures(self) -> dict[str, str]:
-        """Part ('similarity', 'encoders', 'decoder') -> why it runs in torch and not compiled."""
+        """Part ('all', 'encoders', 'decoder') -> why it runs in torch and not compiled."""
         return dict(self._networks.failures)
 
-    def look(self, pictures: tuple[Tensor, ...], colours: Tensor, geometry: Geometry,
-             targets: Targets, settings: MaskerSettings) -> tuple[Tensor, ...]:
-        """Return what `pipeline.look` returns: of a guided model and small maps from one network.
+    def find_tensors(self, frames: Tensor, geometry: Geometry, targets: Targets,
+                     settings: MaskerSettings) -> tuple[Tensor, ...]:
+        """Return what the pipeline's does: of a guided model and small maps from one network.
 
         What is around the networks of `mini` takes as long as a network. Around those of other
         models it hardly counts, and is not compiled. Nor is it where maps are compared at a higher
@@ -128,12 +128,12 @@ class CompiledModel(WrappedModel):
             used = dataclasses.replace(settings, **_UNUSED)
             tensors: list[Tensor] = []
             shape = with_tensors(targets, tensors.append)
-            network = Look(self.model, len(pictures), geometry, shape, used)
-            found = self._run('similarity', (repr(geometry), repr(shape), repr(used)), network,
-                              (*pictures, colours), tuple(tensors))
+            network = Find(self.model, geometry, shape, used)
+            found = self._run('all', (repr(geometry), repr(shape), repr(used)), network,
+                              (frames,), tuple(tensors))
             if found is not None:
                 return found
-        return look(self, pictures, colours, geometry, targets, settings)
+        return find_tensors(self, frames, geometry, targets, settings)
 
     def run_encoders(self, *pictures: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """See VisionModel."""
@@ -189,7 +189,7 @@ class CompiledModel(WrappedModel):
         if (found := networks.by_call.get(call)) is not None:
             return found
         with networks.lock:
-            if part == 'similarity' and sum(each[0] == part for each in networks.by_call) >= LOOKS:
+            if part == 'all' and sum(each[0] == part for each in networks.by_call) >= FINDS:
                 return None
             if call not in networks.by_call and part not in networks.failures:
                 while len(networks.by_call) >= KEPT:
@@ -207,7 +207,6 @@ class CompiledModel(WrappedModel):
     @torch.no_grad()
     def _made(self, part: str, call: tuple[Any, ...], network: nn.Module,
               rows: tuple[Tensor, ...]) -> Network:
-        noisy = network.pictures if isinstance(network, Look) else 0
         digest = hashlib.sha256(json.dumps([self._key, call]).encode()).hexdigest()
         name = f'{self._engine.name}-{part}-{digest}.compiled'
         if (data := cache.read(name)) is not None:
@@ -216,10 +215,10 @@ class CompiledModel(WrappedModel):
             except RuntimeError as error:
                 _LOG.warning("'%s' cannot be loaded (%s); the network is compiled anew",
                              cache.cache_folder() / name, first_line(error))
-        generator = torch.Generator().manual_seed(0)
-        example = tuple(torch.rand(one.shape, generator=generator) if index < noisy
-                        else one.clone(memory_format=torch.contiguous_format)
-                        for index, one in enumerate(rows))
+        example = tuple(one.clone(memory_format=torch.contiguous_format) for one in rows)
+        if isinstance(network, Find):
+            # In a real frame two places may be equally similar, and either be taken.
+            example[0].random_(256, generator=torch.Generator().manual_seed(0))
         data = self._engine.compile(network.eval(), example)
         found = self._engine.load(data)
         if self._engine.dtype == 'float32':
@@ -231,6 +230,10 @@ class CompiledModel(WrappedModel):
 def _compare(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
     """Raise ArithmeticError if outputs are not the same to rounding."""
     for ours, theirs in zip(found, expected, strict=True):
+        if theirs.dtype == torch.bool:  # a logit of nearly zero may round to either side
+            if (ours != theirs).float().mean() > TOLERANCE:
+                raise ArithmeticError('its masks differ from those of torch')
+            continue
         ours, theirs = ours.double(), theirs.double()
         allowed = TOLERANCE * torch.where(theirs.isfinite(), theirs, 0).abs().max()
         difference = torch.where(ours == theirs, 0, (ours - theirs).abs()).max()  # also infinities

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from samg_ros.masking.frames.pipeline import look
+from samg_ros.masking.frames.pipeline import find_tensors
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, VisionModel
 from samg_ros.masking.references.targets import Targets
@@ -44,26 +44,20 @@ class Decoder(nn.Module):
         return tuple(self.model.decode(encoding, points, labels, *more))
 
 
-class Look(nn.Module):
-    """All that `pipeline.look` does, targets as tensors behind pictures and colours.
+class Find(nn.Module):
+    """`pipeline.find_tensors`: frames first, then the tensors of the targets."""
 
-    Attributes:
-        pictures: how many tensors, colours included, depend on the frame. In a real frame two
-            places may be equally similar and either be taken, so this is tried out with noise.
-    """
-
-    def __init__(self, model: VisionModel, pictures: int, geometry: Geometry, targets: Targets,
+    def __init__(self, model: VisionModel, geometry: Geometry, targets: Targets,
                  settings: MaskerSettings) -> None:
+        """Take what stays the same, and the targets without their tensors."""
         super().__init__()
         self.model = model
-        self.pictures, self._geometry = pictures + 1, geometry
-        self._targets, self._settings = targets, settings
+        self._geometry, self._targets, self._settings = geometry, targets, settings
 
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        *pictures, colours = tensors[:self.pictures]
-        given = iter(tensors[self.pictures:])
+    def forward(self, frames: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        given = iter(tensors)
         targets = with_tensors(self._targets, lambda _: next(given))
-        return look(self.model, tuple(pictures), colours, self._geometry, targets, self._settings)
+        return find_tensors(self.model, frames, self._geometry, targets, self._settings)
 
 
 def with_tensors(tree: Any, change: Callable[[Any], Any]) -> Any:

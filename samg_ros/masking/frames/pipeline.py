@@ -29,11 +29,30 @@ def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Target
     """Find all objects in frames.
 
     Args:
-        model: that encodes and decodes; one that an engine has compiled may `look` in its own way.
+        model: that encodes and decodes; one that an engine has compiled may have its own way to
+            `find_tensors` and to `look`.
         frames: (N, H, W, 3) uint8 RGB on the model's device, N at least 1.
         geometry: of the frames.
         targets: what is looked for.
         settings: switches of the method.
+    """
+    found = getattr(model, 'find_tensors', partial(find_tensors, model))
+    masks, logits, scores, maps, *prompts = found(frames, geometry, targets, settings)
+    if settings.min_predicted_iou > 0:
+        masks = masks & (scores >= settings.min_predicted_iou)[..., None, None]
+    asked = tuple(Prompts(*each) for each in zip(prompts[::2], prompts[1::2], strict=True))
+    return Prediction(masks, logits, scores, asked, maps)
+
+
+def find_tensors(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Targets,
+                 settings: MaskerSettings) -> tuple[Tensor, ...]:
+    """Return what a Prediction holds; arguments as for `find`.
+
+    Tensors in, tensors out, and no Python value that depends on them: an engine may compile it.
+
+    Returns:
+        Object masks (N, O, H, W), logits (N, O, H, W), predicted IoU (N, O), similarity
+        (N, O, H, W), and of each object its prompts' points and labels.
     """
     pictures, colours = model.prepare(frames)
     looked = getattr(model, 'look', partial(look, model))
@@ -43,13 +62,10 @@ def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Target
     masks = (logits > 0) | certain
     marked = masks.flatten(2).sum(dim=2, dtype=torch.int32)  # no float copy of the frame
     kept = believe(scores, sure, marked / (masks[0, 0].numel() * areas))
-    if settings.min_predicted_iou > 0:
-        kept &= scores >= settings.min_predicted_iou
-    asked = tuple(Prompts(*each) for each in zip(prompts[::2], prompts[1::2], strict=True))
     if working_geometry(similarity_prompt(model, settings), geometry) is not geometry:
         maps = geometry.padded_to_frame(geometry.of_mask.frame_to_mask(maps))
-        asked = tuple(Prompts(geometry.points_to_frame(one.points), one.labels) for one in asked)
-    return Prediction(masks & kept[..., None, None], logits, scores, asked, maps)
+        prompts[::2] = [geometry.points_to_frame(points) for points in prompts[::2]]
+    return (masks & kept[..., None, None], logits, scores, maps, *prompts)
 
 
 def look(model: VisionModel, pictures: tuple[Tensor, ...], colours: Tensor, geometry: Geometry,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samg_ros.masking.geometry import Geometry, scaled_size
+from samg_ros.masking.geometry import Geometry, resize_matrix, scaled_size
 from samg_ros.masking.settings import GUIDANCE_MAPS, SIMILARITY_PROMPTS
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of values in 0 .. 255
@@ -81,11 +81,10 @@ def chromaticities(frames: Tensor) -> Tensor:
         frames: (N, H, W, 3) uint8 RGB.
     """
     pictures = frames.permute(0, 3, 1, 2).float()
-    if max(pictures.shape[2:]) > COLOUR_SIDE:
-        scale = COLOUR_SIDE / max(pictures.shape[2:])
-        size = [max(1, round(side * scale)) for side in pictures.shape[2:]]
-        pictures = F.interpolate(pictures, size, mode='bilinear', antialias=True,
-                                 align_corners=False)
+    sides = [int(side) for side in pictures.shape[2:]]  # while a network is traced, tensors
+    if max(sides) > COLOUR_SIDE:
+        pictures = shrunk(pictures, *(max(1, round(side * (COLOUR_SIDE / max(sides))))
+                                      for side in sides))
     return pictures / (pictures.sum(dim=1, keepdim=True) + DARK)
 
 
@@ -283,11 +282,25 @@ def resized(frames: Tensor, rows: int, columns: int) -> Tensor:
     resizes, through which the public code and the models' own predictors put their pictures.
     """
     x = frames.permute(0, 3, 1, 2).float()
-    for size in ((x.shape[2], columns), (rows, columns)):
-        if x.shape[2:] != size:
-            x = F.interpolate(x, size, mode='bilinear', antialias=True, align_corners=False)
+    for size in ((int(x.shape[2]), columns), (rows, columns)):
+        if tuple(x.shape[2:]) != size:
+            x = shrunk(x, *size)
             x = torch.clamp(torch.floor(x + 0.5), 0, 255)
     return x
+
+
+def shrunk(pictures: Tensor, rows: int, columns: int) -> Tensor:
+    """Return (N, C, rows, columns) of (N, C, H, W) float, antialiased bilinear.
+
+    While a network is traced, as two matrix products: the same to rounding, and fast everywhere,
+    which the resizing of other engines is not.
+    """
+    if not torch.jit.is_tracing():
+        return F.interpolate(pictures, (rows, columns), mode='bilinear', antialias=True,
+                             align_corners=False)
+    down, across = (resize_matrix(int(side), size, antialias=True) for side, size in zip(
+        pictures.shape[2:], (rows, columns), strict=True))
+    return down @ pictures @ across.T
 
 
 def resized_longer_side(frames: Tensor, side: int) -> Tensor:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from samg_ros.device import usable_device
-from samg_ros.errors import CheckpointError
+from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.observation import Observation, ObservationSpec, Observer
 from samg_ros.rl.data.frame_masker import FrameMasker
 from samg_ros.rl.evaluation.actors import SingleActor, make_actor
@@ -95,6 +96,17 @@ class Policy:
         if isinstance(self._actor, SingleActor):
             return ()
         return self._actor.settings.cameras[1:]
+
+    def networks(self) -> tuple[nn.Module, nn.Module]:
+        """Return encoder and actor: (N, C, s, s) pixels and (N, k) joints to (N, A) in [-1, 1].
+
+        Raises:
+            ConfigError: if the policy predicts chunks of actions instead.
+        """
+        if not isinstance(self._actor, SingleActor):
+            raise ConfigError('the policy predicts chunks of actions, which code must blend; only '
+                              'policies of one action a frame are exported')
+        return self._actor.encoder, self._actor.actor
 
     def act(self, observation: Observation, time_s: float | None = None,
             begins: bool = False) -> NDArray[np.float64]:
