@@ -77,7 +77,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ('train', 'expert'): Command('samg_ros.rl.commands.train_expert',
                                  "train an expert on the simulator's state, to be imitated"),
     ('train', 'mini'): Command('samg_ros.pretraining.train', 'train the embedded mask model'),
-    ('eval', 'masks'): Command('samg_ros.evaluation.mask_quality.command',
+    ('eval', 'masks'): Command('samg_ros.rl.commands.eval_masks',
                                "compare masks with the simulator's segmentation"),
     ('eval', 'policy'): Command('samg_ros.rl.commands.eval_policy',
                                 'try policies in visual settings: returns, masks, a page'),

@@ -57,6 +57,10 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.demonstrations is None:
         return train_clone.run(args)
+    for name in ('task', 'expert', 'finetune'):
+        if getattr(args, name):
+            raise ConfigError(f'--{name} is for cloning an expert in simulation and means nothing '
+                              'to demonstrations; leave it out')
     from samg_ros.cloning.runs import CloneChoices, begin, finish
 
     choices = CloneChoices(
