@@ -68,6 +68,7 @@ ROS = [
     'osrf-pycommon>=2.0',
 ]
 ENGINES = ['openvino>=2024.4']  # networks compiled for a CPU
+ONNX = ['onnxruntime>=1.17']  # networks as ONNX; also what `samg export` wrote
 DEMONSTRATIONS = ['h5py>=3.6', 'pyarrow>=14']  # HDF5 files; LeRobot data sets
 MODELS = ['segment-anything>=1.0', 'timm>=1.0', 'torchvision>=0.16', 'transformers>=4.57']
 WEB = ['starlette>=0.40', 'uvicorn>=0.30', 'pillow>=9.0']  # the page of `samg reference make`
@@ -109,8 +110,8 @@ setup(
     python_requires='>=3.10',
     install_requires=LEARNING + BAGS,
     extras_require={'ros': ROS, 'simulation': SIMULATION, 'models': MODELS, 'engines': ENGINES,
-                    'demonstrations': DEMONSTRATIONS, 'experts': EXPERTS, 'ray': RAY, 'web': WEB,
-                    'docs': DOCS, 'dev': DEVELOPMENT},
+                    'onnx': ONNX, 'demonstrations': DEMONSTRATIONS, 'experts': EXPERTS, 'ray': RAY,
+                    'web': WEB, 'docs': DOCS, 'dev': DEVELOPMENT},
     zip_safe=False,
     author='The samg_ros authors',
     maintainer='The samg_ros authors',

@@ -64,7 +64,7 @@ class Scene(gymnasium.Env):
         return self.render_state()
 
     def step(self, action: Any) -> Any:
-        """Show the state; nobody acts here."""
+        """Show the state without acting."""
         return self.render_state(), 0.0, False, {}
 
 

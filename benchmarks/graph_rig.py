@@ -127,7 +127,7 @@ class Rig:
 
 
 def start_ros() -> None:
-    """Begin in a domain that nobody else uses."""
+    """Begin in a domain of its own."""
     choose_domain()
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
 

@@ -26,7 +26,7 @@ CAPTION = 12
 
 def column(task: str, setting: str, frames: int, videos: Path | None) -> np.ndarray:
     """Return (H, 168, 3) uint8 RGB: frame and errors side by side, ordinary ones first."""
-    masker = Masker.load('mini', MaskerSettings(colour_rules=True)).fit(render_reference(task))
+    masker = Masker.load('mini', MaskerSettings(fit_weights=False)).fit(render_reference(task))
     found = evaluate_masks(masker, collect_frames(Rollouts(task, setting, frames, videos=videos)))
     moments = [*found.typical[:EACH], *found.worst[:EACH]]
     cells = []

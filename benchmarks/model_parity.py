@@ -5,7 +5,7 @@ The reference implementation gets random weights in which every branch counts, w
 official layout, and answers: embedding of one picture, three masks and predicted IoU for points
 alone and for points, box and mask. Our loader reads what was written, our model answers the same.
 An error is the largest difference, divided by the largest value of the reference. The picture has
-the size of the model's input, so that nobody's resizing plays a part.
+the size of the model's input, so that no resizing plays a part.
 
 `python benchmarks/model_parity.py` runs all, `... sam-vit-b sam2-tiny` those rows. Models whose
 reference is only in their authors' repository want its folder: `--repo efficientvit=FOLDER` a

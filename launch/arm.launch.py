@@ -11,11 +11,12 @@ starts disabled; docs/deploy.md goes on from there. `samg run arm` is the same g
 
 from dataclasses import replace
 
-from launch.actions import OpaqueFunction
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from samg_ros.graphs.arguments import ARM, Argument, params_file
-from samg_ros.graphs.launch_actions import COMMON, Graph, declare, read
+from samg_ros.graphs.launch_actions import COMMON, Graph, declarations, read
 
 NO_CAMERA = 'none'
 ARGUMENTS = (
@@ -30,7 +31,9 @@ ARGUMENTS = (
 
 
 def generate_launch_description() -> LaunchDescription:
-    return LaunchDescription([*declare(ARGUMENTS), OpaqueFunction(function=start)])
+    return LaunchDescription([
+        *(DeclareLaunchArgument(**each) for each in declarations(ARGUMENTS)),
+        OpaqueFunction(function=start)])
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -54,5 +57,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if driver != NO_CAMERA:
         nodes.insert(0, CAMERAS[driver])
     graph = Graph(context, given, parameter_file(given['params_file'], PARAMETER_FILE))
-    return [*(graph.node(spec, respawn and spec.name != EPISODES) for spec in nodes),
+    return [*graph.add(*(Node(remappings=node.remappings,
+                              **graph.settings(node, respawn and node.name != EPISODES))
+                         for node in nodes)),
             *graph.rviz('config/arm.rviz')]

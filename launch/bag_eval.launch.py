@@ -8,19 +8,22 @@ the report is written and all nodes of this file end. `samg run bag_eval` is the
 process.
 """
 
-from launch.actions import OpaqueFunction, RegisterEventHandler
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, RegisterEventHandler
 from launch.event_handlers import OnProcessIO
 from launch.events.process import ProcessIO
+from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from samg_ros.graphs.arguments import BAG_EVAL, params_file
-from samg_ros.graphs.launch_actions import COMMON, Graph, declare, read
+from samg_ros.graphs.launch_actions import COMMON, Graph, declarations, read
 
 ARGUMENTS = (*BAG_EVAL, params_file('bag_eval.yaml'), *COMMON)
 
 
 def generate_launch_description() -> LaunchDescription:
-    return LaunchDescription([*declare(ARGUMENTS), OpaqueFunction(function=start)])
+    return LaunchDescription([
+        *(DeclareLaunchArgument(**each) for each in declarations(ARGUMENTS)),
+        OpaqueFunction(function=start)])
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -33,8 +36,9 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     plan = make_plan(params_file=given['params_file'],
                      **{argument.name: given[argument.name] for argument in BAG_EVAL})
     graph = Graph(context, given, parameter_file(given['params_file'], PARAMETER_FILE))
-    nodes = [graph.node(spec) for spec in plan.nodes]
-    waiting = [graph.command(plan.command)]
+    nodes = graph.add(*(Node(remappings=node.remappings, **graph.settings(node))
+                        for node in plan.nodes))
+    waiting = graph.command(plan.command)
 
     def play(event: ProcessIO) -> list[LaunchDescriptionEntity]:
         return [waiting.pop()] if waiting and READY in event.text.decode() else []

@@ -7,17 +7,20 @@ Each node is a process. When the episodes are over, or when any of them dies, al
 file end. `samg run sim_eval` is the same graph in one process.
 """
 
-from launch.actions import OpaqueFunction
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from samg_ros.graphs.arguments import SIM_EVAL, params_file
-from samg_ros.graphs.launch_actions import COMMON, Graph, declare, read
+from samg_ros.graphs.launch_actions import COMMON, Graph, declarations, read
 
 ARGUMENTS = (*SIM_EVAL, params_file('sim_train.yaml'), *COMMON)
 
 
 def generate_launch_description() -> LaunchDescription:
-    return LaunchDescription([*declare(ARGUMENTS), OpaqueFunction(function=start)])
+    return LaunchDescription([
+        *(DeclareLaunchArgument(**each) for each in declarations(ARGUMENTS)),
+        OpaqueFunction(function=start)])
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -29,4 +32,6 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     nodes = make_nodes(params_file=given['params_file'],
                        **{argument.name: given[argument.name] for argument in SIM_EVAL})
     graph = Graph(context, given, parameter_file(given['params_file'], PARAMETER_FILE))
-    return [*map(graph.node, nodes), *graph.rviz('config/samg.rviz')]
+    return [*graph.add(*(Node(remappings=node.remappings, **graph.settings(node))
+                         for node in nodes)),
+            *graph.rviz('config/samg.rviz')]

@@ -7,17 +7,20 @@ Each node is a process. When the trainer has finished and written its report, or
 dies, all nodes of this file end. `samg run sim_train` is the same graph in one process.
 """
 
-from launch.actions import LogInfo, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
+from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from samg_ros.graphs.arguments import SIM_TRAIN, params_file
-from samg_ros.graphs.launch_actions import COMMON, Graph, declare, read
+from samg_ros.graphs.launch_actions import COMMON, Graph, declarations, read
 
 ARGUMENTS = (*SIM_TRAIN, params_file('sim_train.yaml'), *COMMON)
 
 
 def generate_launch_description() -> LaunchDescription:
-    return LaunchDescription([*declare(ARGUMENTS), OpaqueFunction(function=start)])
+    return LaunchDescription([
+        *(DeclareLaunchArgument(**each) for each in declarations(ARGUMENTS)),
+        OpaqueFunction(function=start)])
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -29,4 +32,6 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     plan = make_plan(**{argument.name: given[argument.name] for argument in SIM_TRAIN})
     graph = Graph(context, given, parameter_file(given['params_file'], PARAMETER_FILE))
     return [LogInfo(msg=f'run folder: {plan.run_dir}'), LogInfo(msg=prepare_reference(plan)),
-            *map(graph.node, plan.nodes), *graph.rviz('config/samg.rviz')]
+            *graph.add(*(Node(remappings=node.remappings, **graph.settings(node))
+                         for node in plan.nodes)),
+            *graph.rviz('config/samg.rviz')]

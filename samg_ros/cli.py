@@ -77,7 +77,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ('train', 'expert'): Command('samg_ros.rl.commands.train_expert',
                                  "train an expert on the simulator's state, to be imitated"),
     ('train', 'mini'): Command('samg_ros.pretraining.train', 'train the embedded mask model'),
-    ('eval', 'masks'): Command('samg_ros.evaluation.mask_quality.command',
+    ('eval', 'masks'): Command('samg_ros.rl.commands.eval_masks',
                                "compare masks with the simulator's segmentation"),
     ('eval', 'policy'): Command('samg_ros.rl.commands.eval_policy',
                                 'try policies in visual settings: returns, masks, a page'),
@@ -109,6 +109,8 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ('reference', 'show'): Command('samg_ros.sim.reference', 'describe a reference', 'show'),
     ('mask',): Command('samg_ros.mask_command', 'mask images, folders of images, and videos'),
     ('report',): Command('samg_ros.rl.commands.report', 'runs side by side on one page'),
+    ('export',): Command('samg_ros.rl.commands.export',
+                         'masker and policy as ONNX or OpenVINO files, for other programs'),
     ('doctor',): Command('samg_ros.doctor', 'say what this machine has and lacks'),
 }
 

@@ -211,11 +211,12 @@ def check_engine() -> Finding:
                        + _pip_line('openvino'))
     if not _installed('torch'):
         return Finding('Engine', NOTE, 'not tried without PyTorch')
-    from samg_ros.masking.engines.openvino_cpu import description
+    from samg_ros.masking.engines.openvino_cpu import OpenVinoEngine, description
     try:
+        OpenVinoEngine('float32', 1)  # as engine 'auto' does
         return Finding('Engine', OK, description())
     except (SamgError, ImportError, RuntimeError) as error:
-        return Finding('Engine', NOTE, f'torch; OpenVINO does not work here ({first_line(error)})')
+        return Finding('Engine', NOTE, f'torch; OpenVINO cannot be used ({first_line(error)})')
 
 
 def check_models() -> Finding:

@@ -25,7 +25,7 @@ def keep_freed_memory() -> bool:
     that begin later share one heap, because those of their own cannot hold large blocks.
 
     Returns:
-        Whether the C library could be told: false where it is not glibc.
+        Whether the C library has that setting; false where it is not glibc.
     """
     if platform.libc_ver()[0] != 'glibc':
         return False

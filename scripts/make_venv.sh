@@ -3,13 +3,13 @@
 # Make .venv with everything that this package needs, once. `make` calls it before every command;
 # when nothing has changed since the last time it returns at once.
 #
-# A set-up that was interrupted is seen and begun again. An environment that somebody else made is
+# A set-up that was interrupted is seen and begun again. An environment that another program made is
 # added to and never deleted.
 set -eu
 cd "$(dirname "$0")/.."
 VENV=${VENV:-.venv}
 READY=$VENV/.samg-ready  # fingerprint of what a complete environment was made from
-BUSY=$VENV/.samg-busy    # an installation is under way, or was interrupted
+BUSY=$VENV/.samg-busy    # an installation is running, or was interrupted
 OURS=$VENV/.samg-made    # made by this script, which may therefore delete it; says where
 # Kilted's wheels are in constraints.txt; Humble has none and takes Jazzy's.
 WHEELS=scripts/ros-jazzy.txt

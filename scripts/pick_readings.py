@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Picks docstrings and pages at random, to be read by somebody who does not have the code at hand.
+"""Picks docstrings and pages at random, to be read without the code at hand.
 
     python scripts/pick_readings.py --seed 14 --docstrings 20 --pages 5
 

@@ -35,7 +35,7 @@ SKY, FLOOR, OTHER, FIRST_PART = 0, 1, 2, 3
 """Values of a label image; part i of a task is `FIRST_PART + i - 1`."""
 
 HIDDEN_GROUP = 5
-"""MuJoCo draws groups 0 to 2 unless told otherwise, so never this one."""
+"""MuJoCo draws groups 0 to 2 by default, so never this one."""
 
 _MAX_SCENE_GEOMS = 2000
 

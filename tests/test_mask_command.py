@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from samg_ros import cli, mask_command
 from samg_ros.errors import InvalidInputError
 from samg_ros.masking import Reference
-from samg_ros.masking.models.mini import Mini
+from samg_ros.masking.models.mini.network import Mini
 
 
 @pytest.fixture(scope='module')

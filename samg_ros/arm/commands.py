@@ -116,7 +116,7 @@ class ArmCommands:
         Args:
             interval_s: seconds since the command before.
             positions: (A,) of the joints now; None if they are not known.
-            final: no other command will follow. Then an arm under position control is told at once
+            final: no other command will follow. Then an arm under position control is sent at once
                 to stay where its joints are, `pose` too, since nothing would bring it there.
 
         Returns:

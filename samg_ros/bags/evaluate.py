@@ -83,7 +83,7 @@ class Observed(Protocol):
     """Who masks the frames of a bag and acts on them."""
 
     side: SideTopics | None
-    """What the recorded actions are; None if nobody acts."""
+    """What the recorded actions are; None without a policy."""
     no_action: Counter[str]
     """Frames that were not acted on, by cause."""
     fill: tuple[int, int, int]

@@ -130,7 +130,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def success_of(found: dict[str, str]) -> bool | None:
-    """Return whether the operator marked a success; None if nobody said, or the end is missing."""
+    """Return whether the operator marked a success; None if not marked, or the end is missing."""
     try:
         said = json.loads(found.get('success', 'null'))
     except ValueError:

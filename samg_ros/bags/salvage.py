@@ -308,7 +308,7 @@ def _read_sqlite(path: Path, losses: list[str]) -> Iterator[RawMessage]:
         return
     with contextlib.closing(_database(path)) as database:
         try:
-            # SQLite refuses a file that is shorter than its header says, unless told so.
+            # SQLite refuses a file that is shorter than its header says, unless this is set.
             database.execute('PRAGMA writable_schema = ON')
             topics = {key: rest for key, *rest in database.execute(
                 'SELECT id, name, type, serialization_format FROM topics')}

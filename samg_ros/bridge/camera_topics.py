@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one camera publishes: picture, JPEG, intrinsics and true mask, each while it is wanted."""
+"""The topics of one camera: picture, JPEG, intrinsics, true mask; published while subscribed to."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which command answers which frame, when frames are shown again and commands may come twice.
 
-A frame that nobody answers is published again, because its reader may have started late. Both
+A frame without an answer is published again, because its subscriber may have started late. Both
 copies may then be answered; the second answer is an echo, and no fault of the sender's.
 """
 

@@ -42,7 +42,7 @@ class ScriptedOperator:
 
         Args:
             node: owns the parameters.
-            env: of a task with a scripted expert, where the operator is wanted.
+            env: of a task with a scripted expert, if the parameter `operator` is true.
             publisher: makes a publisher of a message type and a topic.
 
         Raises:

@@ -13,7 +13,7 @@ from samg_ros.errors import DemonstrationError
 
 @dataclass(frozen=True, eq=False)
 class ArmEpisode:
-    """T samples: what the cameras and joints showed, and what the arm was told to do."""
+    """T samples: what the cameras and joints showed, and what the arm was commanded to do."""
 
     stamps: npt.NDArray[np.int64]
     """(T,) ns, of the first camera's frames, as recorded."""
@@ -26,7 +26,7 @@ class ArmEpisode:
     masks: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
     """Camera -> (T, H, W), true on the object; may be empty."""
     success: bool | None = None
-    """Whether the operator marked the episode as a success; None if nobody said."""
+    """Whether the operator marked the episode as a success; None if it was not marked."""
     source: str = ''
     """Where it comes from: the path of the bag."""
 

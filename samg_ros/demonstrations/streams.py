@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a bag holds for an import: stamps of the frames, joint positions by name, actions."""
+"""Reads what an import needs from a bag: stamps of frames, joint positions by name, actions."""
 
 from __future__ import annotations
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from samg_ros.evaluation import pictures, plots
+from samg_ros.evaluation import pictures, plots as plots_of
 from samg_ros.evaluation.episodes import EpisodeResults, flatten
-from samg_ros.evaluation.figures_report import strip_rows
-from samg_ros.evaluation.page import write_page
+from samg_ros.evaluation.page import Section, Shown, Tile, episode_strips, write_page
+from samg_ros.evaluation.tables import Table, figure
+from samg_ros.progress import duration
 
 REPORT_NAME = 'report.html'
 """Name of the page in a run folder."""
@@ -46,104 +47,55 @@ def write_report(
     Raises:
         OutputError: if the page cannot be written.
     """
+    plots = [
+        Shown(plots_of.learning_curve(curve, results, random), 'Return of each training episode, '
+              'with exploration noise, and their running mean.')] if curve else []
+    plots.append(Shown(plots_of.return_bars(results, random), 'Mean return, standard error, and '
+                       'every episode.', wide=False))
+    if (ious := plots_of.iou_plot(results)) is not None:
+        plots.append(Shown(ious, 'Mask IoU by setting: mask against the simulator’s truth, in the '
+                           'same episodes.', wide=False))
     return write_page(
-        Path(run_dir) / REPORT_NAME,
-        'report.html.j2',
-        task=config['task'],
-        tiles=_tiles(results, random, counters),
-        curve=plots.learning_curve(curve, results, random) if curve else None,
-        returns=plots.return_bars(results, random),
-        ious=plots.iou_plot(results),
-        rows=_rows(results, random),
-        settings=[_setting(result) for result in results.values()],
-        facts=_facts(config, counters, facts or {}),
-        source=_SOURCES[config['observation']['source']],
-    )
+        Path(run_dir) / REPORT_NAME, config['task'],
+        f'A visual policy trained on {_SOURCES[config["observation"]["source"]]} frames, tried '
+        'where it was trained and in front of backgrounds that it never saw.',
+        [Section('Learning and results', _table(results, random), plots),
+         *(Section(f'What camera and policy see: {name}', strips=episode_strips({'': result}),
+                   video=pictures.video(result.video) if result.video else '')
+           for name, result in results.items())],
+        _facts(config, counters, facts or {}), 'Learning: DrQ-v2, arXiv 2107.09645. TensorBoard '
+        'events and metrics.csv lie beside this page.', _tiles(results, random, counters))
 
 
-def _tiles(
-    results: Mapping[str, EpisodeResults],
-    random: EpisodeResults | None,
-    counters: Mapping[str, Any],
-) -> list[dict[str, str]]:
-    """The few figures that one looks for first."""
+def _tiles(results: Mapping[str, EpisodeResults], random: EpisodeResults | None,
+           counters: Mapping[str, Any]) -> list[Tile]:
     (home_name, home), *others = results.items()
-    tiles = [
-        {
-            'name': f'return in {home_name}',
-            'value': f'{home.mean_return:.0f}',
-            'note': _against_random(home, random),
-        }
-    ]
-    for name, result in others:
-        tiles.append(
-            {
-                'name': f'return in {name}',
-                'value': f'{result.mean_return:.0f}',
-                'note': f'{_share(result, home)} of {home_name} kept',
-            }
-        )
-    for name, result in results.items():
-        if result.mean_iou is not None:
-            tiles.append(
-                {
-                    'name': f'mask IoU in {name}',
-                    'value': f'{result.mean_iou:.2f}',
-                    'note': f'over {len(flatten(result.mask_ious))} frames',
-                }
-            )
+    tiles = [Tile(f'return in {home_name}', f'{home.mean_return:.0f}',
+                  _against_random(home, random))]
+    tiles += [Tile(f'return in {name}', f'{result.mean_return:.0f}',
+                   f'{_share(result, home)} of {home_name} kept') for name, result in others]
+    tiles += [Tile(f'mask IoU in {name}', f'{result.mean_iou:.2f}',
+                   f'over {len(flatten(result.mask_ious))} frames')
+              for name, result in results.items() if result.mean_iou is not None]
     speed = _speed(counters)
-    tiles.append(
-        {
-            'name': 'training',
-            'value': _duration(counters['seconds']),
-            'note': '' if speed is None else f'{speed:.1f} camera frames/s',
-        }
-    )
-    return tiles
+    return [*tiles, Tile('training', duration(counters['seconds']),
+                         '' if speed is None else f'{speed:.1f} camera frames/s')]
 
 
-def _rows(
-    results: Mapping[str, EpisodeResults], random: EpisodeResults | None
-) -> list[dict[str, str]]:
-    """The lines of the table of results."""
+def _table(results: Mapping[str, EpisodeResults], random: EpisodeResults | None) -> Table:
     home = next(iter(results.values()))
-    rows = []
-    for name, result in results.items():
-        figures = result.to_dict()
-        rows.append(
-            {
-                'policy': 'trained',
-                'setting': name,
-                'return': f'{result.mean_return:.1f} ± {result.return_error:.1f}',
-                'share': _share(result, home),
-                'iou': _number(figures['mean_iou']),
-                'low': _number(figures['iou_percentile_5']),
-                'episodes': str(len(result.returns)),
-            }
-        )
+    shown = [('trained', result) for result in results.values()]
     if random is not None:
-        rows.append(
-            {
-                'policy': 'random',
-                'setting': random.setting,
-                'return': f'{random.mean_return:.1f} ± {random.return_error:.1f}',
-                'share': _share(random, home),
-                'iou': '–',
-                'low': '–',
-                'episodes': str(len(random.returns)),
-            }
-        )
-    return rows
-
-
-def _setting(result: EpisodeResults) -> dict[str, Any]:
-    """The pictures of one visual setting."""
-    return {
-        'name': result.setting,
-        'rows': strip_rows(result),
-        'video': pictures.video(result.video) if result.video else None,
-    }
+        shown.append(('random', random))
+    rows = []
+    for policy, result in shown:
+        figures = result.to_dict()
+        rows.append((policy, result.setting,
+                     f'{result.mean_return:.1f} ± {result.return_error:.1f}', _share(result, home),
+                     figure(figures['mean_iou']), figure(figures['iou_percentile_5']),
+                     str(len(result.returns))))
+    return Table(('policy', 'setting', 'return', 'share kept', 'mask IoU', '5th %', 'episodes'),
+                 tuple(rows))
 
 
 def _facts(
@@ -167,7 +119,7 @@ def _facts(
         'Agent steps': f'{counters["steps"]:,} (x {repeat} = {counters["steps"] * repeat:,} frames '
         'of the simulation)',
         'Updates': f'{counters["updates"]:,} of {config["batch_size"]} transitions',
-        'Training time': _duration(counters['seconds']),
+        'Training time': duration(counters['seconds']),
         'Speed': '–' if speed is None else f'{speed:.1f} camera frames/s',
         'Machine': f'{os.cpu_count()} CPU cores, {platform.machine()}, Python '
         f'{platform.python_version()}',
@@ -193,14 +145,3 @@ def _share(result: EpisodeResults, home: EpisodeResults) -> str:
     if home.mean_return <= 0:
         return '–'
     return f'{result.mean_return / home.mean_return:.0%}'
-
-
-def _number(value: float | None) -> str:
-    return '–' if value is None else f'{value:.3f}'
-
-
-def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    if whole < 3600:
-        return f'{whole // 60}:{whole % 60:02d} min'
-    return f'{whole // 3600}:{whole % 3600 // 60:02d} h'

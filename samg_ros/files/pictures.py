@@ -23,7 +23,7 @@ from samg_ros.files.outputs import write_bytes
 from samg_ros.files.reading import check_readable, parsing
 
 MAX_PIXELS = 2 * 7680 * 4320
-"""Pixels of the largest picture that is decoded unless told otherwise: twice an 8K camera's."""
+"""Pixels of the largest picture that is decoded by default: twice an 8K camera's."""
 
 VIDEO_ADVICE = ('convert it: ffmpeg -i INPUT -c:v libx264 -crf 12 OUTPUT.mp4 (AV1 videos, as '
                 'LeRobot writes them, need an OpenCV whose FFmpeg has an AV1 decoder)')

@@ -155,7 +155,7 @@ SIM_TRAIN = (
              'demonstrations import.'),
     Argument('episodes', 5, 'Episodes per visual setting in the report.'),
 )
-"""Of `sim_train`: the arguments of `train_plan.make_plan`."""
+"""Arguments of `samg_ros.graphs.sim_train.make_plan`."""
 
 ARM = (
     Argument('policy', '', 'Checkpoint file or run folder of the policy; empty for none: camera '
@@ -191,7 +191,7 @@ ARM = (
              'simulated task.'),
     Argument('note', '', "The operator's note, kept in each bag."),
 )
-"""Of `arm`: arguments of `arm_plan.make_plan`; from `task` on for `use_sim` alone."""
+"""Arguments of `samg_ros.graphs.arm.make_plan`; those from `task` to `json` need `use_sim`."""
 
 POLICY = Argument('policy', '', 'Checkpoint file or run folder of the policy, or the task of one '
                   'that comes with the package.')
@@ -205,7 +205,7 @@ SIM_EVAL = (
     SEED, DEVICE,
     Argument('json', '', 'File for the returns; empty for none.'),
 )
-"""Of `sim_eval`: arguments of `sim_eval_plan.make_nodes`."""
+"""Arguments of `samg_ros.graphs.sim_eval.make_nodes`."""
 
 BAG_EVAL = (
     Argument('bag', '', 'Folder or file of the bag.'),
@@ -225,4 +225,4 @@ BAG_EVAL = (
              'a recording yet.'),
     Argument('json', '', 'Further file for the figures; empty for none.'),
 )
-"""Of `bag_eval`: arguments of `bag_eval_plan.make_plan`."""
+"""Arguments of `samg_ros.graphs.bag_eval.make_plan`."""

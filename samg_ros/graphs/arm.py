@@ -76,7 +76,7 @@ class ArmPlan:
 
     @property
     def teleop(self) -> str:
-        """Who drives the arm by hand; empty for nobody."""
+        """How a person drives the arm; empty where none does."""
         return str(self.given['teleop'])
 
     @property
@@ -262,7 +262,8 @@ def _check_teleop(given: Mapping[str, Any]) -> None:
     if given['teleop'] == EXPERT and not given['use_sim']:
         raise ConfigError(f"teleop '{EXPERT}' reads the state of the simulation; add use_sim")
     if given['demonstrations'] and not (given['teleop'] or given['policy']):
-        raise ConfigError('demonstrations are of somebody who moves the arm; give teleop')
+        raise ConfigError('demonstrations need an operator or a policy that moves the arm; give '
+                          'teleop')
 
 
 def _limits(given: Mapping[str, Any]) -> Path | None:

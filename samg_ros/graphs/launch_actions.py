@@ -4,8 +4,8 @@
 A launch file may be included in another one. So it changes nothing outside its own nodes: what
 keeps them on this machine is in their environment alone, and when one of them dies the others of
 its graph end, while what the including launch file started goes on. `launch_ros`'s LifecycleNode is
-not used: it makes the launch process itself a participant on the network. The graph's
-lifecycle_manager brings its nodes up and down.
+not used: with it the launch process itself would listen on the network (0.0.0.0, ports of the
+domain), which Node does not. The graph's lifecycle_manager brings its nodes up and down.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any
 
 import launch.logging
 from launch.actions import (
-    DeclareLaunchArgument,
     EmitEvent,
     ExecuteProcess,
     OpaqueFunction,
@@ -53,21 +52,20 @@ _RELEASE = '0.3'
 Entities = list[LaunchDescriptionEntity]
 
 
-def declare(arguments: Sequence[Argument]) -> list[DeclareLaunchArgument]:
-    """Return the declarations of arguments, and of the names that they had before."""
-    declared = []
+def declarations(arguments: Sequence[Argument]) -> list[dict[str, Any]]:
+    """Return what DeclareLaunchArgument takes, for arguments and the names they had before."""
+    declared: list[dict[str, Any]] = []
     for argument in arguments:
         is_switch = isinstance(argument.default, bool)
         default = str(argument.default).lower() if is_switch else str(argument.default)
         choices = ('true', 'false') if is_switch else argument.choices
-        declared.append(DeclareLaunchArgument(
-            argument.name, default_value=default, description=argument.description,
-            choices=list(choices) or None))
+        declared.append({'name': argument.name, 'default_value': default,
+                         'description': argument.description, 'choices': list(choices) or None})
         if argument.old_name:
-            declared.append(DeclareLaunchArgument(
-                argument.old_name, default_value='',
-                description=f'Old name of {argument.name}; release {_RELEASE} drops it.',
-                choices=['', *choices] if choices else None))
+            declared.append({
+                'name': argument.old_name, 'default_value': '',
+                'description': f'Old name of {argument.name}; release {_RELEASE} drops it.',
+                'choices': ['', *choices] if choices else None})
     return declared
 
 
@@ -113,19 +111,27 @@ class Graph:
         self._timers: list[TimerAction] = []
         self._ending = False
 
-    def node(self, spec: NodeSpec, respawn: bool = False) -> Node:
-        """Return the process of a node; when it ends the graph ends, unless it is respawned."""
-        on_exit: Any = self._end_in_order if spec.managed else self._end
-        return self._add(Node(
-            package=spec.package, executable=spec.executable or spec.name, name=spec.name,
-            namespace=self._namespace, remappings=list(spec.remappings),
-            parameters=[str(self._parameter_file), {**spec.parameters, **self._time}],
-            ros_arguments=self._log, output='screen', additional_env=self._environment,
-            respawn=respawn, respawn_delay=RESPAWN_S, on_exit=None if respawn else on_exit))
+    def settings(self, spec: NodeSpec, respawn: bool = False) -> dict[str, Any]:
+        """Return what `Node` takes for a node of the graph, but for its remappings.
 
-    def command(self, words: Sequence[str]) -> ExecuteProcess:
-        """Return the process of a command that may end before the others, but not with an error."""
-        return self._add(ExecuteProcess(
+        When the process ends the graph ends, unless it is respawned.
+        """
+        on_exit: Any = self._end_in_order if spec.managed else self._end
+        return {'package': spec.package, 'executable': spec.executable or spec.name,
+                'name': spec.name, 'namespace': self._namespace,
+                'parameters': [str(self._parameter_file), {**spec.parameters, **self._time}],
+                'ros_arguments': self._log, 'output': 'screen',
+                'additional_env': self._environment, 'respawn': respawn,
+                'respawn_delay': RESPAWN_S, 'on_exit': None if respawn else on_exit}
+
+    def add(self, *processes: Any) -> Entities:
+        """Make processes part of the graph: they end together."""
+        self._processes += processes
+        return list(processes)
+
+    def command(self, words: Sequence[str]) -> Entities:
+        """Start a command that may end before the others, but not with an error."""
+        return self.add(ExecuteProcess(
             cmd=list(words), output='screen', additional_env=self._environment,
             on_exit=lambda event, context: self._end(event, context) if event.returncode else []))
 
@@ -138,14 +144,10 @@ class Graph:
             return []
         path = share_file(layout)
         topics = sorted(set(re.findall(r'Value: (/\S+)', path.read_text(encoding='utf-8'))))
-        return [self._add(Node(
+        return self.add(Node(
             package='rviz2', executable='rviz2', namespace=self._namespace,
             arguments=['-d', str(path)], additional_env=self._environment,
-            remappings=[(topic, topic[1:]) for topic in topics]))]
-
-    def _add(self, process: Any) -> Any:
-        self._processes.append(process)
-        return process
+            remappings=[(topic, topic[1:]) for topic in topics]))
 
     def _end(self, event: ProcessExited, context: LaunchContext) -> Entities:
         """End the other processes; launch will exit with 1 if the first did not end well."""
@@ -164,7 +166,7 @@ class Graph:
             def fail(context: LaunchContext) -> None:
                 raise RuntimeError(said)
 
-            # As an event of its own: raised at once, the other processes would not be told to end.
+            # Raised here, it would keep the shutdown events from the other processes.
             failure = [
                 RegisterEventHandler(OnShutdown(on_shutdown=[EmitEvent(event=failed)])),
                 RegisterEventHandler(EventHandler(matcher=lambda event: event is failed,

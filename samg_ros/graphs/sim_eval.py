@@ -20,7 +20,7 @@ from samg_ros.ros.given_parameters import unless_given
 from samg_ros.sim.visual.settings import get_setting
 
 PARAMETER_FILE = 'config/sim_train.yaml'
-"""Lockstep wants the same of every node, whether somebody learns or not."""
+"""The one of training: in lockstep the nodes need the same settings for both."""
 
 
 def make_nodes(policy: str, setting: str = 'train', videos: str = '', reference: str = '',

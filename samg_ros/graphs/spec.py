@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a graph is made of, whoever starts it.
+"""What a graph is made of, for its launch file and for `samg run`.
 
-A plan (`train_plan`, `arm_plan`) turns one set of choices into these; a launch file makes a process
-of each (`launching`), `samg run` an object of each (`runner`). So a node, a parameter or a
-remapping cannot come out differently in the two.
+`make_plan` of each graph turns the user's arguments into these; a launch file starts a process of
+each (`launch_actions`), `samg run` makes an object of each (`one_process`). So both have the same
+nodes, parameters and remappings.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class NodeSpec:
     """One node of a graph."""
 
     name: str
-    """Of the node."""
+    """Name of the node."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Those that the plan gives it, over those of the parameter file."""
     remappings: Remappings = ()
@@ -32,9 +32,9 @@ class NodeSpec:
     managed: bool = False
     """Whether the graph's lifecycle manager brings it up and down."""
     package: str = 'samg_ros'
-    """Of another's node there is no class, only a process."""
+    """That has the executable; nodes of other packages can only be started as processes."""
     executable: str = ''
-    """Empty for the name."""
+    """Empty if it has the name of the node."""
 
 
 def given_only(values: Mapping[str, str]) -> dict[str, Any]:

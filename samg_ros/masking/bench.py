@@ -31,7 +31,7 @@ from samg_ros.masking.masker import Masker
 from samg_ros.masking.models.base import ModelPair, VisionModel
 from samg_ros.masking.models.loading.untrained import untrained_model
 from samg_ros.masking.references.reference import Reference
-from samg_ros.masking.settings import DTYPES, ENGINES, SIMILARITY_PROMPTS, MaskerSettings
+from samg_ros.masking.settings import DTYPES, ENGINES, GUIDANCE_MAPS, MaskerSettings
 from samg_ros.memory import keep_freed_memory
 
 WARM_UP_CALLS = 2
@@ -75,7 +75,7 @@ def floor(model: VisionModel, batch: int, device: torch.device) -> Callable[[], 
     boxes = torch.tensor([[0.25, 0.25, 0.75, 0.75]], device=device).repeat(batch, 1)
     boxes = boxes * bare.image_size
     logits = torch.zeros(batch, bare.mask_size, bare.mask_size, device=device)
-    maps = len(SIMILARITY_PROMPTS) - 1
+    maps = GUIDANCE_MAPS[bare.similarity_prompt]
     hint = (logits[:, None].expand(-1, maps, -1, -1),) * bare.guided
     first = logits if bare.similarity_prompt != 'off' and not bare.guided else None
     if isinstance(bare, ModelPair):

@@ -8,7 +8,7 @@ frame size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def resize_matrix(source: int, target: int) -> Tensor:
+def resize_matrix(source: int, target: int, antialias: bool = False) -> Tensor:
     """Return (target, source) float32: bilinear resizing of a line, corners not aligned."""
     eye = torch.eye(source)[None, :, :, None]  # one channel per source sample, along the rows
-    return F.interpolate(eye, size=(target, 1), mode='bilinear', align_corners=False)[0, :, :, 0].T
+    return F.interpolate(eye, size=(target, 1), mode='bilinear', align_corners=False,
+                         antialias=antialias)[0, :, :, 0].T
 
 
 def scaled_size(height: int, width: int, longer_side: int) -> tuple[int, int]:
@@ -59,6 +60,23 @@ class Geometry:
         if self.stretched:
             return self.image_size, self.image_size
         return scaled_size(self.height, self.width, self.image_size)
+
+    @property
+    def of_mask(self) -> Geometry:
+        """The same frames shrunk or enlarged to the low-resolution logits, without the padding.
+
+        Nothing that a model sees is finer, and maps of large frames cost as little as of small.
+        """
+        rows, columns = (max(1, round(side * self.mask_size / self.image_size))
+                         for side in self.input_size)
+        return replace(self, height=rows, width=columns)
+
+    def points_to_frame(self, points: Tensor) -> Tensor:
+        """Return (..., 2) int [x, y] pixels of a frame of those of `of_mask`."""
+        small = self.of_mask
+        scale = points.new_tensor((self.width / small.width, self.height / small.height),
+                                  dtype=torch.float32)
+        return ((points + 0.5) * scale).floor().to(points.dtype)
 
     @property
     def prompt_scale(self) -> Tensor:

@@ -21,6 +21,9 @@ METHOD_VERSION = 2
 """Of what is computed between a frame and its mask. Count it up with every change after which the
 same weights and settings may give other masks. Version 1, release 0.1, does not name itself."""
 
+MINI_SIM = '3a71becabdfbfb0a8060db34291d8f1042a1f115398e3d1f98a1386cfffa7768'
+"""Hash of the weights of `mini-sim`, which until version 2 were called `mini`."""
+
 _NAMED = ('method', 'model', 'weights', 'weights_sha256')
 
 
@@ -32,6 +35,18 @@ class Description(Struct):
     weights: str | None = None
     weights_sha256: str | None = None
     method: int | None = None
+
+
+def renamed(description: Any) -> Any:
+    """Return a description with the model's name of today.
+
+    What policies before `mini` saw photographs call `mini`, without a hash or with that of today's
+    `mini-sim`, is `mini-sim`.
+    """
+    old = isinstance(description, Mapping) and description.get('model') == 'mini' \
+        and description.get('weights') is None \
+        and description.get('weights_sha256', MINI_SIM) in (None, MINI_SIM)
+    return {**description, 'model': 'mini-sim'} if old else description
 
 
 def weights_hash(model: VisionModel) -> str:
@@ -81,7 +96,7 @@ def differences(trained: Mapping[str, Any], running: Mapping[str, Any]) -> list[
     if 'method' in running and 'method' not in trained:
         return [f'method {running["method"]} of this package; the policy was trained behind the '
                 'masks of a release (0.1) that does not say which they were']
-    before, now = _flat(trained), _flat(running)
+    before, now = _flat(renamed(trained)), _flat(renamed(running))
     return [f'{name} {_short(now.get(name))}, in training it was {_short(before.get(name))}'
             for name in (*_NAMED, *sorted({*before, *now} - {*_NAMED}))
             if before.get(name) != now.get(name)]

@@ -16,13 +16,13 @@ from torch import Tensor
 from samg_ros.errors import ConfigError, InvalidInputError, NotFittedError, first_line
 from samg_ros.files.schema import convert
 from samg_ros.masking.checks import check_size, checked_frames, is_whole
-from samg_ros.masking.engines.choice import engine_of, models_for
+from samg_ros.masking.engines.choice import models_for
 from samg_ros.masking.engines.cuda_graphs import GraphedCall
 from samg_ros.masking.frames.pipeline import find, find_nothing, similarity_prompt
 from samg_ros.masking.frames.prediction import Frames, Prediction
 from samg_ros.masking.frames.second_look import cropped_reference, look_again
 from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.identity import Description, identity, resolved
+from samg_ros.masking.identity import Description, identity, renamed, resolved
 from samg_ros.masking.models import Weights, check_weights, describe_weights, load_model
 from samg_ros.masking.models.base import Encoding, VisionModel
 from samg_ros.masking.references.capture import mask_from_points
@@ -77,8 +77,9 @@ class Masker:
             raise ConfigError(f"device {device!r}: cannot be used "
                               f"({first_line(error)}); try 'cpu'") from error
         self._identity = identity(name, describe_weights(weights), model)
-        self._model, self._frame_model = models_for(model, self.settings, self.device,
-                                                    self._identity['weights_sha256'])
+        self._models = models_for(model, self.settings, self.device,
+                                  self._identity['weights_sha256'])
+        self._model, self._frame_model = self._models.fitted, self._models.on_frames
         self._objects: dict[str, list[FittedReference]] = {}
 
     @classmethod
@@ -115,13 +116,13 @@ class Masker:
     @property
     def engine(self) -> str:
         """What runs the networks on frames; where it is torch after all, also why."""
-        return engine_of(self._frame_model)
+        return self._models.engine
 
     @classmethod
     def from_description(cls, description: dict[str, Any],
                          device: str | torch.device = 'cpu') -> Masker:
         """Build the masker that `describe` described; it still wants its reference."""
-        known = convert(description, Description, 'description of a masker', ConfigError)
+        known = convert(renamed(description), Description, 'description of a masker', ConfigError)
         settings = MaskerSettings.from_dict(known.settings)
         return cls.load(known.model, settings, device, known.weights)
 
@@ -198,7 +199,7 @@ class Masker:
 
     def capture(self, frame: npt.NDArray[np.uint8], points: npt.ArrayLike,
                 source: str = '') -> Reference:
-        """Make a reference of a frame and points clicked on the object in it, to `fit` to.
+        """Make a reference from a frame and points clicked on an object in it; `fit` takes it.
 
         Args:
             frame: (H, W, 3) uint8 RGB.
@@ -206,8 +207,8 @@ class Masker:
             source: where it came from, for people.
 
         Raises:
-            InvalidInputError: if frame or points do not fit, or everything is cut out.
-            EmptyMaskError: if nothing is cut out at these points.
+            InvalidInputError: if a point is outside the frame, or the mask covers the whole frame.
+            EmptyMaskError: if no object is found at these points.
         """
         clicked, encoding, geometry = self._clicked_on(frame, points)
         if len(clicked) == 0:

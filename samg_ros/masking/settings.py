@@ -13,10 +13,12 @@ from samg_ros.masking.checks import is_whole
 
 FEATURES = ('dino', 'sam')
 COMBINATIONS = ('max', 'mean')
-SIMILARITY_PROMPTS = ('off', 'region', 'dense', 'colour')
+GUIDANCE_MAPS = {'off': 0, 'region': 1, 'dense': 2, 'colour': 3, 'full': 7}
+"""Kinds of guidance beside the prompts, and how many maps each has (see `frames.guidance`)."""
+SIMILARITY_PROMPTS = tuple(GUIDANCE_MAPS)
 """Each with the maps of those before it; see `guidance`."""
 MOST_FIT_STEPS = 10**6
-ENGINES = ('auto', 'torch', 'openvino')
+ENGINES = ('auto', 'torch', 'openvino', 'onnxruntime')
 DTYPES = ('float32', 'bfloat16', 'float16')
 
 
@@ -36,9 +38,12 @@ class MaskerSettings:
         fit_steps: optimiser steps of that fit.
         similarity_prompt: which maps the decoder gets beside the prompts (see `guidance`): 'off'
             none, 'region' similarity with the object's one feature, 'dense' also with the most
-            similar cell of the object, 'colour' also how usual the colour is on the object. A
-            model that was trained for them takes each map by itself, another their mean as the
-            first pass's mask prompt. None: as the model was trained (`mini` 'colour', SAM 'off').
+            similar cell of the object, 'colour' also how usual the colour is on the object, 'full'
+            all of these for every encoder, the cells of the reference's surroundings too, and
+            colour in two widths, compared at the resolution of the decoder's masks. A model that
+            was trained for them takes each map by itself, another their mean, of 'full' what speaks
+            for the object more than for the surroundings, as the first pass's mask prompt. None: as
+            the model was trained (`mini` 'full', `mini-sim` 'colour', SAM 'off').
         combine_references: how the similarity maps of several references of one object become
             one, pixel by pixel: 'max' (it looks like one of them, as views from several sides) or
             'mean' (like all of them, as pictures in several lights).
@@ -53,9 +58,9 @@ class MaskerSettings:
             prompts and masks are float32 in any case.
         cuda_graphs: on a GPU, record the work of a frame size once and replay it, which saves the
             time between small kernels. Without effect on a CPU.
-        engine: what runs the networks on frames: 'torch', 'openvino' (on a CPU), or 'auto':
-            OpenVINO on a CPU where it is installed, else torch. Masks are the same to rounding.
-            References are fitted in torch in any case.
+        engine: what runs the networks on frames: 'torch'; on a CPU 'openvino' or 'onnxruntime',
+            where that package is installed; or 'auto': OpenVINO on a CPU where it is installed,
+            else torch. Masks are the same to rounding. References are fitted in torch in any case.
         seed: seed of the jitter of clicked points while fitting.
 
     Raises:

@@ -110,7 +110,7 @@ class BagEvaluator(PlainNode):
         elif self._played and now - self._changed > self._settle_s:
             self.finished = True
         elif not self._played and now - self._changed > self._patience_s:
-            self.error = SamgError(f"nobody played '{self._topics.image}' for "
+            self.error = SamgError(f"no frame of '{self._topics.image}' came for "
                                    f'{self._patience_s:g} s')
 
     def _wait_for_listeners(self, now: float) -> None:
@@ -119,9 +119,9 @@ class BagEvaluator(PlainNode):
         if not there:
             self._since = now
             if now - self._changed > self._patience_s:
-                missing = 'policy' if others > 0 else f"nobody listens to '{self._topics.image}'"
+                missing = 'policy' if others > 0 else f"a subscriber of '{self._topics.image}'"
                 self.error = SamgError(f'after {self._patience_s:g} s the graph is not complete: '
-                                       f'{missing}')
+                                       f'{missing} is missing')
         elif now - self._since > _READY_S:
             self.ready, self._changed = True, now
             print(f'{READY}: the bag can be played', flush=True)

@@ -2,7 +2,7 @@
 """`bag_player`: publishes the messages of a bag at the times at which they were recorded.
 
 It stands in for `ros2 bag play` where there is no ROS but its wheels. Messages go out as they are
-stored; it begins when somebody listens, and is gone when the bag is over.
+stored; it begins when the topics have subscribers, and ends with the bag.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """`lifecycle_manager`: brings lifecycle nodes up in order, and all down if one fails.
 
-A policy whose perception has died holds an arm for ever and reports it to no person. So the nodes
-are brought up in the order of the parameter `nodes`, causes before effects. When one fails, or the
-manager is told to end, they are shut down in the opposite order: what moves the arm comes first,
-and its safe action is sent while the rest is still there. After a failure this node ends with an
-error, and a launch file ends what is left.
+Without it, a policy whose perception node has crashed would hold the arm still without any alarm.
+The nodes are brought up in the order of the parameter `nodes`, causes before effects. When one
+fails, or the manager gets a signal to end, they are shut down in the opposite order: the node that
+moves the arm comes first, so its safe action is sent while the others still run. After a failure
+this node ends with an error, and a launch file ends the remaining nodes.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Managed:
             self.state = future.result().current_state.label
 
     def has_died(self) -> bool:
-        """Whether it was alive at the last call, and is not now."""
+        """Whether the node was alive at the previous call of this function and is not now."""
         was, self.alive = self.alive, self._heartbeat.alive
         if not self.alive:
             self.state = ABSENT
@@ -116,7 +116,7 @@ class LifecycleManager(PlainNode):
         return not self._steps and not self._why
 
     def may_end(self) -> bool:
-        """Bring all down first, when the process is told to end; True once that is done."""
+        """Shut all nodes down after a signal to end; True once that is done."""
         if not self._told_to_end:
             self._told_to_end = True
             self._bring_down('the manager was told to end')
@@ -138,7 +138,7 @@ class LifecycleManager(PlainNode):
         self._begin_step()
 
     def _tick(self) -> None:
-        """Look which nodes are there, and continue the current step or begin the next."""
+        """Check which nodes are alive; continue the current step or begin the next one."""
         for managed in self._nodes:
             if managed.has_died():
                 self._bring_down(f'{managed.name} has died')

@@ -192,7 +192,7 @@ class MujocoBridge(PlainNode):
             self._expert = tuple(action.tolist())
         self._step = step
         if step.first:
-            self._latest = self._env.resting_action  # nobody has asked for anything yet
+            self._latest = self._env.resting_action  # no command has come yet
         self._frames.next(after_reset)
         if self.lockstep:
             sec, nanosec = divmod(step.time_ns, 10**9)
@@ -272,7 +272,7 @@ class MujocoBridge(PlainNode):
         if not self._answered:
             return Report(OK, 'waiting for the first command', values)
         if self.lockstep and not values['listeners']:
-            return Report(WARN, f"nobody listens to 'camera/image_raw'; frame {self.frame_index} "
+            return Report(WARN, f"'camera/image_raw' has no subscriber; frame {self.frame_index} "
                           'waits for a command', values)
         if self._silent:
             return Report(WARN, f'frame {self.frame_index} waits for a command', values)

@@ -13,61 +13,38 @@ import time
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from std_msgs.msg import Float64MultiArray
-from std_srvs.srv import SetBool
-from trajectory_msgs.msg import JointTrajectory
-
-from samg_ros.arm.commands import ArmCommands, Vector
+from samg_ros.arm.commands import Vector
 from samg_ros.errors import CheckpointError, ConfigError, InvalidInputError
 from samg_ros.observation import Observer
 from samg_ros.perception.description import DESCRIPTION_PARAMETER, read_description, read_fill
-from samg_ros.policy.arm_driver import ACTING, ACTION, DISABLED, SAFE, ArmDriver, Sources
-from samg_ros.policy.command_parameters import ARRAY
+from samg_ros.policy.arm_driver import ACTION, DISABLED, SAFE
+from samg_ros.policy.arm_node import ArmNode
 from samg_ros.policy.inference import InferenceWorker, Request
 from samg_ros.policy.inputs import InputSettings, PolicyInputs, SynchronizedInput
-from samg_ros.policy.joint_states import JointStates
 from samg_ros.policy.parameters import PolicyParameters
 from samg_ros.policy.robot_clock import RobotClock
-from samg_ros.policy.watchdog import ENDED, Deadlines, Watchdog
 from samg_ros.rl.evaluation.compatibility import masker_mismatch
 from samg_ros.rl.evaluation.policy import Policy, load_policy
-from samg_ros.ros import qos
-from samg_ros.ros.compat import steady_timer
-from samg_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Drops, Report
-from samg_ros.ros.node import ManagedNode, run_node
+from samg_ros.ros.node import run_node
 from samg_ros.ros.parameters import declare_torch_threads
-from samg_ros.ros.publishers import UniqueName, name_is_taken, other_publishers
 from samg_ros.ros.service_calls import RemoteParameters
 from samg_ros.ros.signals import exit_now
 
-_CONFLICTS_S = 0.2
-"""Period in which other publishers of the command and other nodes of this name are looked for."""
 
-
-class PolicyNode(ManagedNode):
+class PolicyNode(ArmNode):
     """The node. Its parameters are described in PolicyParameters."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__('policy', **options)
         self._parameters_given = PolicyParameters.declare(self)
         declare_torch_threads(self)
-        self.diagnostics = Diagnostics(self, self._parameters_given.checkpoint)
-        self.drops = Drops(self, 'inputs')
-        self.diagnostics.add('inputs', self.drops.report)
-        self.diagnostics.add('policy', self._report)
         self._policy: Policy | None = None
         self._masker_note = ''
         self._masker_mismatch: str | None = None
         self._masker_facts: dict[str, Any] | None = None
-        self.create_service(SetBool, '~/enable', self._on_enable)
+        self.begin_reports(self._parameters_given, self._parameters_given.checkpoint)
         RemoteParameters(self, self._parameters_given.perception, (DESCRIPTION_PARAMETER, 'fill'),
                          self._on_perception, follow=True)
-        UniqueName(self, self._on_name_conflict)
-
-    @property
-    def state(self) -> str:
-        """DISABLED, ACTING or SAFE."""
-        return DISABLED if self._policy is None else self._driver.state
 
     # Lifecycle
 
@@ -85,15 +62,8 @@ class PolicyNode(ManagedNode):
         self._input_settings = InputSettings(
             policy.config, spec, arm.joints if arm.needs_positions else (), given.timeout_s,
             given.pairing_tolerance_s, given.min_mask_area, given.mask_limits, given.lockstep)
-        self._commands, self._robot_clock = ArmCommands(arm), clock
-        self._joint_states = JointStates(
-            self._input_settings.needed_joints, given.pairing_tolerance_s, given.timeout_s)
-        self._deadlines = Deadlines(given.timeout_s, (*self._input_settings.deadlines, ACTION))
-        message_type = Float64MultiArray if given.output == ARRAY else JointTrajectory
-        self._publisher = qos.publisher(self, self.diagnostics, message_type, 'command',
-                                        qos.reliable())
-        sources = Sources(given, self._commands, self._joint_states, self._deadlines, clock)
-        self._driver = ArmDriver(self, self.drops, sources, self._publisher)
+        self.make_driver(arm, clock, self._input_settings.needed_joints,
+                         (*self._input_settings.deadlines, ACTION))
         self._policy = policy
         self._compare_maskers()
         self._warn_of_limits(policy)
@@ -105,26 +75,23 @@ class PolicyNode(ManagedNode):
         self._worker = InferenceWorker(self, self._policy, Observer(self._input_settings.spec),
                                        self._on_action)
         self._first = True
-        self._conflicts_timer = steady_timer(self, _CONFLICTS_S, self._stop_on_problems)
         self._inputs = PolicyInputs(self, self.drops, self._input_settings, self._deadlines,
                                     self._joint_states, self._on_input, self._on_mismatch)
-        self._watchdog = None if self._parameters_given.lockstep else \
-            Watchdog(self, self._driver.check)
+        super().activate()
+
+    def stop_listening(self) -> None:
+        """End the subscriptions."""
+        self._inputs.close()
 
     def deactivate(self) -> None:
         """Stop listening; the safe action goes out last."""
-        self.destroy_timer(self._conflicts_timer)
-        self._inputs.close()
-        if self._watchdog is not None:
-            self._watchdog.stop()
-        self._driver.disable('deactivated')
+        super().deactivate()
         self._worker.stop()
 
     def cleanup(self) -> None:
         """Release the policy and the publisher."""
-        self._driver.wait_until_received()
+        super().cleanup()
         self._policy = None
-        self.destroy_publisher(self._publisher)
 
     def _load(self, given: PolicyParameters) -> Policy:
         if not given.checkpoint:
@@ -157,91 +124,50 @@ class PolicyNode(ManagedNode):
     # Acting
 
     def _on_input(self, given: SynchronizedInput) -> None:
-        if self.state == DISABLED or self._driver.repeat(given.frame_index):
+        driver = self._driver
+        if driver is None or driver.state == DISABLED or driver.repeat(given.frame_index):
             return
         begins = given.begins or self._first or self.state == SAFE
         self._first = False
-        self._worker.submit(Request(given, self._driver.session, begins, time.monotonic()))
+        self._worker.submit(Request(given, driver.session, begins, time.monotonic()))
 
     def _on_action(self, request: Request, action: Vector, duration_s: float) -> None:
         """Send an action; called by the worker's thread."""
-        if self._watchdog is None or self._watchdog.running:
+        if self._driver is not None and self.watched():
             doubtful = request.input.doubtful
             self._driver.act(request, action, duration_s,
                              self._parameters_given.mask_limits.slow_down if doubtful else 1.0)
 
     def _on_mismatch(self, mismatch: str) -> None:
         """Stop until enabled again: camera or mask were changed, which a person has to check."""
-        if self._policy is not None:
+        if self._driver is not None:
             self._driver.stop_for_good(mismatch)
 
-    def _on_enable(self, request: Any, response: Any) -> Any:
-        if not request.data:
-            if self._policy is not None:
-                self._driver.disable('disabled by service')
-            response.success, response.message = True, DISABLED
-            return response
-        reason = self._reason_not_to_enable()
-        response.success = reason is None
-        if reason is not None:
-            if self._policy is not None:  # what was answered must be so, also while it is enabled
-                self._driver.disable(f'~/enable was refused: {reason}')
-            response.message = f'not enabled: {reason}'
-            return response
-        if self.state == DISABLED:
-            self._first = True
-            self._inputs.mask_guard.restart()
-            self._driver.enable()
-        response.message = 'enabled' if self.state == ACTING else \
-            f'enabled; the safe action is sent until all is good: {self._driver.reason}'
-        return response
+    def before_enabling(self) -> None:
+        """Forget the frames of the last session."""
+        self._first = True
+        self._inputs.mask_guard.restart()
 
-    def _reason_not_to_enable(self) -> str | None:
-        if not self.active:
-            return 'the node is not active'
-        if problems := self._problems():
-            return '; '.join(problems)
+    def reason_not_to_enable(self) -> str | None:
+        """Return which input is missing, or that the arm is outside its limits."""
+        assert self._driver is not None
         if not self._inputs.count:
             return 'no good frame has come yet' + (f'; last {last}' if (last := self.drops.last)
                                                    else '')
+        joints = self._input_settings.joints
         if self._parameters_given.lockstep:
-            return self._outside()
+            return self.outside(joints)
         missed = self._deadlines.missed
         if missed not in (None, ACTION):
             return self._inputs.silent or self._driver.missing(str(missed))
-        return self._robot_clock.reason_not_to_enable or self._outside()
+        return self._robot_clock.reason_not_to_enable or self.outside(joints)
 
-    def _outside(self) -> str | None:
-        """Say that the arm is outside limits or workspace, or that nobody knows where it is."""
-        joints = self._input_settings.joints
-        if not joints:
-            return None
-        positions = self._joint_states.positions(joints)
-        if positions is None:
-            return 'the positions of the joints are not known yet'
-        return self._commands.outside(positions)
-
-    def _problems(self) -> list[str]:
+    def problems(self) -> list[str]:
         """Return what is wrong and does not pass by itself, a line each."""
         found = [*self._inputs.mismatches.values()] if self.active else []
         if self._masker_mismatch:
             found.append(self._masker_mismatch)
-        if self.active and (too_fast := self._robot_clock.too_fast):
-            found.append(too_fast)
-        if self.active and (others := other_publishers(self, 'command')):
-            topic = self.resolve_topic_name('command')
-            found.append(f"{', '.join(others)} publishes on '{topic}' too: end it, or the arm "
-                         'gets the commands of both')
-        if name_is_taken(self):
-            found.append(f"another node '{self.get_fully_qualified_name()}' is running; end one")
-        return found
-
-    def _stop_on_problems(self) -> None:
-        if self.state != DISABLED and (problems := self._problems()):
-            self._driver.stop_for_good('; '.join(problems))
-
-    def _on_name_conflict(self, error: ConfigError) -> None:
-        self.error = error
+        return found + super().problems()
 
     # Perception and diagnostics
 
@@ -267,35 +193,25 @@ class PolicyNode(ManagedNode):
         if self._masker_mismatch:
             self._on_mismatch(self._masker_mismatch)
 
-    def _report(self) -> Report:
+    def facts(self) -> dict[str, Any]:
+        """Return further figures for the diagnostics."""
         given = self._parameters_given
-        values: dict[str, Any] = {
-            'state': self.state, 'checkpoint': given.checkpoint, 'device': given.device,
-            'masker': self._masker_note or 'not known', 'dropped': self.drops.total}
+        values: dict[str, Any] = {'checkpoint': given.checkpoint, 'device': given.device,
+                                  'masker': self._masker_note or 'not known'}
         if self._policy is not None:
-            values |= {'task': self._policy.task, **self._driver.figures()}
-        if not self.active:
-            return Report(WARN, 'not active', values)
-        values |= {'inputs': self._inputs.count, 'repeated': self._inputs.repeated,
-                   'repeated_joint_states': self._joint_states.repeated,
-                   'overtaken': self._worker.overtaken, 'mask_area': self._inputs.mask_area,
-                   'doubtful_masks': self._inputs.doubtful}
-        values |= {f'{name}_age_s': self._deadlines.age_s(name) for name in
-                   (*self._input_settings.deadlines, ACTION)}
-        return Report(*self._level_and_words(), values)
+            values['task'] = self._policy.task
+        if self.active:
+            values |= {'inputs': self._inputs.count, 'repeated': self._inputs.repeated,
+                       'repeated_joint_states': self._joint_states.repeated,
+                       'overtaken': self._worker.overtaken, 'mask_area': self._inputs.mask_area,
+                       'doubtful_masks': self._inputs.doubtful}
+            values |= {f'{name}_age_s': self._deadlines.age_s(name) for name in
+                       (*self._input_settings.deadlines, ACTION)}
+        return values
 
-    def _level_and_words(self) -> tuple[bytes, str]:
-        if self._watchdog is not None and not self._watchdog.running:
-            return ERROR, ENDED
-        if problems := self._problems():
-            return ERROR, '; '.join(problems)
-        if self.state == SAFE:
-            return ERROR, (f"{self._driver.reason}: safe action "
-                           f"'{self._parameters_given.safe_action}'")
-        if self.state == ACTING:
-            return OK, 'acting'
-        silent = None if self._parameters_given.lockstep else self._inputs.silent
-        return (WARN, f'disabled; {silent}') if silent else (OK, 'disabled; ~/enable starts it')
+    def idle_warning(self) -> str | None:
+        """Return which input has not come."""
+        return None if self._parameters_given.lockstep else self._inputs.silent
 
 
 def main(argv: list[str] | None = None) -> NoReturn:

@@ -38,14 +38,14 @@ TOPICS = {
     'masked/image_raw': Image, 'masked/camera_info': CameraInfo, 'masked/mask': Image,
     'joint_states': JointState, 'time_step': Float64MultiArray, 'command': Float64MultiArray,
     **dict.fromkeys(COMMAND_TOPICS.values(), Float64MultiArray)}
-"""What went in, what was made of it, and what the arm was sent; nobody has to publish all."""
+"""Inputs, masks and commands; a topic without a publisher is left out."""
 FLUSH_S = 0.5
 """How often what has come is handed to the system."""
 _SIDE = {'camera/camera_info': CameraInfo, 'joint_states': JointState,
          'time_step': Float64MultiArray, 'leader/joint_states': JointState,
          COMMAND_TOPICS['position']: Float64MultiArray, 'command': Float64MultiArray,
          'trajectory': JointTrajectory}
-"""What is recorded beside the camera; nobody has to publish all."""
+"""What is recorded beside the camera, as far as it is published."""
 
 
 class Recorder(PlainNode):
@@ -94,7 +94,7 @@ class EpisodeRecorder(PlainNode):
             'reference': declare(self, 'reference', '', 'Reference folder that says what matters, '
                                  'for whoever learns from the bags.'),
             'masker': declare(self, 'masker', '', 'Masking model and its settings, as JSON; empty '
-                              'if nobody masks.')}
+                              'where nothing is masked.')}
         self._described = {name: value for name, value in described.items() if value}
         self._topics: dict[str, Any] = {
             **({'camera/image_raw/compressed': CompressedImage} if compressed

@@ -129,7 +129,7 @@ def _declare_settings(node: Node) -> MaskerSettings:
         fit_steps=declare(node, 'fit_steps', defaults.fit_steps, 'Optimiser steps of that fit.',
                           between=(1, MOST_FIT_STEPS)),
         similarity_prompt=_GUIDANCE[declare(
-            node, 'similarity_prompt', 'model', 'What the decoder is told beside points; '
+            node, 'similarity_prompt', 'model', 'What guides the decoder beside points; '
             "'model': what the model was trained with.", choices=tuple(_GUIDANCE))],
         combine_references=declare(
             node, 'combine_references', defaults.combine_references, 'How the similarity maps of '

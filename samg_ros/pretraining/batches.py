@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training batches: references and targets of procedural bodies, composited over backgrounds."""
+"""Training batches: references and targets, composited over backgrounds, as cameras show them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,26 @@ import numpy as np
 import numpy.typing as npt
 
 from samg_ros.pretraining.dataset import BACKGROUND_SIZE, FRAME_SIZE
+from samg_ros.pretraining.faults import camera_picture
+from samg_ros.pretraining.pieces import draw_piece
 from samg_ros.sim.procedural.bodies import FIRST_DISTRACTOR, FLOOR, SECOND_BODY, SKY
 
 Images = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 MAX_EXTRAS = 3
-SEEN_PIXELS = 12
-"""A body with more pixels than this is seen well enough to be a reference."""
-RECOLOURED_SHARE = 0.12
+SEEN_PIXELS = 60
+"""A body with more pixels of 192 x 192 than this is seen well enough to be a reference."""
+RECOLOURED_SHARE = 0.3
 """Share of targets whose object has other colours than in the reference."""
 TINTED_SHARE = 0.35
 """Share of replaced surroundings that take on the object's own colour."""
+PIECE_SHARE = 0.15
+"""Share of references that are pieces of photographs instead of rendered bodies."""
+FAULTY_REFERENCES, FAULTY_TARGETS = 0.25, 0.75
+"""Shares of pictures that a camera took."""
+SHAPES = ((84, 84), (FRAME_SIZE, FRAME_SIZE), (FRAME_SIZE * 3 // 4, FRAME_SIZE))
+SHAPE_ODDS = (0.5, 0.25, 0.25)
+"""Rows and columns of a batch's pictures: as simulators and policies have them, and as cameras."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +37,11 @@ class Batch:
     """B references with T targets each.
 
     Attributes:
-        references: (B, 84, 84, 3) uint8 RGB.
-        targets: (B, T, 84, 84, 3) uint8 RGB.
-        reference_labels: (B, 84, 84) uint8 part labels of the object, 0 elsewhere.
-        target_labels: (B, T, 84, 84) uint8, likewise; all 0 where the object is absent.
-        parts: per reference, masks (84, 84) bool of its parts; as many in every reference.
+        references: (B, H, W, 3) uint8 RGB, H and W one of SHAPES.
+        targets: (B, T, H, W, 3) uint8 RGB.
+        reference_labels: (B, H, W) uint8 part labels of the object, 0 elsewhere.
+        target_labels: (B, T, H, W) uint8, likewise; all 0 where the object is absent.
+        parts: per reference, masks (H, W) bool of its parts; as many in every reference.
         points: (B, K, 2) int clicked points [x, y].
     """
 
@@ -50,18 +59,18 @@ def composite(rng: np.random.Generator, image: Images, labels: Images, kept: Mas
 
     Args:
         rng: source of randomness.
-        image: (84, 84, 3) uint8 RGB.
-        labels: (84, 84) uint8 scene labels.
-        kept: (84, 84) bool, never replaced.
-        backgrounds: (M, 112, 112, 3) uint8 RGB.
+        image: (192, 192, 3) uint8 RGB.
+        labels: (192, 192) uint8 scene labels.
+        kept: (192, 192) bool, never replaced.
+        backgrounds: (M, 224, 224, 3) uint8 RGB.
         keep_share: probability of leaving the surroundings as rendered.
 
     Returns:
-        (84, 84, 3) uint8 RGB.
+        (192, 192, 3) uint8 RGB.
     """
     kind = rng.random()
     if kind >= keep_share:
-        background = _window(rng, backgrounds[int(rng.integers(len(backgrounds)))])
+        background = window(rng, backgrounds[int(rng.integers(len(backgrounds)))])
         if kept.any() and rng.random() < TINTED_SHARE:
             background = _tinted(rng, background, image[kept].mean(axis=0))
         if kind < keep_share + 0.15:
@@ -75,10 +84,11 @@ def composite(rng: np.random.Generator, image: Images, labels: Images, kept: Mas
             alpha = cv2.GaussianBlur(alpha, (3, 3), 0)
         image = (image + (background.astype(np.float32) - image) * alpha[..., None]
                  ).astype(np.uint8)
-    return _photometry(rng, image)
+    return image
 
 
-def _window(rng: np.random.Generator, picture: Images) -> Images:
+def window(rng: np.random.Generator, picture: Images) -> Images:
+    """Return (192, 192, 3) uint8: a window of a background, sometimes in other light or colours."""
     side = int(rng.integers(FRAME_SIZE * 2 // 3, BACKGROUND_SIZE + 1))
     top, left = rng.integers(0, BACKGROUND_SIZE - side + 1, 2)
     window = picture[top:top + side, left:left + side]
@@ -110,20 +120,26 @@ def _recoloured(rng: np.random.Generator, image: Images, kept: Mask) -> Images:
     return image
 
 
-def _photometry(rng: np.random.Generator, image: Images) -> Images:
-    if rng.random() < 0.5:
-        gain = rng.uniform(0.75, 1.25) * np.exp(rng.normal(0, 0.04, 3))
-        image = np.clip(image * gain + rng.normal(0, 8), 0, 255).astype(np.uint8)
-    if rng.random() < 0.1:
-        image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.9)), np.uint8)
-    if rng.random() < 0.25:
-        noise = rng.normal(0, rng.uniform(1, 9), image.shape)
-        image = np.clip(image + noise, 0, 255).astype(np.uint8)
-    if rng.random() < 0.15:
-        _, code = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY,
-                                               int(rng.integers(30, 95))])
-        image = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
-    return image
+def _placed(rng: np.random.Generator, shape: tuple[int, int], image: Images, labels: Images,
+            faulty: float) -> tuple[Images, Images]:
+    """Return a picture and its labels cut and shrunk to a shape, by some camera.
+
+    Simulators draw small pictures a point a pixel, cameras average what a pixel sees.
+    """
+    rows = shape[0] * FRAME_SIZE // shape[1]
+    if rows < FRAME_SIZE:
+        middle = int(np.argwhere(labels).mean(axis=0)[0]) if labels.any() else FRAME_SIZE // 2
+        top = int(np.clip(middle - rows // 2 + rng.integers(-rows // 4, rows // 4 + 1), 0,
+                          FRAME_SIZE - rows))
+        image, labels = image[top:top + rows], labels[top:top + rows]
+    if image.shape[:2] != shape:
+        size = shape[::-1]
+        way = cv2.INTER_NEAREST if rng.random() < 0.5 else cv2.INTER_AREA
+        image = np.asarray(cv2.resize(image, size, interpolation=way), np.uint8)
+        labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    if rng.random() < faulty:
+        image = camera_picture(rng, np.ascontiguousarray(image))
+    return image, labels
 
 
 def _object_labels(labels: Images, wanted: str) -> Images:
@@ -137,14 +153,15 @@ class BatchSource:
     """Draws batches; the generator alone is its state."""
 
     def __init__(self, images: Images, labels: Images, backgrounds: Images,
-                 absent_share: float = 0.12) -> None:
+                 absent_share: float = 0.08) -> None:
         """Wrap the data.
 
         Args:
-            images: (S, F, 84, 84, 3) uint8 frames of S scenes.
-            labels: (S, F, 84, 84) uint8.
-            backgrounds: (M, 112, 112, 3) uint8.
-            absent_share: share of targets that do not show the object.
+            images: (S, F, 192, 192, 3) uint8 frames of S scenes.
+            labels: (S, F, 192, 192) uint8.
+            backgrounds: (M, 224, 224, 3) uint8.
+            absent_share: share of targets that show another scene or background instead, beside the
+                frames of the scenes themselves that are without their bodies.
         """
         self._images, self._labels, self._backgrounds = images, labels, backgrounds
         self._absent_share = absent_share
@@ -166,24 +183,45 @@ class BatchSource:
         """
         extras = int(rng.integers(0, MAX_EXTRAS + 1))
         with_parts = extras >= 2 and rng.random() < 0.4 and self._any_pair
-        items = [self._draw_one(rng, targets, keep_share, extras, with_parts)
+        shape = SHAPES[int(rng.choice(len(SHAPES), p=SHAPE_ODDS))]
+        items = [self._draw_one(rng, shape, targets, keep_share, extras, with_parts)
                  for _ in range(references)]
         pictures, targets_, labels, truths, parts, points = zip(*items, strict=True)
         return Batch(np.stack(pictures), np.stack(targets_), np.stack(labels), np.stack(truths),
                      list(parts), np.stack(points))
 
-    def _draw_one(self, rng: np.random.Generator, targets: int, keep_share: float, extras: int,
-                  with_parts: bool) -> tuple[Images, Images, Images, Images, list[Mask],
-                                             npt.NDArray[np.int64]]:
+    def _draw_one(self, rng: np.random.Generator, shape: tuple[int, int], targets: int,
+                  keep_share: float, extras: int, with_parts: bool,
+                  ) -> tuple[Images, Images, Images, Images, list[Mask], npt.NDArray[np.int64]]:
+        while True:
+            drawn = draw_piece(rng, self._backgrounds, targets, self._absent_share) \
+                if not with_parts and rng.random() < PIECE_SHARE \
+                else self._draw_scene(rng, targets, keep_share, with_parts)
+            mirror = slice(None, None, -1 if rng.random() < 0.5 else 1)
+            pictures, truths = zip(*(
+                _placed(rng, shape, image[:, mirror], labels[:, mirror],
+                        FAULTY_TARGETS if index else FAULTY_REFERENCES)
+                for index, (image, labels) in enumerate(drawn)), strict=True)
+            reference_labels = truths[0]
+            parts: list[Mask] = []
+            if with_parts:
+                parts = [_object_labels(reference_labels, body) > 0 for body in ('first', 'second')]
+            places = np.argwhere(reference_labels > 0)
+            if len(places) > SEEN_PIXELS // 3 and all(part.any() for part in parts):
+                break
+        chosen = places[rng.integers(len(places), size=extras - len(parts))]
+        return (pictures[0], np.stack(pictures[1:]), reference_labels, np.stack(truths[1:]), parts,
+                np.ascontiguousarray(chosen[:, ::-1]))
+
+    def _draw_scene(self, rng: np.random.Generator, targets: int, keep_share: float,
+                    with_parts: bool) -> list[tuple[Images, Images]]:
+        """Return pictures and object labels of 192 x 192: the reference, then the targets."""
         scene, wanted, frame = self._choose(rng, with_parts)
         others = rng.choice([f for f in range(self._images.shape[1]) if f != frame], targets,
                             replace=False)
-        mirror = slice(None, None, -1 if rng.random() < 0.5 else 1)
         reference_labels = _object_labels(self._labels[scene, frame], wanted)
-        reference = composite(rng, self._images[scene, frame], self._labels[scene, frame],
-                              reference_labels > 0, self._backgrounds, 0.75)[:, mirror]
-        reference_labels = reference_labels[:, mirror]
-        pictures, truths = [], []
+        drawn = [(composite(rng, self._images[scene, frame], self._labels[scene, frame],
+                            reference_labels > 0, self._backgrounds, 0.75), reference_labels)]
         for other in others:
             source = scene
             if rng.random() < self._absent_share:
@@ -193,16 +231,9 @@ class BatchSource:
             keep_bodies = kept > 0 if source == scene else (labels < FLOOR) & (rng.random() < 0.6)
             if keep_bodies.any() and rng.random() < RECOLOURED_SHARE:
                 image = _recoloured(rng, image, keep_bodies)
-            pictures.append(composite(rng, image, labels, keep_bodies, self._backgrounds,
-                                      keep_share)[:, mirror])
-            truths.append(kept[:, mirror])
-        parts: list[Mask] = []
-        if with_parts:
-            parts = [_object_labels(reference_labels, body) > 0 for body in ('first', 'second')]
-        places = np.argwhere(reference_labels > 0)
-        chosen = places[rng.integers(len(places), size=extras - len(parts))]
-        return (reference, np.stack(pictures), reference_labels, np.stack(truths), parts,
-                np.ascontiguousarray(chosen[:, ::-1]))
+            drawn.append((composite(rng, image, labels, keep_bodies, self._backgrounds, keep_share),
+                          kept))
+        return drawn
 
     def _choose(self, rng: np.random.Generator, with_parts: bool) -> tuple[int, str, int]:
         """Return a scene, which of its bodies is the object, and a frame that shows it."""

@@ -27,11 +27,13 @@ from samg_ros.sim.procedural.rooms import render_room
 from samg_ros.sim.procedural.scenes import render_scene
 from samg_ros.sim.visual.backgrounds import paint_canvas
 
-FRAME_SIZE = 84
-BACKGROUND_SIZE = 112
-SCENES_PER_SHARD = 25
-FRAMES_PER_SCENE = 12
-BACKGROUNDS_PER_SHARD = 250
+FRAME_SIZE = 192
+BACKGROUND_SIZE = 224
+SCENES_PER_SHARD = 10
+FRAMES_PER_SCENE = 10
+ABSENT_FRAMES = 2
+"""Of a scene's frames, the last so many are without the bodies."""
+BACKGROUNDS_PER_SHARD = 100
 
 Images = npt.NDArray[np.uint8]
 
@@ -41,16 +43,19 @@ class DatasetSize:
     """How much data is made.
 
     Attributes:
-        scenes: number of procedural bodies, each seen in 12 frames.
+        scenes: scenes with a body of random geoms, each seen in 10 frames.
+        meshes: scenes with a robot or object from a file.
         backgrounds: number of painted and rendered background pictures.
     """
 
-    scenes: int = 5650
-    backgrounds: int = 9000
+    scenes: int = 600
+    meshes: int = 600
+    backgrounds: int = 1500
 
 
-def _scene_shard(rng: np.random.Generator) -> dict[str, Images]:
-    frames = [render_scene(rng, FRAMES_PER_SCENE, FRAME_SIZE) for _ in range(SCENES_PER_SHARD)]
+def _scene_shard(rng: np.random.Generator, meshes: tuple[Path, ...]) -> dict[str, Images]:
+    frames = [render_scene(rng, FRAMES_PER_SCENE, FRAME_SIZE, ABSENT_FRAMES, meshes)
+              for _ in range(SCENES_PER_SHARD)]
     return {'images': np.stack([f.images for f in frames]),
             'labels': np.stack([f.labels for f in frames])}
 
@@ -71,15 +76,18 @@ def _background_shard(rng: np.random.Generator) -> dict[str, Images]:
         if rng.random() < 0.5:
             pictures.extend(render_room(rng, 5, BACKGROUND_SIZE))
         else:
-            canvas = paint_canvas(rng, 224, 224)
+            canvas = paint_canvas(rng, 2 * BACKGROUND_SIZE, 2 * BACKGROUND_SIZE)
             pictures.extend(random_crop(rng, canvas, BACKGROUND_SIZE) for _ in range(3))
     return {'images': np.stack(pictures[:BACKGROUNDS_PER_SHARD])}
 
 
-def _build(job: tuple[str, Path, int, int]) -> Path:
-    kind, path, seed, index = job
-    rng = np.random.default_rng([seed, index, 0 if kind == 'scenes' else 1])
-    shard = _scene_shard(rng) if kind == 'scenes' else _background_shard(rng)
+KINDS = ('scenes', 'backgrounds', 'meshes')
+
+
+def _build(job: tuple[str, Path, int, int, tuple[Path, ...]]) -> Path:
+    kind, path, seed, index, meshes = job
+    rng = np.random.default_rng([seed, index, KINDS.index(kind)])
+    shard = _background_shard(rng) if kind == 'backgrounds' else _scene_shard(rng, meshes)
     partial = path.with_suffix(f'.{os.getpid()}.tmp')
     with partial.open('wb') as file:
         np.savez(file, allow_pickle=False, **shard)
@@ -88,12 +96,13 @@ def _build(job: tuple[str, Path, int, int]) -> Path:
 
 
 def shard_paths(folder: Path, kind: str, count: int) -> list[Path]:
-    """Return the paths of the shards that hold `count` scenes or backgrounds."""
-    per_shard = SCENES_PER_SHARD if kind == 'scenes' else BACKGROUNDS_PER_SHARD
+    """Return the paths of the shards that hold `count` pictures or scenes of a kind of KINDS."""
+    per_shard = BACKGROUNDS_PER_SHARD if kind == 'backgrounds' else SCENES_PER_SHARD
     return [folder / f'{kind}-{index:04d}.npz' for index in range(-(-count // per_shard))]
 
 
-def build_dataset(folder: Path, size: DatasetSize, seed: int = 0, workers: int = 1) -> None:
+def build_dataset(folder: Path, size: DatasetSize, seed: int = 0, workers: int = 1,
+                  meshes: tuple[Path, ...] = ()) -> None:
     """Make every shard that is not there yet.
 
     Args:
@@ -101,11 +110,15 @@ def build_dataset(folder: Path, size: DatasetSize, seed: int = 0, workers: int =
         size: how much data.
         seed: source of all randomness.
         workers: processes that render side by side.
+        meshes: MJCF files of robots and objects; without them no such scenes are made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(kind, path, seed, index)
-            for kind, count in (('backgrounds', size.backgrounds), ('scenes', size.scenes))
+    wanted = {'backgrounds': size.backgrounds, 'scenes': size.scenes,
+              'meshes': size.meshes if meshes else 0}
+    jobs = [(kind, path, seed, index, meshes if kind == 'meshes' else ())
+            for kind, count in wanted.items()
             for index, path in enumerate(shard_paths(folder, kind, count)) if not path.exists()]
+    jobs.sort(key=lambda job: job[3])  # some of every kind first
     if not jobs:
         return
     spawn = multiprocessing.get_context('spawn')  # OpenGL does not survive a fork
@@ -128,19 +141,26 @@ def _read(path: Path, specs: dict[str, ArraySpec]) -> Arrays:
     return arrays
 
 
-def load_scenes(folder: Path, count: int) -> tuple[Images, Images]:
-    """Return images (scenes, 12, 84, 84, 3) and labels (scenes, 12, 84, 84), both uint8."""
-    frames = (None, 12, FRAME_SIZE, FRAME_SIZE)
+def load_scenes(folder: Path, size: DatasetSize, meshes: bool) -> tuple[Images, Images]:
+    """Return images (scenes, 10, 192, 192, 3) and labels (scenes, 10, 192, 192), both uint8.
+
+    Args:
+        folder: where the shards lie.
+        size: how much to read.
+        meshes: whether there are scenes with robots and objects from files.
+    """
+    frames = (None, FRAMES_PER_SCENE, FRAME_SIZE, FRAME_SIZE)
     specs = {'images': ArraySpec('u', (*frames, 3)), 'labels': ArraySpec('u', frames)}
-    shards = [_read(path, specs)
-              for path in shard_paths(folder, 'scenes', count)]
-    return (np.concatenate([s['images'] for s in shards])[:count],
-            np.concatenate([s['labels'] for s in shards])[:count])
+    paths = shard_paths(folder, 'scenes', size.scenes) \
+        + (shard_paths(folder, 'meshes', size.meshes) if meshes else [])
+    shards = [_read(path, specs) for path in paths]
+    return (np.concatenate([s['images'] for s in shards]),
+            np.concatenate([s['labels'] for s in shards]))
 
 
 def load_backgrounds(folder: Path, count: int, photographs: Sequence[Path] = (),
                      seed: int = 0) -> Images:
-    """Return the backgrounds, with crops of photographs as a quarter of them if there are any.
+    """Return the backgrounds, half of them crops of photographs if there are any.
 
     Args:
         folder: where the shards lie.
@@ -149,7 +169,7 @@ def load_backgrounds(folder: Path, count: int, photographs: Sequence[Path] = (),
         seed: source of the crops.
 
     Returns:
-        (n, 112, 112, 3) uint8 RGB.
+        (n, 224, 224, 3) uint8 RGB.
 
     Raises:
         InvalidInputError: if a photograph cannot be read.
@@ -164,5 +184,5 @@ def load_backgrounds(folder: Path, count: int, photographs: Sequence[Path] = (),
     for path in photographs:
         sources.append(np.ascontiguousarray(read_picture(path)[..., ::-1]))
     crops = [random_crop(rng, sources[int(rng.integers(len(sources)))], BACKGROUND_SIZE)
-             for _ in range(count // 3)]
+             for _ in range(count)]
     return np.concatenate([pictures, np.stack(crops)])

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `mini` is trained for: to mask as the masker will ask it to, from prompts it finds itself.
 
-The same functions as at run time pick the prompts and run the three decoder passes; only what
-`recognition` makes of the maps is left to run time.
+The same functions as at run time compare the maps and pick the prompts, at the same resolution.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samg_ros.masking.frames.decoder_passes import Pass, Prompts, pick_prompts, run_cascade
+from samg_ros.masking.frames.decoder_passes import Prompts, mask_box, pick_prompts
 from samg_ros.masking.frames.guidance import guide, guided
 from samg_ros.masking.frames.similarity import (
     cell_mask,
@@ -25,7 +24,7 @@ from samg_ros.masking.frames.similarity import (
 )
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, FeatureMap
-from samg_ros.masking.models.mini import Mini
+from samg_ros.masking.models.mini.network import Mini
 from samg_ros.masking.references.samples import Samples
 from samg_ros.pretraining.batches import Batch
 
@@ -33,9 +32,12 @@ TEMPERATURE = 0.07
 SIMILARITY_SLOPE, SIMILARITY_MIDDLE = 8.0, 0.5
 REFERENCE_SAMPLES, TARGET_SAMPLES = 32, 192
 GIVEN_PROMPT_SHARE = 0.2
-WITHHELD_ODDS = (0.1, 0.1, 0.1, 0.7)
-"""Of a batch whose decoder is told none, the first, the first two or all of the three maps."""
-LATER_PASSES_SHARE = 0.25  # the first pass is the one that `mini` is used with
+WITHHELD = {0.25: (5,), 0.1: (5, 6), 0.06: (1, 2), 0.05: (3, 4), 0.04: (0, 1, 2, 3, 4)}
+"""With which probability a batch lacks which of the seven maps of 'full' guidance: narrow colour,
+all colour, the trunk's cells, its own cells, all features. No map is relied upon alone."""
+SECOND_PASS_SHARE = 0.2  # the first pass is the one that `mini` is used with
+SEEN_SHARE = 0.0005
+"""Of a picture, the object covers more than this if it is there."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,16 @@ class Losses:
         iou: mean IoU of the last pass on targets that show the object.
         hit_rate: share of their object prompts that land on it.
         false_area: mean masked share of the frame where the object is absent.
+        presence: (N,) float, logits that the object is there.
+        shown: (N,) bool, whether it is.
     """
 
     total: Tensor
     iou: float
     hit_rate: float
     false_area: float
+    presence: Tensor
+    shown: Tensor
 
 
 def _select(encoding: Encoding, part: slice) -> Encoding:
@@ -108,21 +114,19 @@ def mask_losses(logits: Tensor, target: Tensor) -> Tensor:
 
 def true_iou(logits: Tensor, target: Tensor) -> Tensor:
     """Return (N, K) IoU of logits > 0 with (N, H, W) targets; 1 where both are empty."""
-    found, wanted = logits > 0, target[:, None] > 0
+    found, wanted = logits > 0, target[:, None] > 0.5
     overlap = (found & wanted).sum((2, 3)).float()
     union = (found | wanted).sum((2, 3)).float()
     return torch.where(union > 0, overlap / union.clamp(min=1), torch.ones_like(union))
 
 
-def _pass_loss(done: Pass, geometry: Geometry, target: Tensor, first: bool) -> Tensor:
-    logits = geometry.padded_to_frame(done.logits)
+def _pass_loss(logits: Tensor, predicted_iou: Tensor, target: Tensor, shown: Tensor) -> Tensor:
+    """Return the loss of three masks, of their mean, and of what they are said to be worth."""
     each = mask_losses(logits, target)
     loss = each.amin(dim=1).mean() + 0.3 * each.mean()
-    if first:
-        combined = geometry.padded_to_frame(done.chosen)[:, None]
-        loss = loss + mask_losses(combined, target).mean()
-    wanted = true_iou(logits.detach(), target)
-    return loss + F.mse_loss(done.predicted_iou, wanted)
+    loss = loss + mask_losses(logits.mean(dim=1, keepdim=True), target).mean()
+    wrong = F.mse_loss(predicted_iou, true_iou(logits.detach(), target), reduction='none')
+    return loss + (wrong * shown[:, None]).sum() / (3 * shown.sum()).clamp(min=1)
 
 
 def _sample(maps: Tensor, places: Tensor, geometry: Geometry) -> Tensor:
@@ -164,55 +168,77 @@ def correspondence_loss(reference: Tensor, target: Tensor, reference_labels: Ten
 
 
 def batch_losses(model: Mini, batch: Batch, rng: np.random.Generator,
-                 geometry: Geometry) -> Losses:
-    """Run one batch as the masker would and compare with the truth.
+                 device: torch.device) -> Losses:
+    """Run one batch as the masker would and compare with the truth, at the masks' resolution.
 
     Args:
         model: in training or evaluation mode.
         batch: B references, T targets each.
         rng: source of sampled places and of given prompts.
-        geometry: of the frames.
+        device: the model's.
     """
-    device = geometry.device
-    count, per = batch.targets.shape[:2]
-    frames = np.concatenate([batch.references, batch.targets.reshape(-1, *batch.targets.shape[2:])])
-    encoding = model.encode(torch.from_numpy(frames).to(device))
+    count, per, height, width = batch.targets.shape[:4]
+    geometry = model.geometry(height, width, None, device)
+    working = geometry.of_mask
+    frames = np.concatenate([batch.references, batch.targets.reshape(-1, height, width, 3)])
+    encoding = model.encode(torch.from_numpy(frames).to(device)).on_grid(geometry.grid_size)
     reference, targets = _select(encoding, slice(0, count)), _select(encoding, slice(count, None))
     features = {name: value.repeat_interleave(per, 0) for name, value in
                 _reference_features(reference, batch, geometry, device).items()}
-    labels = batch.target_labels.reshape(count * per, *batch.target_labels.shape[2:])
-    truth = torch.from_numpy(labels > 0).to(device).float()
-    maps = similarity_maps(targets, features, geometry)
-    told = guide('colour', maps[:, 0], targets, _samples(reference, batch, per, geometry, device),
-                 targets.maps, geometry)
-    assert told is not None  # of 'colour' there are three maps
-    maps = guided(maps, told)
-    prompts = pick_prompts(maps.detach())
-    shown = truth.flatten(1).any(dim=1)
-    at = prompts.points[:, 0]
-    hit = truth[torch.arange(len(at), device=device), at[:, 1], at[:, 0]] > 0
+    labels = batch.target_labels.reshape(count * per, height, width)
+    there = torch.from_numpy(labels > 0).to(device).float()
+    shown = there.mean(dim=(1, 2)) > SEEN_SHARE
+    truth = geometry.frame_to_mask(there)[:, :working.height, :working.width]
+    maps = similarity_maps(targets, features, working)
+    told = guide('full', maps[:, 0], targets, _samples(reference, batch, per, geometry, device),
+                 targets.maps, working)
+    assert told is not None
+    total = _similarity_loss(told[:, 0], truth) + 0.5 * _similarity_loss(told[:, 3], truth)
     if model.training:
-        prompts = _give_prompts(rng, prompts, labels)
-    all_passes = not model.training or rng.random() < LATER_PASSES_SHARE
-    passes = run_cascade(model, targets, geometry, maps[:, 0], prompts,
-                         torch.full((3,), 1 / 3, device=device), 3 if all_passes else 1,
-                         _withheld(rng, told) if model.training else told)
-    total = sum((_pass_loss(done, geometry, truth, index == 0)
-                 for index, done in enumerate(passes)), torch.zeros((), device=device))
+        told = _withheld(rng, told)
+    prompts = pick_prompts(guided(model, maps, told).detach())
+    at = prompts.points[:, 0]
+    hit = truth[torch.arange(len(at), device=device), at[:, 1], at[:, 0]] > 0.5
+    if model.training:
+        prompts = _give_prompts(rng, prompts, (truth > 0.5).cpu().numpy())
+    given = working.frame_to_mask(told) * model.similarity_gain
+    points = prompts.points * working.prompt_scale[:2]
+    logits, predicted, presence = model.decode_with_presence(targets, points, prompts.labels, None,
+                                                             None, given)
+    assert presence is not None
+    first = working.padded_to_frame(logits)
+    total = total + _pass_loss(first, predicted, truth, shown) \
+        + F.binary_cross_entropy_with_logits(presence, shown.float()) \
+        + _evidence_loss(working.padded_to_frame(model.evidence_logits(given)), truth)
+    if model.training and rng.random() < SECOND_PASS_SHARE:
+        mean = first.mean(dim=1)
+        boxes = mask_box(mean > 0) * working.prompt_scale
+        again, predicted, _ = model.decode_with_presence(targets, points, prompts.labels, boxes,
+                                                         logits.mean(dim=1).detach(), given)
+        total = total + _pass_loss(working.padded_to_frame(again), predicted, truth, shown)
     total = total + _descriptor_loss(rng, reference, targets, batch, labels, per, geometry)
-    total = total + _similarity_loss(told[:, 0], truth) + _similarity_loss(told[:, 1], truth)
-    last = geometry.padded_to_frame(passes[-1].chosen)
-    iou = true_iou(last[:, None], truth)[:, 0]
-    area = (last > 0).float().mean(dim=(1, 2))
+    found = first.mean(dim=1).detach()
+    if not model.training:
+        found = torch.where((presence > model.presence_threshold)[:, None, None], found, -1.0)
+    iou = true_iou(found[:, None], truth)[:, 0]
+    area = (found > 0).float().mean(dim=(1, 2))
     return Losses(total, float(iou[shown].mean()), float(hit[shown].float().mean()),
-                  float(area[~shown].mean()) if bool((~shown).any()) else 0.0)
+                  float(area[~shown].mean()) if bool((~shown).any()) else 0.0, presence.detach(),
+                  shown)
+
+
+def _evidence_loss(evidence: Tensor, truth: Tensor) -> Tensor:
+    """Return the cross entropy of (N, 1, h, w) evidence, object and surroundings weighing alike."""
+    share = truth.mean(dim=(1, 2), keepdim=True).clamp(min=0.02)
+    weight = torch.where(truth > 0.5, 0.5 / share, torch.full_like(share, 0.6))
+    return 0.5 * F.binary_cross_entropy_with_logits(evidence[:, 0], truth, weight=weight)
 
 
 def _give_prompts(rng: np.random.Generator, prompts: Prompts,
-                  labels: npt.NDArray[np.uint8]) -> Prompts:
+                  inside_masks: npt.NDArray[np.bool_]) -> Prompts:
     """Replace some object prompts by true ones, so that a person's click works too."""
     points = prompts.points.clone()
-    for index, one in enumerate(labels):
+    for index, one in enumerate(inside_masks):
         inside = np.flatnonzero(one)
         if len(inside) and rng.random() < GIVEN_PROMPT_SHARE:
             place = int(rng.choice(inside))
@@ -220,10 +246,13 @@ def _give_prompts(rng: np.random.Generator, prompts: Prompts,
     return Prompts(points, prompts.labels)
 
 
-def _withheld(rng: np.random.Generator, told: Tensor) -> Tensor | None:
-    """Keep some of the maps back, the finest first, so that no one is relied upon alone."""
-    kept = int(rng.choice(4, p=WITHHELD_ODDS))
-    return told[:, :kept] if kept else None
+def _withheld(rng: np.random.Generator, told: Tensor) -> Tensor:
+    """Put zeros in the place of some of the maps."""
+    told = told.clone()
+    for odds, maps in WITHHELD.items():
+        if rng.random() < odds:
+            told[:, list(maps)] = 0
+    return told
 
 
 def _descriptor_loss(rng: np.random.Generator, reference: Encoding, targets: Encoding,
@@ -236,8 +265,8 @@ def _descriptor_loss(rng: np.random.Generator, reference: Encoding, targets: Enc
     here_labels = torch.from_numpy(batch.reference_labels[rows, here[..., 1], here[..., 0]])
     rows = np.arange(len(there))[:, None]
     there_labels = torch.from_numpy(labels[rows, there[..., 1], there[..., 0]])
-    source = _sample(reference.maps['dino'].maps, torch.from_numpy(here).to(device), geometry)
-    goal = _sample(targets.maps['dino'].maps, torch.from_numpy(there).to(device), geometry)
+    source = _sample(reference.maps['sam'].maps, torch.from_numpy(here).to(device), geometry)
+    goal = _sample(targets.maps['sam'].maps, torch.from_numpy(there).to(device), geometry)
     return 0.5 * correspondence_loss(
         source.repeat_interleave(per, 0), goal,
         here_labels.to(device).repeat_interleave(per, 0), there_labels.to(device))

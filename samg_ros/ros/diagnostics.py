@@ -121,7 +121,7 @@ class Drops:
         self._count(self.counts, 'dropped', cause, message)
 
     def count(self, cause: str, number: int, message: str) -> None:
-        """Count several that are nobody's fault, without a line in the log; as `add`."""
+        """Count several drops that are normal, without a line in the log; as `add`."""
         self.counts[cause] += number
         self._last = f'{cause}: {plain(message)}'
 

@@ -2,7 +2,7 @@
 """Keeps graphs on one machine apart.
 
 Two training runs in the default domain would answer each other's frames. A process that holds a
-whole graph needs nobody outside, so it takes a free domain of its own and stays on this machine,
+whole graph needs no other process, so it takes a free domain of its own and stays on this machine,
 unless the user has said otherwise.
 """
 
@@ -86,7 +86,8 @@ def init_ros(args: Sequence[str] | None = None, context: Any = None) -> None:
 
     _chosen_domain()
     try:
-        rclpy.init(args=args, context=context, signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(args=None if args is None else list(args), context=context,
+                   signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # rclpy has classes of its own on each distribution
         raise ConfigError(
             f'ROS 2 cannot start ({plain(first_line(error), 300)}); look at the ROS arguments, and '
@@ -123,7 +124,7 @@ def _profile_variable() -> str:
 
 
 def _take(domain: int) -> bool:
-    """Whether a domain is now this process's: nobody on this machine is in it or has taken it.
+    """Claim a domain; False if another process of this machine uses it or has claimed it.
 
     The kernel gives a port to one process only, so of two that choose at once one looks further;
     and takes it back when the process ends, however it ends.

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a parameter file gives a node, known before the node starts.
+"""Reads from a parameter file which parameters a node will get, before the node starts.
 
-A graph's plan has to know it twice: where it depends on a parameter (a velocity controller gets a
-guard), and where a checkpoint has an opinion too, which must not silently win over the file.
+A graph needs that for two decisions: whether a parameter asks for a further node (a velocity
+controller gets a command guard), and which settings of a checkpoint to leave out, because the
+user's file sets them and must win.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def _collect(content: Any, node: str, section: str, found: dict[str, Any]) -> No
 
 
 def unless_given(values: dict[str, Any], path: str, node: str) -> dict[str, Any]:
-    """Return values without those that a user's parameter file gives itself.
+    """Return a checkpoint's values without those that the user's parameter file sets.
 
     Args:
         values: name -> value, of a checkpoint.

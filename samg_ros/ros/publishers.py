@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who publishes on a topic, and who has a node's name: conflicts that nobody else would notice."""
+"""Conflicts that ROS does not report: two publishers of a command, two nodes of one name."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def _apply_overrides_under_namespace(node: Node, topic: str) -> None:
 
 
 def has_subscribers(topic: Publisher) -> bool:
-    """Whether anybody listens; what nobody hears need not be computed or sent."""
+    """Whether a publisher has subscribers; without any, nothing need be computed or sent."""
     return topic.get_subscription_count() > 0
 
 

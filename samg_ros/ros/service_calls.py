@@ -49,11 +49,11 @@ class RetryingCall:
 
     @property
     def there(self) -> bool:
-        """Whether somebody can be asked."""
+        """Whether the service is there."""
         return bool(self._client.service_is_ready())
 
     def again(self) -> None:
-        """Ask once more, whatever was answered or is under way."""
+        """Call again, whether or not an earlier call was answered."""
         self._forget()
         self.done = False
         self._timer.reset()
@@ -143,7 +143,7 @@ class RemoteParameters:
         set_now = {each.name for each in (*event.new_parameters, *event.changed_parameters)}
         if f'{event.node}/get_parameters' == self._service and set_now.intersection(self._names):
             self.ready = False
-            self._asking.again()  # what is under way may have been answered before
+            self._asking.again()  # the pending call may have been answered before the change
 
     def _on_answer(self, response: Any) -> bool:
         values = [parameter_value_to_python(value) for value in response.values]

@@ -111,6 +111,6 @@ def _refitted(study: Study, given: str, policy: Policy, count: int) -> list[Scor
     clicked = clicked_reference(policy.task, count, height, policy.config.seed)
     if not np.array_equal(clicked.image, policy.reference.image):
         raise ConfigError(f"the reference of '{given}' was not rendered by its task and seed, so "
-                          'nobody knows where to click; train it with a rendered one')
+                          'it is not known where to click; train it with a rendered one')
     masker = Masker.from_description(policy.masker_description, study.args.device).fit(clicked)
     return score_policy(given, policy, study.trials, masker=masker, variant=_words(count))

@@ -10,7 +10,7 @@ import numpy as np
 
 from samg_ros.arguments import names
 from samg_ros.evaluation.episodes import standard_error
-from samg_ros.evaluation.figures_report import Section, Shown
+from samg_ros.evaluation.page import Section, Shown
 from samg_ros.evaluation.plots import against
 from samg_ros.evaluation.tables import Table, figure
 from samg_ros.masking import Masker, MaskerSettings

@@ -20,9 +20,10 @@ from samg_ros.arguments import (
     seeds,
     whole,
 )
-from samg_ros.evaluation.figures_report import Figures, Section, Shown
+from samg_ros.evaluation.figures_report import Figures
 from samg_ros.evaluation.mask_quality.rollouts import Frames, Rollouts, collect_frames
 from samg_ros.evaluation.mask_quality.scores import MaskScores, evaluate_masks
+from samg_ros.evaluation.page import Section, Shown
 from samg_ros.evaluation.plots import iou_by_setting
 from samg_ros.evaluation.tables import Table, figure
 from samg_ros.progress import ProgressLine
@@ -186,13 +187,10 @@ class Study:
     def try_policies(self, **options: Any) -> list[Score]:
         """Return the scores of the given policies; see `score_policy`."""
         scores = []
-        line = ProgressLine()
-        try:
+        with ProgressLine() as line:
             for given, policy in self.policies.items():
                 scores += score_policy(given, policy, self.trials,
                                        progress=announce(line.update, given), **options)
-        finally:
-            line.close()
         return scores
 
     def finish(self, title: str, intro: str) -> int:

@@ -43,6 +43,12 @@ class SceneWriter:
         self._world = ElementTree.SubElement(self._root, 'worldbody')
         self.labels: dict[str, int] = {}
 
+    def write_surroundings(self) -> str:
+        """Return the MJCF text of a new scene of floor, sky, lights and distractors alone."""
+        self._add_surroundings()
+        self._add_distractors(random_colour(self._rng) / 255)
+        return ElementTree.tostring(self._root, encoding='unicode')
+
     def write(self) -> str:
         """Return the MJCF text of a new scene."""
         rng = self._rng
@@ -61,13 +67,18 @@ class SceneWriter:
                 self._add_ball('b', SECOND_BODY, other)
             else:
                 self._add_tree('b', SECOND_BODY, other, int(rng.choice([1, 1, 2, 4])))
+        self._add_distractors(colour)
+        return ElementTree.tostring(self._root, encoding='unicode')
+
+    def _add_distractors(self, colour: npt.NDArray[np.float64]) -> None:
+        """Add other bodies, a quarter of them of nearly the given colour."""
+        rng = self._rng
         for index in range(int(rng.choice([0, 0, 1, 2, 4]))):
             near = rng.random() < 0.25
             other = np.clip(colour + rng.normal(0, 0.05, 3), 0, 1) if near \
                 else random_colour(rng) / 255
             self._add_tree(f'd{index}_', FIRST_DISTRACTOR + 20 * index, other,
                            int(rng.integers(1, 6)))
-        return ElementTree.tostring(self._root, encoding='unicode')
 
     def _add_surroundings(self) -> None:
         rng = self._rng

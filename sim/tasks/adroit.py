@@ -173,7 +173,7 @@ class AdroitSimulation:
 def _environment_class(task: str) -> Any:
     try:
         import farama_notifications
-        # A remark on the names of older versions, printed at import: nobody here can act on it.
+        # A remark on the names of older versions, printed at import: a user cannot act on it.
         farama_notifications.notifications.pop('gymnasium_robotics', None)
         module = importlib.import_module(f'gymnasium_robotics.envs.adroit_hand.adroit_{task}')
     except ImportError as error:

@@ -58,7 +58,7 @@ TASKS = (
 
 
 def _not_about_old_attributes(record: logging.LogRecord) -> bool:
-    """Drop MuJoCo's remark that the suite's own XML uses an old attribute: nobody can act on it."""
+    """Drop MuJoCo's warning that the suite's XML has an old attribute, which no user can change."""
     return 'is deprecated' not in record.getMessage()
 
 

@@ -17,7 +17,7 @@ _TARGETS = {'arm_reach': 'target_site', 'arm_reach_brick': 'duplo2x4/target_site
 """Sites of the model; dm_control rewards their being close."""
 
 SCRIPTED = tuple(_TARGETS)
-"""Tasks that somebody wrote down what to do in."""
+"""Tasks that have a scripted expert."""
 
 EXPERT_JOINTS = tuple(f'joint_{number}' for number in range(1, 7))
 """What a policy has to know of the arm's pose, in the order of the first actions."""
@@ -103,7 +103,7 @@ class ReachExpert:
 
 
 def has_scripted_expert(env: SimEnv) -> bool:
-    """Whether somebody wrote down what to do in an environment's task."""
+    """Whether an environment's task has a scripted expert."""
     return env.spec.name in _TARGETS and env.spec.control == 'action'
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from samg_ros.graphs.sim_train import TrainPlan, make_plan, prepare_reference
 from samg_ros.masking import Masker, MaskerSettings, Reference
-from samg_ros.masking.models.mini import Mini
+from samg_ros.masking.models.mini.network import Mini
 from samg_ros.observation import ObservationSpec
 from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.config import TrainConfig

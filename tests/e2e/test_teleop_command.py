@@ -49,7 +49,7 @@ def test_demonstrations_of_the_expert_are_recorded_over_topics_and_imported(tmp_
 @pytest.mark.parametrize('given, words', [
     ({'teleop': 'expert'}, 'reads the state of the simulation'),
     ({'teleop': 'joy'}, 'only within limits'),
-    ({'demonstrations': 'bags', 'reference': 'r'}, 'of somebody who moves the arm')])
+    ({'demonstrations': 'bags', 'reference': 'r'}, 'need an operator or a policy')])
 def test_choices_that_do_not_go_with_an_operator_are_refused(given, words):
     with pytest.raises(ConfigError, match=words):
         make_plan(**given)

@@ -20,10 +20,10 @@ class PlainMask:
     """[x, y] of the prompts of the first pass."""
 
 
-def density(of, colours):
+def density(of, colours, width=0.005):
     """How dense colours are at (3, ...) pixels."""
     kernels = [torch.exp(-((colour.view(3, *[1] * (of.ndim - 1)) - of) ** 2).sum(dim=0)
-                         / (2 * 0.005 ** 2)) for colour in colours]
+                         / (2 * width ** 2)) for colour in colours]
     return torch.stack(kernels).mean(dim=0)
 
 
@@ -91,6 +91,13 @@ class PlainSamg:
         scale = self.model.image_size / max(height, width)
         return int(height * scale + 0.5), int(width * scale + 0.5)
 
+    def working_size(self, height, width):
+        """Rows and columns at which maps are compared: the frame's, or of the decoder's masks."""
+        if self.guided != 'full':
+            return height, width
+        return tuple(round(side * self.model.mask_size / self.model.image_size)
+                     for side in self.input_size(height, width))
+
     def to_frame(self, one, height, width, padded=True):
         """(s, s) -> (H, W) by way of the low-resolution logits and the model's input."""
         def resize(picture, size):
@@ -131,6 +138,10 @@ class PlainSamg:
         boxes = None if box is None else torch.tensor([box], **kind) * torch.cat([scale, scale])
         mask_logits = None if logits is None else logits[None].to(self.dtype)
         told = None if guide is None else guide.to(self.dtype)
+        if told is not None and not self.model.guided:
+            if logits is None:
+                mask_logits = self.object_map(told[0], list(told[0]))[None]
+            told = None
         found, iou = self.model.decode(encoding, scaled, torch.tensor([labels], device=self.device),
                                        boxes, mask_logits, told)
         return found[0].double(), iou[0]
@@ -141,20 +152,23 @@ class PlainSamg:
         return [features[:, y, x] for y, x in
                 (places[round(step * (len(places) - 1) / 63)] for step in range(64))]
 
-    def dense(self, maps, height, width):
-        """The highest of the cosines with the object's cells."""
-        features, padded = maps['dino']
-        reference, _ = self.reference_maps['dino']
-        inside = self.cells(torch.from_numpy(self.reference.mask), padded)
+    def dense(self, maps, height, width, name='dino', beside=False):
+        """The highest of the cosines with the object's cells, or those of its surroundings."""
+        features, padded = maps[name]
+        reference, _ = self.reference_maps[name]
+        mask = torch.from_numpy(self.reference.mask)
+        inside = self.cells(mask, padded)
+        if beside:
+            inside = self.cells(torch.ones_like(mask), padded) & ~inside
         cosines = [(cell[:, None, None] * features).sum(dim=0) / cell.norm() / features.norm(dim=0)
                    for cell in self.spread(reference, inside)]
         return self.to_frame(torch.stack(cosines).max(dim=0).values, height, width, padded)
 
-    def colour(self, encoding):
+    def colour(self, encoding, width=0.005):
         """How usual a pixel's colour is on the object: log density, three decades down to 0."""
         colours = self.colours
-        usual = density(torch.stack(colours, dim=1), colours).median()
-        found = density(encoding.colours[0].double(), colours)
+        usual = density(torch.stack(colours, dim=1), colours, width).median()
+        found = density(encoding.colours[0].double(), colours, width)
         return (1 + torch.log10((found / usual).clamp(min=1e-9)) / 3).clamp(0, 1)
 
     @cached_property
@@ -181,6 +195,12 @@ class PlainSamg:
         if self.guided == 'off':
             return []
         told = [similarity]
+        if self.guided == 'full':
+            told += [self.dense(maps, height, width, name, beside)
+                     for name in ('dino', 'sam') for beside in (False, True)]
+            return told + [F.interpolate(self.colour(encoding, each)[None, None], (height, width),
+                                         mode='bilinear', align_corners=False)[0, 0]
+                           for each in (0.005, 0.02)]
         if self.guided != 'region':
             told.append(self.dense(maps, height, width))
         if self.guided == 'colour':
@@ -189,7 +209,7 @@ class PlainSamg:
 
     def recognised(self, told):
         """Whether feature and colour agree on half of the object, or of what looks like it."""
-        if len(told) < 3:
+        if len(told) != 3:
             return True
         area = float(self.reference.mask.mean())
         agreed = float((sum(told) / 3 > 0.65).double().mean())
@@ -198,14 +218,14 @@ class PlainSamg:
 
     def by_colour(self, told):
         """What is told where they are: what has its colours is raised to looking like it."""
-        if len(told) < 3:
+        if len(told) != 3:
             return told
         trust = 0.8 * max(0.0, 1 - self.shared / 0.1)
         return [*((1 - trust) * one + trust * one.maximum(told[2]) for one in told[:2]), told[2]]
 
     def certain(self, told):
         """Where feature and colour leave no doubt, if the object's colours are its alone."""
-        if len(told) < 3 or self.shared >= 0.1:
+        if len(told) != 3 or self.shared >= 0.1:
             return torch.tensor(False)
         return sum(told) / 3 > 0.75
 
@@ -222,7 +242,17 @@ class PlainSamg:
 
     def object_map(self, similarity, told):
         """Where the object's own prompts are looked for."""
-        return sum(told) / len(told) if told else similarity
+        if len(told) <= 3:
+            return sum(told) / len(told) if told else similarity
+        if not self.model.guided:  # cells count that look more like the object than beside it
+            cells = sum(own * (own >= beside) for own, beside in (told[1:3], told[3:5])) / 2
+            return (told[0] + cells) / 2
+        given = torch.stack(told)[None].to(self.dtype) * self.model.similarity_gain
+        first, _, last = self.model.evidence_shape
+        weighed = F.conv2d(given, self.model.evidence_sum.weight, self.model.evidence_sum.bias)
+        hidden = F.conv2d(given, first.weight, first.bias, padding=1).clamp(min=0)
+        weighed = weighed + F.conv2d(hidden, last.weight, last.bias)
+        return torch.tanh(weighed / 8)[0, 0]
 
     def guide(self, told, height, width):
         """What the decoder is told, zero in the padding."""
@@ -241,7 +271,8 @@ class PlainSamg:
             return self._mask(frame)
 
     def _mask(self, frame):
-        height, width = frame.shape[:2]
+        whole_size = frame.shape[:2]
+        height, width = self.working_size(*whole_size)
         encoding, maps = self.encode(frame)
         similarities = self.similarities(maps, height, width)
         told = self.told(similarities[0], encoding, maps, height, width)
@@ -271,7 +302,10 @@ class PlainSamg:
             found, iou = self.ask(encoding, points, labels, box, logits, height, width,
                                   guide)
             logits, score = found[int(iou.argmax())], iou.max()
-        mask = self.to_frame(logits, height, width) > 0
+        mask = self.to_frame(logits, *whole_size) > 0
+        stretch = whole_size[1] / width, whole_size[0] / height
+        first = [[int((at + 0.5) * by) for at, by in zip(point, stretch, strict=True)]
+                 for point in first]
         if recognised:
             mask = mask | certain
         sizes = sorted((float(mask.double().mean()), float(self.reference.mask.mean())))
@@ -281,8 +315,12 @@ class PlainSamg:
 
     def fit(self, steps=1000, seed=0):
         """Fit the weights by so many steps, a decoder pass each; returns w0, w1, w2."""
-        height, width = self.reference.mask.shape
+        height, width = self.working_size(*self.reference.mask.shape)
         target = torch.from_numpy(self.reference.mask).double()
+        if self.guided == 'full':
+            cover = F.interpolate(target[None, None], (height, width), mode='bilinear',
+                                  antialias=True, align_corners=False)[0, 0]
+            target = (cover >= min(0.5, float(cover.max()) / 2)).double()
         generator = torch.Generator().manual_seed(seed)
         noise = {name: torch.randn(steps, len(rows), len(self.objects[name][0]),
                                    generator=generator).double()

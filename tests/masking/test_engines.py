@@ -10,24 +10,21 @@ import threading
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 import torch
 
 from samg_ros.errors import ConfigError, MissingDependencyError
 from samg_ros.masking import Masker, MaskerSettings, Reference
-from samg_ros.masking.engines import cache, compiled, openvino_cpu
+from samg_ros.masking.engines import cache, choice, compiled, openvino_cpu
+from samg_ros.masking.engines.comparison import iou
+from samg_ros.masking.engines.library import is_installed
 
-needs_openvino = pytest.mark.skipif(not openvino_cpu.is_installed(), reason='no OpenVINO')
+needs_openvino = pytest.mark.skipif(not is_installed('openvino'), reason='no OpenVINO')
+needs_onnxruntime = pytest.mark.skipif(not is_installed('onnxruntime'), reason='no ONNX Runtime')
+ENGINES = [pytest.param('openvino', marks=needs_openvino),
+           pytest.param('onnxruntime', marks=needs_onnxruntime)]
 TORCH, OPENVINO = MaskerSettings(engine='torch'), MaskerSettings(engine='openvino')
 MEAN_IOU, LEAST_IOU = 0.999, 0.98  # acceptance of issue 15
-
-
-def iou(ours, theirs):
-    """(N,) of two (N, H, W) bool; two empty masks are equal."""
-    both = (ours & theirs).sum(axis=(1, 2))
-    either = (ours | theirs).sum(axis=(1, 2))
-    return np.where(either == 0, 1.0, both / np.maximum(either, 1))
 
 
 def assert_same(ours, theirs):
@@ -48,16 +45,25 @@ def torch_masker(walker):
     return Masker.load('mini', TORCH).fit(walker)
 
 
-@pytest.fixture(scope='module')
-def openvino_masker(walker):
-    return Masker.load('mini', OPENVINO).fit(walker)
+@pytest.fixture(scope='module', params=ENGINES)
+def fast_masker(request, walker):
+    return Masker.load('mini', MaskerSettings(engine=request.param)).fit(walker)
 
 
-@needs_openvino
 @pytest.mark.parametrize('count', [1, 3, 20])
-def test_masks_are_those_of_torch(openvino_masker, torch_masker, frames, count):
-    assert_same(openvino_masker(frames[:count]), torch_masker(frames[:count]))
-    assert openvino_masker.engine == 'openvino'
+def test_masks_and_prompts_are_those_of_torch(fast_masker, torch_masker, frames, count):
+    ours, theirs = (masker.predict(frames[:count]) for masker in (fast_masker, torch_masker))
+    assert_same(ours.masks.numpy(), theirs.masks.numpy())
+    assert torch.equal(ours.prompts[0].points, theirs.prompts[0].points)
+    assert fast_masker.engine == fast_masker.settings.engine
+
+
+def test_a_mask_that_the_model_doubts_is_empty_also_from_one_network(walker, frames):
+    masker = Masker.load('mini').fit(walker)
+    scores = masker.predict(frames[:4]).predicted_iou[:, 0]
+    masker.adjust(min_predicted_iou=float(scores.median()))
+    kept = masker(frames[:4]).any(axis=(1, 2))
+    assert (kept == (scores >= scores.median()).numpy()).all() and not kept.all()
 
 
 @needs_openvino
@@ -72,26 +78,25 @@ def test_masks_of_photographs_are_those_of_torch(shared_data):
         assert_same(ours(picture[None]), theirs(picture[None]))
 
 
-@needs_openvino
-def test_masks_of_a_pair_are_those_of_torch(random_pair, walker, frames):
+@pytest.mark.parametrize('engine', ENGINES)
+def test_masks_of_a_pair_are_those_of_torch(random_pair, walker, frames, engine):
     ours, theirs = (Masker(copy.deepcopy(random_pair), settings).fit(walker)
-                    for settings in (OPENVINO, TORCH))
+                    for settings in (MaskerSettings(engine=engine), TORCH))
     found, expected = ours.predict(frames[:3]), theirs.predict(frames[:3])
-    assert ours.engine == 'openvino'
+    assert ours.engine == engine
     torch.testing.assert_close(found.similarity, expected.similarity, atol=1e-4, rtol=1e-4)
     assert_same(found.masks.numpy(), expected.masks.numpy())
 
 
-@needs_openvino
-def test_the_same_frame_gives_the_same_bits(walker, frames):
-    ours, again = (Masker.load('mini', OPENVINO).fit(walker).predict(frames[:2])
-                   for _ in range(2))
+@pytest.mark.parametrize('engine', ENGINES)
+def test_the_same_frame_gives_the_same_bits(walker, frames, engine):
+    ours, again = (Masker.load('mini', MaskerSettings(engine=engine)).fit(walker)
+                   .predict(frames[:2]) for _ in range(2))
     assert torch.equal(ours.logits, again.logits)
 
 
-@needs_openvino
-def test_threads_do_not_disturb_each_other(openvino_masker, frames):
-    masker = openvino_masker
+def test_threads_do_not_disturb_each_other(fast_masker, frames):
+    masker = fast_masker
     alone = [masker.predict(frame[None]).logits for frame in frames[:6]]
     found = [[None] * 6 for _ in range(3)]
 
@@ -116,6 +121,16 @@ def test_auto_takes_openvino_on_a_cpu_and_says_so(walker):
 
 
 @needs_openvino
+def test_why_auto_cannot_have_openvino_is_said(monkeypatch):
+    def refused(dtype, threads):
+        raise RuntimeError('no such instruction\nand more')
+
+    monkeypatch.setattr(choice, 'OpenVinoEngine', refused)
+    masker = Masker.load('mini')
+    assert masker.describe()['engine'] == 'torch; openvino cannot be used (no such instruction)'
+
+
+@needs_openvino
 def test_a_second_start_loads_what_the_first_compiled(fresh, walker, frames, monkeypatch):
     first = Masker.load('mini', OPENVINO).fit(walker)(frames[:1])
     assert list(fresh.glob('openvino-*.compiled'))
@@ -137,7 +152,7 @@ def test_a_damaged_cache_file_is_compiled_anew(fresh, walker, frames, monkeypatc
         again = Masker.load('mini', OPENVINO).fit(walker)(frames[:1])
     assert (again == first).all()
     assert caplog.text.count('is damaged; the network is compiled anew') == len(files)
-    assert all(path.stat().st_size == len(data) for path, data in files.items())
+    assert all(cache.read(path.name) is not None for path in files)
 
 
 def test_a_file_that_others_can_write_is_not_read(fresh, caplog):
@@ -206,14 +221,21 @@ def test_half_precision_is_that_of_the_engine_or_an_error(walker, frames, torch_
         assert iou(masker(frames), torch_masker(frames)).mean() > 0.95
 
 
-def test_an_engine_that_is_not_installed_is_one_line_with_the_pip_command(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'openvino', None)
-    openvino_cpu.library.cache_clear()
+@pytest.mark.parametrize('engine', ['openvino', 'onnxruntime'])
+def test_an_engine_that_is_not_installed_is_one_line_with_the_pip_command(monkeypatch, engine):
+    monkeypatch.setitem(sys.modules, engine, None)
+    openvino_cpu.openvino.cache_clear()
     openvino_cpu._core.cache_clear()
     with pytest.raises(MissingDependencyError) as caught:
-        Masker.load('mini', OPENVINO)
-    assert '\n' not in str(caught.value) and '`pip install openvino`' in str(caught.value)
-    assert Masker.load('mini').engine == 'torch'
+        Masker.load('mini', MaskerSettings(engine=engine))
+    assert '\n' not in str(caught.value) and f'`pip install {engine}`' in str(caught.value)
+    assert engine == 'onnxruntime' or Masker.load('mini').engine == 'torch'
+
+
+@needs_onnxruntime
+def test_onnx_runtime_does_not_compute_in_half_precision():
+    with pytest.raises(ConfigError, match='in float32 on a CPU'):
+        Masker.load('mini', MaskerSettings(engine='onnxruntime', dtype='float16'))
 
 
 def test_make_test_engine_torch_hides_openvino_from_every_process():
@@ -228,8 +250,8 @@ def test_make_test_engine_torch_hides_openvino_from_every_process():
 
 @needs_openvino
 def test_no_usage_statistics_are_sent():
-    code = ('import sys\nfrom samg_ros.masking.engines.openvino_cpu import library\n'
-            "library().convert_model\nprint(sys.modules['openvino_telemetry'])")
+    code = ('import sys\nfrom samg_ros.masking.engines.openvino_cpu import openvino\n'
+            "openvino().convert_model\nprint(sys.modules['openvino_telemetry'])")
     found = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True,
                            env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)})
     assert found.stdout == 'None\n'

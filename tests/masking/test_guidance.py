@@ -11,7 +11,7 @@ from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, FeatureMap, chromaticities
 from samg_ros.masking.references.colours import (
     COLOUR_DECADES,
-    COLOUR_WIDTH,
+    COLOUR_WIDTHS,
     colour_similarity,
     usual_density,
 )
@@ -47,15 +47,39 @@ def both(picture):
 def told():
     found = encoding()
     samples = Samples.stack([Samples.read(found, 0, ['dino'], MASK, GEOMETRY)])
-    assert samples.cells.shape == samples.colours.shape == (1, 64, 3)
+    assert samples.cells['dino'].shape == samples.colours.shape == (1, 64, 3)
     return {kind: guide(kind, torch.rand(2, 48, 48), found, samples, ['dino'], GEOMETRY)
-            for kind in ('off', 'region', 'dense', 'colour')}
+            for kind in ('off', 'region', 'dense', 'colour', 'full')}
 
 
 def test_every_kind_adds_a_map_to_those_before(told):
     assert told['off'] is None
     assert [told[kind].shape[1] for kind in ('region', 'dense', 'colour')] == [1, 2, 3]
     assert torch.equal(told['colour'][:, 1:2], told['dense'][:, 1:2])
+
+
+def test_full_has_the_object_and_its_surroundings_of_every_encoder_and_colour_twice(told):
+    _, own, beside, unused, unused_beside, narrow, wide = told['full'].unbind(dim=1)
+    moved = torch.stack([MASK, MASK.roll(MOVE, (0, 1))])
+    assert torch.equal(own > 0.5, moved) and torch.equal(beside > 0.5, ~moved)
+    assert not unused.any() and not unused_beside.any()
+    assert torch.equal(narrow, told['colour'][:, 2]) and torch.equal(wide > 0.5, moved)
+
+
+def test_an_object_that_fills_its_reference_has_no_surroundings():
+    found = encoding()
+    everywhere = torch.ones_like(MASK)
+    samples = Samples.read(found, 0, ['dino'], everywhere, GEOMETRY)
+    assert not samples.beside['dino'].any()
+
+
+def test_a_slightly_wrong_white_balance_hides_a_colour_from_the_narrow_width_alone():
+    colour = torch.tensor([0.5, 0.3, 0.2])
+    pixels = (colour * torch.tensor([1.05, 1, 0.95]))[:, None, None].repeat(1, 48, 48)
+    wanted = colour.repeat(1, 64, 1)
+    narrow, wide = (colour_similarity(pixels[None], wanted, usual_density(wanted, width), GEOMETRY,
+                                      width).max() for width in COLOUR_WIDTHS)
+    assert narrow < 0.1 and wide > 0.5
 
 
 @pytest.mark.parametrize('index', [1, 2])
@@ -78,4 +102,4 @@ def test_a_colour_is_as_similar_as_it_is_usual_on_the_object():
 def test_chromaticity_stays_in_shade():
     frames = torch.tensor([[250, 150, 100], [200, 120, 80]], dtype=torch.uint8)
     light, shade = chromaticities(frames[:, None, None])
-    assert (light - shade).abs().max() < 3 * COLOUR_WIDTH
+    assert (light - shade).abs().max() < 3 * COLOUR_WIDTHS[0]

@@ -17,7 +17,7 @@ from samg_ros.errors import (
 )
 from samg_ros.masking import Masker, MaskerSettings, apply_mask
 from samg_ros.masking.models import describe_weights
-from samg_ros.masking.models.mini import WEIGHTS
+from samg_ros.masking.models.mini.network import WEIGHTS
 
 
 def test_it_finds_its_own_reference(masker, walker):
@@ -76,7 +76,7 @@ def test_cut_weights_are_refused(tmp_path):
 
 @pytest.mark.parametrize('settings', [
     dict(passes=2), dict(passes=3), dict(features=('dino',)), dict(features=('sam',)),
-    dict(similarity_prompt='off'), dict(similarity_prompt='dense'), dict(fit_weights=False),
+    dict(similarity_prompt='off'), dict(second_look=True), dict(fit_weights=False),
     dict(grid_size=24)])
 def test_every_switch_runs_and_matters(masker, walker, frames, settings):
     other = Masker.load('mini', MaskerSettings(fit_steps=50, **settings)).fit(walker)
@@ -90,6 +90,13 @@ def test_every_switch_runs_and_matters(masker, walker, frames, settings):
 def test_bad_settings_are_refused(settings):
     with pytest.raises(InvalidInputError):
         MaskerSettings(**settings)
+
+
+@pytest.mark.parametrize('model, prompt', [('mini', 'colour'), ('mini-sim', 'full')])
+def test_guidance_that_a_model_was_not_trained_for_is_refused(model, prompt, walker):
+    masker = Masker.load(model, MaskerSettings(similarity_prompt=prompt))
+    with pytest.raises(InvalidInputError, match=f"'{prompt}': not for this model; expected off"):
+        masker.fit(walker)
 
 
 def test_masks_thought_bad_are_empty(walker, frames):

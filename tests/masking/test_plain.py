@@ -11,7 +11,7 @@ import pytest
 from plain_samg import PlainSamg
 
 from samg_ros.masking import Masker, MaskerSettings
-from samg_ros.masking.settings import SIMILARITY_PROMPTS
+from samg_ros.masking.models.mini.network import MiniSim
 
 
 def overlap(a, b):
@@ -28,10 +28,12 @@ def compare(masker, plain, frames):
         assert overlap(~found.mask, ~mask) >= 0.99  # else any two that are nearly full would agree
 
 
-@pytest.mark.parametrize('prompt', SIMILARITY_PROMPTS)
-def test_mini_masks_as_the_method_says(prompt, walker, frames, recoloured):
+@pytest.mark.parametrize('model, prompt', [
+    ('mini', 'off'), ('mini', 'full'),
+    *(('mini-sim', kind) for kind in MiniSim.similarity_prompts)])
+def test_mini_masks_as_the_method_says(model, prompt, walker, frames, recoloured):
     settings = MaskerSettings(passes=3, similarity_prompt=prompt, colour_rules=True)
-    masker = Masker.load('mini', settings).fit(walker)
+    masker = Masker.load(model, settings).fit(walker)
     compare(masker, PlainSamg(masker._model, walker, masker.weights[0], guided=prompt),
             [*frames, recoloured])
 
@@ -41,15 +43,24 @@ def test_a_pair_masks_as_the_method_says_in_float64(pair_masker, random_pair, wa
     compare(pair_masker, plain, frames[:3])
 
 
+@pytest.mark.parametrize('passes', [1, 3])
+def test_a_pair_matches_both_ways_as_the_method_says(passes, random_pair, walker, frames):
+    model = copy.deepcopy(random_pair).double()
+    settings = MaskerSettings(similarity_prompt='full', passes=passes)
+    masker = Masker(random_pair, settings).fit(walker)
+    compare(masker, PlainSamg(model, walker, masker.weights[0], passes, guided='full'), frames[:3])
+
+
 def test_a_wide_frame_is_masked_as_the_method_says(pair_masker, random_pair, walker, frames):
     plain = PlainSamg(copy.deepcopy(random_pair).double(), walker, pair_masker.weights[0])
     compare(pair_masker, plain, frames[:1, 10:74])
 
 
-@pytest.mark.parametrize('model, guided', [('mini', 'region'), ('mini', 'colour'), ('pair', 'off')])
+@pytest.mark.parametrize('model, guided', [
+    ('mini', 'full'), ('mini-sim', 'region'), ('mini-sim', 'colour'), ('pair', 'off')])
 def test_fitted_weights_are_those_of_plain_steps(model, guided, pair, walker):
     settings = MaskerSettings(fit_steps=10 if model == 'pair' else 100, similarity_prompt=guided)
-    masker = Masker.load('mini', settings) if model == 'mini' else Masker(pair, settings)
+    masker = Masker(pair, settings) if model == 'pair' else Masker.load(model, settings)
     masker.fit(walker)
     plain = PlainSamg(masker._model, walker, guided=guided)
     assert masker.weights[0].tolist() == pytest.approx(plain.fit(settings.fit_steps), abs=1e-3)

@@ -25,7 +25,7 @@ from samg_ros.masking.identity import differences
 
 @pytest.fixture(scope='module')
 def masker(walker):
-    return Masker.load('mini', MaskerSettings(
+    return Masker.load('mini-sim', MaskerSettings(
         fit_steps=50, colour_rules=True, engine='torch')).fit(walker)
 
 

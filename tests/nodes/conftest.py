@@ -98,7 +98,7 @@ class Graph:
             stderr=subprocess.PIPE))
         return self.processes[-1]
 
-    def until(self, condition: Callable[[], Any], timeout_s: float = 60.0) -> None:
+    def until(self, condition: Callable[[], Any], timeout_s: float = 240.0) -> None:
         """Spin until the condition holds; fail if it does not in time."""
         deadline = time.monotonic() + timeout_s
         while not condition():

@@ -295,7 +295,7 @@ def test_when_the_subscriber_is_gone_that_is_said_and_the_next_one_goes_on(graph
         if subscription.topic_name in ('/camera/image_raw', '/time_step'):
             graph.probe.destroy_subscription(subscription)
     graph.until(lambda: graph.said('mujoco_bridge: simulation')
-                == "nobody listens to 'camera/image_raw'; frame 1 waits for a command")
+                == "'camera/image_raw' has no subscriber; frame 1 waits for a command")
     images = graph.listen(Image, 'camera/image_raw')
     graph.until(lambda: images)
     driver.send([0.5], 1)

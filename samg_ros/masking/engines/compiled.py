@@ -26,9 +26,10 @@ from torch import Tensor, nn
 
 from samg_ros.errors import first_line
 from samg_ros.masking.engines import cache
-from samg_ros.masking.engines.networks import Decoder, Encoders, Look, with_tensors
+from samg_ros.masking.engines.networks import Decoder, Encoders, Find, with_tensors
 from samg_ros.masking.engines.wrapped import WrappedModel
-from samg_ros.masking.frames.pipeline import look
+from samg_ros.masking.frames.guidance import working_geometry
+from samg_ros.masking.frames.pipeline import find_tensors, similarity_prompt
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, VisionModel
 from samg_ros.masking.references.targets import Targets
@@ -36,11 +37,13 @@ from samg_ros.masking.settings import MaskerSettings
 
 _LOG = logging.getLogger(__name__)
 BATCHES = (1, 2, 4, 8)
+WHOLE_SIDE = 128
+"""Frames up to this side are prepared in the network; larger ones are resized faster by torch."""
 KEPT = 12
 """Compiled networks of a model in memory; each has a copy of its weights."""
-LOOKS = 6
-"""Of these, so many for a whole look at frames; each size of frames has its own. Pictures of more
-sizes get the two networks that do not depend on it."""
+FINDS = 6
+"""Of these, so many from frames to masks; each size of frames has its own. Pictures of more sizes
+get the two networks that do not depend on it."""
 TOLERANCE = 1e-3
 """Largest difference from torch in float32, as a share of the largest value of an output. Another
 order of summation makes some 1e-5; a wrong operator makes much more."""
@@ -48,7 +51,7 @@ order of summation makes some 1e-5; a wrong operator makes much more."""
 _UNUSED: dict[str, Any] = {
     'fit_weights': True, 'fit_steps': 1, 'seed': 0, 'engine': 'auto', 'dtype': 'float32',
     'cuda_graphs': False, 'second_look': False, 'min_predicted_iou': 0.0}
-"""Settings that a look at frames does not depend on."""
+"""Settings that `find_tensors` does not depend on."""
 
 Network = Callable[..., tuple[Tensor, ...]]
 
@@ -111,27 +114,32 @@ class CompiledModel(WrappedModel):
 
     @property
     def failures(self) -> dict[str, str]:
-        """Why 'similarity', 'encoders' or 'decoder' run in torch, as far as they do."""
+        """Part ('all', 'encoders', 'decoder') -> why it runs in torch and not compiled."""
         return dict(self._networks.failures)
 
-    def look(self, pictures: tuple[Tensor, ...], colours: Tensor, geometry: Geometry,
-             targets: Targets, settings: MaskerSettings) -> tuple[Tensor, ...]:
-        """Return what `pipeline.look` returns: of a guided model and small frames from one network.
+    def find_tensors(self, frames: Tensor, geometry: Geometry, targets: Targets,
+                     settings: MaskerSettings) -> tuple[Tensor, ...]:
+        """Return what the pipeline's does: of a guided model and small maps from one network.
 
         What is around the networks of `mini` takes as long as a network. Around those of other
-        models it hardly counts, and is not compiled. Nor is it for frames larger than the logits:
-        their similarity maps are large matrix products, at which torch is faster.
+        models it hardly counts, and is not compiled. Nor is it where maps are compared at a higher
+        resolution than the logits': these are large matrix products, at which torch is faster.
         """
-        if self.model.guided and max(geometry.height, geometry.width) <= self.mask_size:
+        working = working_geometry(similarity_prompt(self, settings), geometry)
+        if self.model.guided and max(working.height, working.width) <= self.mask_size:
+            pictures = (frames,)
+            if max(geometry.height, geometry.width) > WHOLE_SIDE:
+                prepared, colours = self.prepare(frames)
+                pictures = (*prepared, colours)
             used = dataclasses.replace(settings, **_UNUSED)
             tensors: list[Tensor] = []
             shape = with_tensors(targets, tensors.append)
-            network = Look(self.model, len(pictures), geometry, shape, used)
-            found = self._run('similarity', (repr(geometry), repr(shape), repr(used)), network,
-                              (*pictures, colours), tuple(tensors))
+            network = Find(self.model, len(pictures), geometry, shape, used)
+            found = self._run('all', (repr(geometry), repr(shape), repr(used)), network,
+                              pictures, tuple(tensors))
             if found is not None:
                 return found
-        return look(self, pictures, colours, geometry, targets, settings)
+        return find_tensors(self, frames, geometry, targets, settings)
 
     def run_encoders(self, *pictures: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """See VisionModel."""
@@ -187,7 +195,7 @@ class CompiledModel(WrappedModel):
         if (found := networks.by_call.get(call)) is not None:
             return found
         with networks.lock:
-            if part == 'similarity' and sum(each[0] == part for each in networks.by_call) >= LOOKS:
+            if part == 'all' and sum(each[0] == part for each in networks.by_call) >= FINDS:
                 return None
             if call not in networks.by_call and part not in networks.failures:
                 while len(networks.by_call) >= KEPT:
@@ -205,7 +213,6 @@ class CompiledModel(WrappedModel):
     @torch.no_grad()
     def _made(self, part: str, call: tuple[Any, ...], network: nn.Module,
               rows: tuple[Tensor, ...]) -> Network:
-        noisy = network.pictures if isinstance(network, Look) else 0
         digest = hashlib.sha256(json.dumps([self._key, call]).encode()).hexdigest()
         name = f'{self._engine.name}-{part}-{digest}.compiled'
         if (data := cache.read(name)) is not None:
@@ -214,10 +221,14 @@ class CompiledModel(WrappedModel):
             except RuntimeError as error:
                 _LOG.warning("'%s' cannot be loaded (%s); the network is compiled anew",
                              cache.cache_folder() / name, first_line(error))
+        example = tuple(one.clone(memory_format=torch.contiguous_format) for one in rows)
+        # In a real frame two places may be equally similar, and either be taken.
         generator = torch.Generator().manual_seed(0)
-        example = tuple(torch.rand(one.shape, generator=generator) if index < noisy
-                        else one.clone(memory_format=torch.contiguous_format)
-                        for index, one in enumerate(rows))
+        for one in example[:network.pictures if isinstance(network, Find) else 0]:
+            if one.dtype == torch.uint8:
+                one.random_(256, generator=generator)
+            else:
+                one.uniform_(generator=generator)
         data = self._engine.compile(network.eval(), example)
         found = self._engine.load(data)
         if self._engine.dtype == 'float32':
@@ -229,6 +240,10 @@ class CompiledModel(WrappedModel):
 def _compare(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
     """Raise ArithmeticError if outputs are not the same to rounding."""
     for ours, theirs in zip(found, expected, strict=True):
+        if theirs.dtype == torch.bool:  # a logit of nearly zero may round to either side
+            if (ours != theirs).float().mean() > TOLERANCE:
+                raise ArithmeticError('its masks differ from those of torch')
+            continue
         ours, theirs = ours.double(), theirs.double()
         allowed = TOLERANCE * torch.where(theirs.isfinite(), theirs, 0).abs().max()
         difference = torch.where(ours == theirs, 0, (ours - theirs).abs()).max()  # also infinities

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from samg_ros.masking.frames.pipeline import look
+from samg_ros.masking.frames.pipeline import find_prepared, find_tensors
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, VisionModel
 from samg_ros.masking.references.targets import Targets
@@ -44,26 +44,28 @@ class Decoder(nn.Module):
         return tuple(self.model.decode(encoding, points, labels, *more))
 
 
-class Look(nn.Module):
-    """All that `pipeline.look` does, targets as tensors behind pictures and colours.
+class Find(nn.Module):
+    """All of `pipeline.find_tensors`, or what comes after preparing the frames.
 
     Attributes:
-        pictures: how many tensors, colours included, depend on the frame. In a real frame two
-            places may be equally similar and either be taken, so this is tried out with noise.
+        pictures: how many of the tensors depend on the frame: 1, the frames themselves, or what
+            `VisionModel.prepare` makes of them. The others are those of the targets.
     """
 
     def __init__(self, model: VisionModel, pictures: int, geometry: Geometry, targets: Targets,
                  settings: MaskerSettings) -> None:
+        """Take what stays the same, and the targets without their tensors."""
         super().__init__()
-        self.model = model
-        self.pictures, self._geometry = pictures + 1, geometry
-        self._targets, self._settings = targets, settings
+        self.model, self.pictures = model, pictures
+        self._geometry, self._targets, self._settings = geometry, targets, settings
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        *pictures, colours = tensors[:self.pictures]
         given = iter(tensors[self.pictures:])
-        targets = with_tensors(self._targets, lambda _: next(given))
-        return look(self.model, tuple(pictures), colours, self._geometry, targets, self._settings)
+        fixed = self._geometry, with_tensors(self._targets, lambda _: next(given)), self._settings
+        if self.pictures == 1:
+            return find_tensors(self.model, tensors[0], *fixed)
+        *pictures, colours = tensors[:self.pictures]
+        return find_prepared(self.model, tuple(pictures), colours, *fixed)
 
 
 def with_tensors(tree: Any, change: Callable[[Any], Any]) -> Any:

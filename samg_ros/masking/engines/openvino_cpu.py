@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import sys
 import threading
 import warnings
@@ -15,22 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from samg_ros.errors import ConfigError, MissingDependencyError
+from samg_ros.errors import ConfigError
+from samg_ros.masking.engines.library import library
 
 PRECISIONS = {'float32': 'f32', 'bfloat16': 'bf16', 'float16': 'f16'}
 CAPABILITIES = {'float32': 'FP32', 'bfloat16': 'BF16', 'float16': 'FP16'}
 
 
-def is_installed() -> bool:
-    """Return whether OpenVINO can be imported, without importing it."""
-    try:
-        return importlib.util.find_spec('openvino') is not None
-    except ValueError:  # sys.modules has None in its place
-        return False
-
-
 @lru_cache(maxsize=1)
-def library() -> Any:
+def openvino() -> Any:
     """Return the module `openvino`, which sends no usage statistics from this process.
 
     Its tools report every import and conversion to a server unless `openvino_telemetry` cannot be
@@ -39,16 +30,13 @@ def library() -> Any:
     Raises:
         MissingDependencyError: if it is not installed.
     """
-    if not is_installed():
-        raise MissingDependencyError("engine 'openvino' is not installed; run `pip install "
-                                     "openvino`, or take engine 'torch'")
     sys.modules.setdefault('openvino_telemetry', None)  # type: ignore[arg-type]
-    return importlib.import_module('openvino')
+    return library('openvino')
 
 
 @lru_cache(maxsize=1)
 def _core() -> Any:
-    return library().Core()
+    return openvino().Core()
 
 
 def description() -> str:
@@ -60,7 +48,7 @@ def description() -> str:
     core = _core()
     can = [dtype for dtype, name in CAPABILITIES.items()
            if name in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')]
-    return f'OpenVINO {library().__version__.partition("-")[0]} on ' \
+    return f'OpenVINO {openvino().__version__.partition("-")[0]} on ' \
            f'{core.get_property("CPU", "FULL_DEVICE_NAME").strip()}: {", ".join(can)}'
 
 
@@ -90,7 +78,7 @@ class OpenVinoEngine:
             'NUM_STREAMS': 1, 'PERFORMANCE_HINT': 'LATENCY',
             'ENABLE_CPU_PINNING': False,  # two processes would be bound to the same cores
         }
-        self.identity = [library().__version__, core.get_property('CPU', 'FULL_DEVICE_NAME'),
+        self.identity = [openvino().__version__, core.get_property('CPU', 'FULL_DEVICE_NAME'),
                          sorted(can), sorted(self._settings.items())]
         """What a compiled network depends on beside the network itself; plain JSON types."""
 
@@ -122,7 +110,7 @@ def converted(network: nn.Module, example: tuple[Tensor, ...]) -> Any:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore')  # of tracing: sizes become constants, as they should
         traced = torch.jit.trace(network, example, check_trace=False)
-        return library().convert_model(traced, example_input=example,
+        return openvino().convert_model(traced, example_input=example,
                                        input=[list(one.shape) for one in example])
 
 
@@ -132,7 +120,7 @@ class OpenVinoNetwork:
     def __init__(self, compiled: Any) -> None:
         """Take an `openvino.CompiledModel` of static shapes."""
         self._request = compiled.create_infer_request()
-        self._tensor = library().Tensor
+        self._tensor = openvino().Tensor
         self._inputs = [one.get_element_type().to_dtype() for one in compiled.inputs]
         self._outputs = [(tuple(one.shape), one.get_element_type().to_dtype())
                          for one in compiled.outputs]

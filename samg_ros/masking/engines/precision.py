@@ -41,6 +41,11 @@ class HalfPrecision(WrappedModel):
                 layer.to(dtype)
         self.autocast = torch.autocast(device.type, dtype, cache_enabled=False)
 
+    def object_map(self, maps: Tensor) -> Tensor:
+        """See VisionModel; float32."""
+        with self.autocast:
+            return self.model.object_map(maps).float()
+
     def run_encoders(self, *pictures: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """See VisionModel; the feature maps are float32."""
         with self.autocast:

@@ -25,8 +25,13 @@ class WrappedModel(VisionModel):
         self.grid_size, self.stretched = model.grid_size, model.stretched
         self.passes = model.passes
         self.similarity_prompt, self.guided = model.similarity_prompt, model.guided
+        self.similarity_prompts = model.similarity_prompts
         self.similarity_gain = model.similarity_gain
         self.feature_maps = model.feature_maps
+
+    def object_map(self, maps: Tensor) -> Tensor:
+        """See VisionModel."""
+        return self.model.object_map(maps)
 
     def prepare(self, frames: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """See VisionModel."""

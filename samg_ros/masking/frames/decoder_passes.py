@@ -110,7 +110,7 @@ def _decode(model: VisionModel, encoding: Encoding, geometry: Geometry, prompts:
     scale = geometry.prompt_scale
     boxes = None if box is None else box * scale
     if hint is not None and not model.guided:
-        logits = hint.mean(dim=1) if logits is None else logits
+        logits = model.object_map(hint)[:, 0] if logits is None else logits
         hint = None
     return model.decode(encoding, prompts.points * scale[:2], prompts.labels, boxes, logits, hint)
 

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the decoder is told beside points: maps of where the object may be, as PerSAM guides.
 
-Three maps, from the coarse to the fine. 'region' is the method's own: how much a pixel looks like
-the one feature that stands for the object. 'dense': like the cell of the object that it looks like
-most, for one mean cannot stand for an object of many parts (the dense matching of arXiv 2305.13310,
-one way only). 'colour': how usual its colour is on the object, for a feature grid is too coarse for
-a pole of two pixels.
+From the coarse to the fine. 'region' is the method's own: how much a pixel looks like the one
+feature that stands for the object. 'dense': like the cell of the object that it looks like most,
+for one mean cannot stand for an object of many parts (the dense matching of arXiv 2305.13310, one
+way only). 'colour': how usual its colour is on the object, for a feature grid is too coarse for a
+pole of two pixels. 'full' has the dense similarity of every encoder, to the object and to what was
+beside it in the reference, so that what looks more like the surroundings can be told from what
+looks like the object (the bidirectional test of arXiv 2305.13310, left to the network to weigh),
+and the colour as a clean picture and as an unbalanced camera shows it.
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ from torch import Tensor
 
 from samg_ros.masking.frames.similarity import cosines, to_frame
 from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.models.base import Encoding, FeatureMap
-from samg_ros.masking.references.colours import colour_similarity
+from samg_ros.masking.models.base import Encoding, FeatureMap, VisionModel
+from samg_ros.masking.references.colours import COLOUR_WIDTHS, colour_similarity
 from samg_ros.masking.references.samples import Samples, matched
-from samg_ros.masking.settings import SIMILARITY_PROMPTS
+from samg_ros.masking.settings import FEATURES
 
 
 def guide(kind: str, region: Tensor, encoding: Encoding, samples: Samples, names: Collection[str],
@@ -38,33 +41,49 @@ def guide(kind: str, region: Tensor, encoding: Encoding, samples: Samples, names
         combined: makes (N, 1, H, W) of the (N, O, H, W) of one map.
 
     Returns:
-        (N, C, H, W) float in -1 .. 1; C is 1 for 'region', 2 for 'dense', 3 for 'colour'.
+        (N, C, H, W) float in -1 .. 1, C as in GUIDANCE_MAPS. Of 'full': region; of FEATURES'
+        encoders in turn, the object's cells and those beside it, 0 where an encoder is not in use;
+        colour, narrow and wide.
     """
-    level = SIMILARITY_PROMPTS.index(kind)
-    if not level:
+    if kind == 'off':
         return None
     maps = [region[:, None]]
-    if level > 1:
-        maps.append(combined(dense_similarity(encoding.maps[matched(names)], samples.cells,
+    if kind == 'full':
+        for name in FEATURES:
+            for cells in (samples.cells, samples.beside):
+                maps.append(combined(dense_similarity(encoding.maps[name], cells[name], geometry))
+                            if name in names else torch.zeros_like(maps[0]))
+    elif kind != 'region':
+        name = matched(names)
+        maps.append(combined(dense_similarity(encoding.maps[name], samples.cells[name],
                                               geometry)))
-    if level > 2:
-        maps.append(combined(colour_similarity(encoding.colours, samples.colours, samples.usual,
-                                               geometry)))
+    widths = {'full': COLOUR_WIDTHS, 'colour': COLOUR_WIDTHS[:1]}.get(kind, ())
+    for index, width in enumerate(widths):
+        maps.append(combined(colour_similarity(encoding.colours, samples.colours,
+                                               samples.usual[..., index], geometry, width)))
     return torch.cat(maps, dim=1)
 
 
-def guided(similarity: Tensor, told: Tensor | None) -> Tensor:
-    """Return similarity maps with the mean of what the decoder is told in the object's place.
+def guided(model: VisionModel, similarity: Tensor, maps: Tensor | None) -> Tensor:
+    """Return similarity maps with what the model makes of its guidance in the object's place.
 
     There its prompts are found: what looks like the object, has its parts and its colours.
 
     Args:
+        model: that is guided.
         similarity: (N, R, H, W) float; the first map is the object's.
-        told: from `guide`.
+        maps: from `guide`.
     """
-    if told is None:
+    if maps is None:
         return similarity
-    return torch.cat([told.mean(dim=1, keepdim=True), similarity[:, 1:]], dim=1)
+    return torch.cat([model.object_map(maps), similarity[:, 1:]], dim=1)
+
+
+def working_geometry(kind: str, geometry: Geometry) -> Geometry:
+    """Return the resolution at which maps of a kind of guidance are compared: the frames', or for
+    'full' that of the decoder's masks.
+    """
+    return geometry.of_mask if kind == 'full' else geometry
 
 
 def dense_similarity(feature_map: FeatureMap, cells: Tensor, geometry: Geometry) -> Tensor:

@@ -12,8 +12,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from samg_ros.errors import InvalidInputError
 from samg_ros.masking.frames.decoder_passes import Prompts, pick_prompts, run_cascade
-from samg_ros.masking.frames.guidance import guide, guided
+from samg_ros.masking.frames.guidance import guide, guided, working_geometry
 from samg_ros.masking.frames.prediction import Prediction
 from samg_ros.masking.frames.recognition import believe, recognise
 from samg_ros.masking.frames.similarity import combine_references, similarity_maps
@@ -28,24 +29,48 @@ def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Target
     """Find all objects in frames.
 
     Args:
-        model: that encodes and decodes; one that an engine has compiled may `look` in its own way.
+        model: that encodes and decodes; one that an engine has compiled may have its own way to
+            `find_tensors`.
         frames: (N, H, W, 3) uint8 RGB on the model's device, N at least 1.
         geometry: of the frames.
         targets: what is looked for.
         settings: switches of the method.
     """
-    pictures, colours = model.prepare(frames)
-    looked = getattr(model, 'look', partial(look, model))
-    chosen, scores, certain, sure, areas, maps, *prompts = looked(
-        pictures, colours, geometry, targets, settings)
+    found = getattr(model, 'find_tensors', partial(find_tensors, model))
+    masks, logits, scores, maps, *prompts = found(frames, geometry, targets, settings)
+    if settings.min_predicted_iou > 0:
+        masks = masks & (scores >= settings.min_predicted_iou)[..., None, None]
+    asked = tuple(Prompts(*each) for each in zip(prompts[::2], prompts[1::2], strict=True))
+    return Prediction(masks, logits, scores, asked, maps)
+
+
+def find_tensors(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Targets,
+                 settings: MaskerSettings) -> tuple[Tensor, ...]:
+    """Return what a Prediction holds, see `find_prepared`; arguments as for `find`."""
+    return find_prepared(model, *model.prepare(frames), geometry, targets, settings)
+
+
+def find_prepared(model: VisionModel, pictures: tuple[Tensor, ...], colours: Tensor,
+                  geometry: Geometry, targets: Targets, settings: MaskerSettings,
+                  ) -> tuple[Tensor, ...]:
+    """Return what a Prediction holds; arguments as for `look`.
+
+    Tensors in, tensors out, and no Python value that depends on them: an engine may compile it.
+
+    Returns:
+        Object masks (N, O, H, W), logits (N, O, H, W), predicted IoU (N, O), similarity
+        (N, O, H, W), and of each object its prompts' points and labels.
+    """
+    chosen, scores, certain, sure, areas, maps, *prompts = look(
+        model, pictures, colours, geometry, targets, settings)
     logits = geometry.padded_to_frame(chosen)
     masks = (logits > 0) | certain
     marked = masks.flatten(2).sum(dim=2, dtype=torch.int32)  # no float copy of the frame
-    kept = believe(scores, sure, marked / (masks[0, 0].numel() * areas))
-    if settings.min_predicted_iou > 0:
-        kept &= scores >= settings.min_predicted_iou
-    asked = tuple(Prompts(*each) for each in zip(prompts[::2], prompts[1::2], strict=True))
-    return Prediction(masks & kept[..., None, None], logits, scores, asked, maps)
+    kept = believe(scores, sure, marked / (geometry.height * geometry.width * areas))
+    if working_geometry(similarity_prompt(model, settings), geometry) is not geometry:
+        maps = geometry.padded_to_frame(geometry.of_mask.frame_to_mask(maps))
+        prompts[::2] = [geometry.points_to_frame(points) for points in prompts[::2]]
+    return (masks & kept[..., None, None], logits, scores, maps, *prompts)
 
 
 def look(model: VisionModel, pictures: tuple[Tensor, ...], colours: Tensor, geometry: Geometry,
@@ -65,9 +90,11 @@ def look(model: VisionModel, pictures: tuple[Tensor, ...], colours: Tensor, geom
     Returns:
         Low-resolution logits (N, O, m, m); predicted IoU (N, O); the `certain` pixels and `sure`
         of `recognition`, (N, O, H, W) or (N, O, 1, 1), and (N, O); the objects' areas (N, O); maps
-        in which the prompts are found, (N, O, H, W); and of each object its prompts' points and
-        labels.
+        in which the prompts are found, (N, O, h, w); and of each object its prompts' points and
+        labels. Maps and points are in pixels of `working_geometry`.
     """
+    kind = similarity_prompt(model, settings)
+    geometry = working_geometry(kind, geometry)
     encoding = model.encoding(*model.run_encoders(*pictures), colours).on_grid(geometry.grid_size)
     similarity = similarity_maps(encoding, targets.features, geometry)
     found: dict[int, tuple[Tensor, ...]] = {}
@@ -77,13 +104,14 @@ def look(model: VisionModel, pictures: tuple[Tensor, ...], colours: Tensor, geom
                                   settings.combine_references).unflatten(1, (count, -1))
         rows = maps.flatten(0, 1)  # an object in a frame is a row of the decoder's batch
         of_rows = partial(_of_rows, group.views, settings)
-        told = guide(similarity_prompt(model, settings), rows[:, 0], encoding, group.samples,
+        told = guide(kind, rows[:, 0], encoding, group.samples,
                      settings.features, geometry, of_rows)
         area, shared = (of_rows(one.expand(len(colours), -1)[..., None, None]).flatten()
                         for one in (group.samples.area, group.samples.shared))
-        known = recognise(told if settings.colour_rules else None, area, shared)
-        told = known.told if settings.colour_rules else told
-        rows = guided(rows, told)
+        rules = settings.colour_rules and kind == 'colour'
+        known = recognise(told if rules else None, area, shared)
+        told = known.told if rules else told
+        rows = guided(model, rows, told)
         prompts = pick_prompts(rows)
         last = run_cascade(model, encoding.repeated(count), geometry, rows[:, 0], prompts,
                            group.weights.repeat(len(colours), 1),
@@ -108,8 +136,16 @@ def find_nothing(frames: Tensor, geometry: Geometry, targets: Targets) -> Predic
 
 
 def similarity_prompt(model: VisionModel, settings: MaskerSettings) -> str:
-    """Return which of SIMILARITY_PROMPTS the first pass gets."""
-    return settings.similarity_prompt or model.similarity_prompt
+    """Return which of SIMILARITY_PROMPTS the first pass gets.
+
+    Raises:
+        InvalidInputError: if the model was not trained for the one that the settings name.
+    """
+    kind = settings.similarity_prompt or model.similarity_prompt
+    if kind not in model.similarity_prompts:
+        raise InvalidInputError(f'similarity_prompt {kind!r}: not for this model; expected '
+                                f'{", ".join(model.similarity_prompts)} or None')
+    return kind
 
 
 def _of_rows(views: tuple[int, ...], settings: MaskerSettings, maps: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from samg_ros.masking.settings import SIMILARITY_PROMPTS
+from samg_ros.masking.settings import GUIDANCE_MAPS
 
 AGREEMENT = 0.65
 """Mean of all maps above which feature and colour agree that a pixel is the object's."""
@@ -77,7 +77,7 @@ def recognise(told: Tensor | None, area: Tensor, shared: Tensor) -> Recognition:
         area: (N,) float, the object's share of its reference picture.
         shared: (N,) float, as in `Samples`; of several references combined as their maps are.
     """
-    if told is None or told.shape[1] < SIMILARITY_PROMPTS.index('colour'):
+    if told is None or told.shape[1] < GUIDANCE_MAPS['colour']:
         nowhere = torch.zeros_like(area, dtype=torch.bool)[:, None, None]
         return Recognition(told, nowhere, torch.full_like(area, -torch.inf))
     together = told.mean(dim=1)

@@ -19,11 +19,12 @@ from samg_ros.masking.models import (
     sam2,
 )
 from samg_ros.masking.models.base import FeatureEncoder, ModelPair, Segmenter, VisionModel
-from samg_ros.masking.models.mini import load_mini
+from samg_ros.masking.models.mini.network import load_mini, load_mini_sim
 
 Weights = str | Path | Mapping[str, str | Path] | None
 
-WHOLE: dict[str, Callable[[str | Path | None], VisionModel]] = {'mini': load_mini}
+WHOLE: dict[str, Callable[[str | Path | None], VisionModel]] = {
+    'mini': load_mini, 'mini-sim': load_mini_sim}
 ENCODERS: dict[str, Callable[[str | Path | None], FeatureEncoder]] = {
     name: partial(load, name) for load, names in (
         (dinov2.load_dinov2, dinov2.HUB_IDS),
@@ -42,7 +43,7 @@ def load_model(name: str, weights: Weights = None) -> VisionModel:
     """Return a model with its weights, in evaluation mode.
 
     Args:
-        name: 'mini', or a pair 'encoder+segmenter' such as 'dinov2-b+sam-vit-b'.
+        name: 'mini', 'mini-sim', or a pair 'encoder+segmenter' such as 'dinov2-b+sam-vit-b'.
         weights: for one network a file; for a pair a mapping from each name to its file, folder or
             hub id, or the same as text, 'dinov2-b=/a/folder,sam-vit-b=/a/file.pth'. What is not
             given comes from where that model usually comes from.

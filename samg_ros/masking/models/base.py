@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samg_ros.masking.geometry import Geometry, scaled_size
+from samg_ros.masking.geometry import Geometry, resize_matrix, scaled_size
+from samg_ros.masking.settings import GUIDANCE_MAPS, SIMILARITY_PROMPTS
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of values in 0 .. 255
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -80,11 +81,10 @@ def chromaticities(frames: Tensor) -> Tensor:
         frames: (N, H, W, 3) uint8 RGB.
     """
     pictures = frames.permute(0, 3, 1, 2).float()
-    if max(pictures.shape[2:]) > COLOUR_SIDE:
-        scale = COLOUR_SIDE / max(pictures.shape[2:])
-        size = [max(1, round(side * scale)) for side in pictures.shape[2:]]
-        pictures = F.interpolate(pictures, size, mode='bilinear', antialias=True,
-                                 align_corners=False)
+    sides = [int(side) for side in pictures.shape[2:]]  # while a network is traced, tensors
+    if max(sides) > COLOUR_SIDE:
+        pictures = scaled(pictures, *(max(1, round(side * (COLOUR_SIDE / max(sides))))
+                                      for side in sides))
     return pictures / (pictures.sum(dim=1, keepdim=True) + DARK)
 
 
@@ -105,6 +105,7 @@ class VisionModel(nn.Module, ABC):
             side and padded.
         passes: decoder passes that give its best masks.
         similarity_prompt: the guidance that the model was trained with, as in MaskerSettings.
+        similarity_prompts: all that it can be given.
         guided: whether `decode` takes a guide.
         similarity_gain: factor from cosine similarity to the logits of that prompt.
         feature_maps: the names of its feature maps in their order, and of each whether it is
@@ -117,6 +118,7 @@ class VisionModel(nn.Module, ABC):
     stretched: bool = False
     passes: int = 3
     similarity_prompt: str = 'off'
+    similarity_prompts: tuple[str, ...] = SIMILARITY_PROMPTS
     guided: bool = False
     similarity_gain: float = 10.0
     feature_maps: dict[str, bool]
@@ -126,6 +128,20 @@ class VisionModel(nn.Module, ABC):
         """Return how frames of a size lie in its input; without a grid size, on its own grid."""
         return Geometry(height, width, self.image_size, self.mask_size,
                         grid_size or self.grid_size, device, self.stretched)
+
+    def object_map(self, maps: Tensor) -> Tensor:
+        """Return (N, 1, H, W) float in -1 .. 1 of (N, C, H, W) guidance: where the object is.
+
+        Its largest value is where the object's prompt goes, its least where the one beside it goes.
+        The mean of the maps; of 'full' guidance the mean of the object's feature and of its cells,
+        which count only where the reference's surroundings are less similar (Matcher, arXiv
+        2305.13310, section 3.2).
+        """
+        if maps.shape[1] < GUIDANCE_MAPS['full']:
+            return maps.mean(dim=1, keepdim=True)
+        own, beside = maps[:, 1:-2:2], maps[:, 2:-2:2]
+        dense = torch.where(own >= beside, own, 0).mean(dim=1, keepdim=True)
+        return (maps[:, :1] + dense) / 2
 
     @abstractmethod
     def prepare(self, frames: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -266,11 +282,25 @@ def resized(frames: Tensor, rows: int, columns: int) -> Tensor:
     resizes, through which the public code and the models' own predictors put their pictures.
     """
     x = frames.permute(0, 3, 1, 2).float()
-    for size in ((x.shape[2], columns), (rows, columns)):
-        if x.shape[2:] != size:
-            x = F.interpolate(x, size, mode='bilinear', antialias=True, align_corners=False)
+    for size in ((int(x.shape[2]), columns), (rows, columns)):
+        if tuple(x.shape[2:]) != size:
+            x = scaled(x, *size)
             x = torch.clamp(torch.floor(x + 0.5), 0, 255)
     return x
+
+
+def scaled(pictures: Tensor, rows: int, columns: int, antialias: bool = True) -> Tensor:
+    """Return (N, C, rows, columns) of (N, C, H, W) float, bilinear.
+
+    While a network is traced, as two matrix products: the same to rounding, and fast everywhere,
+    which the resizing of other engines is not.
+    """
+    if not torch.jit.is_tracing():
+        return F.interpolate(pictures, (rows, columns), mode='bilinear', antialias=antialias,
+                             align_corners=False)
+    down, across = (resize_matrix(int(side), size, antialias) for side, size in zip(
+        pictures.shape[2:], (rows, columns), strict=True))
+    return down @ pictures @ across.T
 
 
 def resized_longer_side(frames: Tensor, side: int) -> Tensor:

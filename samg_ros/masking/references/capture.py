@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samg_ros.masking.frames.decoder_passes import POSITIVE, Prompts, pick_prompts, run_cascade
-from samg_ros.masking.frames.guidance import guide, guided
+from samg_ros.masking.frames.guidance import guide, guided, working_geometry
 from samg_ros.masking.frames.pipeline import similarity_prompt
 from samg_ros.masking.frames.similarity import similarity_maps
 from samg_ros.masking.geometry import Geometry
@@ -45,22 +45,24 @@ def mask_from_points(model: VisionModel, encoding: Encoding, points: npt.NDArray
     clicked = point_features(maps, points, geometry)
     features = {name: F.normalize(one.mean(dim=0, keepdim=True), dim=1)
                 for name, one in clicked.items()}
-    similarity = similarity_maps(encoding, features, geometry)
+    kind = similarity_prompt(model, settings)
+    working = working_geometry(kind, geometry)
+    similarity = similarity_maps(encoding, features, working)
     height, width = geometry.height, geometry.width
     mask = torch.zeros(height, width, dtype=torch.bool, device=geometry.device)
     for x, y in points.tolist():
         mask[min(round(y), height - 1), min(round(x), width - 1)] = True
     samples = Samples.stack([Samples.read(encoding, 0, settings.features, mask, geometry)])
-    told = guide(similarity_prompt(model, settings), similarity[:, 0], encoding, samples,
-                 settings.features, geometry)
-    similarity = guided(similarity, told)
+    told = guide(kind, similarity[:, 0], encoding, samples, settings.features, working)
+    similarity = guided(model, similarity, told)
     found = pick_prompts(similarity)
-    clicks = torch.from_numpy(points.round()).to(found.points)[None]
+    scale = np.array((working.width / width, working.height / height))
+    clicks = torch.from_numpy((points * scale).round()).to(found.points)[None]
     labels = found.labels.new_full((1, len(points) - 1), POSITIVE)
     prompts = Prompts(torch.cat([clicks[:, :1], found.points[:, 1:], clicks[:, 1:]], dim=1),
                       torch.cat([found.labels, labels], dim=1))
     thirds = similarity.new_full((3,), 1 / 3)
     passes = max(PASSES, settings.passes or model.passes)
-    last = run_cascade(model, encoding, geometry, similarity[:, 0], prompts, thirds, passes,
+    last = run_cascade(model, encoding, working, similarity[:, 0], prompts, thirds, passes,
                        told)[-1]
     return geometry.padded_to_frame(last.chosen)[0] > 0

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samg_ros.masking.frames.decoder_passes import Prompts, first_pass, pick_prompts
-from samg_ros.masking.frames.guidance import guide, guided
+from samg_ros.masking.frames.guidance import guide, guided, working_geometry
 from samg_ros.masking.frames.similarity import similarity_maps, to_frame
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, VisionModel
@@ -124,12 +124,13 @@ def _jittered_prompts(still: Prompts, encoding: Encoding, features: dict[str, Te
     return Prompts(sets, still.labels.expand(len(places), -1)), of_step.cpu()
 
 
-def _shrunk(geometry: Geometry, mask: Tensor) -> tuple[Geometry, Tensor]:
-    """Return geometry and (H, W) bool mask of the picture at LONGEST_SIDE, if it is larger."""
-    scale = LONGEST_SIDE / max(geometry.height, geometry.width)
-    if scale >= 1:
+def _shrunk(geometry: Geometry, mask: Tensor, guidance: str) -> tuple[Geometry, Tensor]:
+    """Return geometry and (H, W) bool mask of the picture at the size on which is fitted."""
+    working = working_geometry(guidance, geometry)
+    scale = min(1, LONGEST_SIDE / max(working.height, working.width))
+    size = round(working.height * scale), round(working.width * scale)
+    if size == (geometry.height, geometry.width):
         return geometry, mask
-    size = round(geometry.height * scale), round(geometry.width * scale)
     cover = F.interpolate(mask[None, None].float(), size, mode='bilinear', antialias=True,
                           align_corners=False)[0, 0]
     inside = cover >= torch.clamp(cover.max() / 2, max=0.5)  # as thin as it may be, some is left
@@ -160,12 +161,13 @@ def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tens
     Returns:
         (3,) float: 1 - w1 - w2, w1, w2.
     """
-    geometry, mask = _shrunk(geometry, mask)
+    geometry, mask = _shrunk(geometry, mask, guidance)
     with torch.no_grad():
         maps = similarity_maps(encoding, features, geometry)
         told = guide(guidance, maps[:, 0], encoding, Samples.stack([samples]), features, geometry)
-        prompts, of_step = _jittered_prompts(pick_prompts(guided(maps, told)), encoding, features,
-                                             geometry, first_point, steps, seed)
+        still = pick_prompts(guided(model, maps, told))
+        prompts, of_step = _jittered_prompts(still, encoding, features, geometry, first_point,
+                                             steps, seed)
         parts = []
         portion = max(1, DECODED_VALUES // sum(tensor.numel() for tensor in encoding.embedding))
         for points, labels in zip(prompts.points.split(portion),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,8 +13,13 @@ from torch.nn import functional as F
 
 from samg_ros.masking.frames.similarity import cell_mask
 from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.models.base import Encoding
-from samg_ros.masking.references.colours import densities, usual_density, usualness
+from samg_ros.masking.models.base import Encoding, FeatureMap
+from samg_ros.masking.references.colours import (
+    COLOUR_WIDTHS,
+    densities,
+    usual_density,
+    usualness,
+)
 
 SAMPLES = 64
 """So many cells and colours of a reference are compared with, spread evenly over its object."""
@@ -28,15 +34,18 @@ class Samples:
     """Of one object in one picture; leading axes as needed.
 
     Attributes:
-        cells: (..., SAMPLES, C) float, L2-normalised features.
+        cells: by encoder, (..., SAMPLES, C) float, L2-normalised features of the object.
+        beside: likewise, of what is not the object; an object that fills its picture has zeros,
+            which are similar to nothing.
         colours: (..., SAMPLES, 3) float, chromaticities.
-        usual: (...) float, their `usual_density`.
+        usual: (..., W) float, their `usual_density` for each of COLOUR_WIDTHS.
         area: (...) float, the object's share of its picture.
         shared: (...) float, how much of what has these colours in the picture is something else;
             1 if there is nothing else.
     """
 
-    cells: Tensor
+    cells: dict[str, Tensor]
+    beside: dict[str, Tensor]
     colours: Tensor
     usual: Tensor
     area: Tensor
@@ -50,30 +59,50 @@ class Samples:
         Args:
             encoding: of N pictures.
             index: which of them.
-            names: encoders in use; without 'dino' cells are of the segmenter's embedding.
+            names: encoders in use.
             mask: (H, W) bool, the object; at least one pixel.
             geometry: of the picture.
         """
-        feature_map = encoding.maps[matched(names)]
-        cells = _spread(feature_map.maps[index][:, cell_mask(mask, feature_map, geometry)].T)
+        cells, around = {}, {}
+        for name in names:
+            features = encoding.maps[name].maps[index]
+            inside = cell_mask(mask, encoding.maps[name], geometry)
+            cells[name] = F.normalize(_spread(features[:, inside].T), dim=1)
+            others = _pictured(encoding.maps[name], geometry) & ~inside
+            around[name] = F.normalize(_spread(features[:, others].T), dim=1) if others.any() \
+                else torch.zeros_like(cells[name])
         pixels = encoding.colours[index]
         on, beside = _on_and_beside(mask, pixels.shape[1:])
         colours = _spread(own_colours(pixels, on, beside))
-        usual = usual_density(colours)
-        similar = usualness(pixels.flatten(1).T, colours, usual).view_as(on)
+        usual = torch.stack([usual_density(colours, width) for width in COLOUR_WIDTHS])
+        similar = usualness(pixels.flatten(1).T, colours, usual[0]).view_as(on)
         own, other = similar[on].sum(), similar[beside].sum()
         shared = other / (own + other) if beside.any() else torch.ones_like(own)
-        return cls(F.normalize(cells, dim=1), colours, usual, mask.float().mean(), shared)
+        return cls(cells, around, colours, usual, mask.float().mean(), shared)
 
     @classmethod
     def stack(cls, items: Collection[Samples]) -> Samples:
         """Return the items along a new first axis."""
-        return cls(*(torch.stack([getattr(one, field.name) for one in items])
+        return cls(*(_stacked([getattr(one, field.name) for one in items])
                      for field in fields(cls)))
 
 
+def _stacked(values: list[Any]) -> Any:
+    """Stack tensors, or mappings of tensors name by name."""
+    if isinstance(values[0], dict):
+        return {name: torch.stack([one[name] for one in values]) for name in values[0]}
+    return torch.stack(values)
+
+
+def _pictured(feature_map: FeatureMap, geometry: Geometry) -> Tensor:
+    """Return (g, g) bool: the cells that show the picture and no padding."""
+    everywhere = torch.ones(geometry.height, geometry.width, dtype=torch.bool,
+                            device=geometry.device)
+    return cell_mask(everywhere, feature_map, geometry)
+
+
 def matched(names: Collection[str]) -> str:
-    """Return the encoder, of those in use, whose cells are compared one by one."""
+    """Return the encoder, of those in use, whose cells 'dense' guidance compares one by one."""
     return 'dino' if 'dino' in names else 'sam'
 
 

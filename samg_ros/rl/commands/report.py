@@ -24,7 +24,8 @@ from samg_ros.arguments import OutputFolder, add_json, path_argument
 from samg_ros.errors import ConfigError, ReportError, SamgError
 from samg_ros.evaluation.episode_files import load_episodes
 from samg_ros.evaluation.episodes import EpisodeResults, View
-from samg_ros.evaluation.figures_report import Figures, Section, Shown
+from samg_ros.evaluation.figures_report import Figures
+from samg_ros.evaluation.page import Section, Shown, episode_strips
 from samg_ros.evaluation.plots import figures_by_setting, learning_curves
 from samg_ros.evaluation.tables import Table, figure
 from samg_ros.files.schema import read_json
@@ -239,4 +240,4 @@ def _masks(runs: Sequence[FoundRun]) -> list[Section]:
             shown[f'{one.name}: the reference'] = EpisodeResults('', (0.0,), strip=(view,))
         for setting, results in one.episodes.items():
             shown[f'{one.name}: {setting}'] = results
-    return [Section('Masks', episodes=shown)] if shown else []
+    return [Section('Masks', strips=episode_strips(shown))] if shown else []

@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "episodes of the package's expert, and draw half of each batch from them; the same as "
         '--set expert_episodes=N --set demonstrated_share=0.5.'
     )
-    parser.add_argument('--model', default='mini', help='Model of the masker.')
+    parser.add_argument('--model', default='', help="mask model (default: the task's)")
     parser.add_argument('--weights', metavar='FILE',
                         help='Its weights; NAME=PATH,NAME=PATH for a pair.')
     parser.add_argument('--videos', type=path_argument, help='Folder of background videos.')
@@ -113,24 +113,20 @@ def run(args: argparse.Namespace) -> int:
     if config.observation.source == 'masked':
         masker = make_masker(config, run_dir, args.reference, args.model, args.device,
                              args.weights)
-    line = ProgressLine()
     ready = time.monotonic()
-    with stop_on_signals() as should_stop:
-        try:
-            progress = train_direct(
-                config,
-                run_dir,
-                masker=masker,
-                videos=args.videos,
-                device=args.device,
-                demonstrations=args.demonstrations,
-                on_progress=lambda p: line.update(progress_line(p)),
-                on_demonstration=lambda i, n: line.update(f'demonstrations: episode {i} of {n}'),
-                should_stop=should_stop,
-            )
-            line.update(progress_line(progress), force=True)
-        finally:
-            line.close()
+    with stop_on_signals() as should_stop, ProgressLine() as line:
+        progress = train_direct(
+            config,
+            run_dir,
+            masker=masker,
+            videos=args.videos,
+            device=args.device,
+            demonstrations=args.demonstrations,
+            on_progress=lambda p: line.update(progress_line(p)),
+            on_demonstration=lambda i, n: line.update(f'demonstrations: episode {i} of {n}'),
+            should_stop=should_stop,
+        )
+        line.update(progress_line(progress), force=True)
     if not progress['done']:
         print(f'Saved in {run_dir} at step {progress["step"]}; the same command goes on.')
         return EXIT_INTERRUPTED

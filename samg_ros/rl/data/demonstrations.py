@@ -50,7 +50,7 @@ class Episode:
     terminal: bool = False
     """Whether the last moment is a terminal state, rather than one where the recording ends."""
     masks: NDArray[np.bool_] | None = None
-    """(T + 1, H, W) true masks; None if nobody knows them."""
+    """(T + 1, H, W) true masks; None if they are not known."""
     joint_positions: NDArray[np.float64] | None = None
     """(T + 1, J) in the order of `Info.joint_names`, radians or metres; None without joints."""
 

@@ -43,7 +43,7 @@ class FrameMasker:
 
         Args:
             frame: (H, W, 3) uint8 RGB camera frame.
-            truth: (H, W) bool true mask, None where nobody knows it.
+            truth: (H, W) bool true mask, None where it is not known.
 
         Returns:
             The frame as the spec wants it, and how well the masker's mask fits the truth: IoU in

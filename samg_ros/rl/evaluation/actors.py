@@ -41,7 +41,7 @@ class SingleActor:
                     'actor': Actor(encoder.output_dim, joints, len(low), config)}
 
         found = _loaded(networks, agent, device)
-        self._encoder, self._actor = found['encoder'], found['actor']
+        self.encoder, self.actor = found['encoder'], found['actor']
 
     @torch.no_grad()
     def act(self, observation: Observation, time_s: float | None, begins: bool
@@ -50,7 +50,7 @@ class SingleActor:
         pixels = torch.from_numpy(observation['pixels'])[None].to(self._device)
         joints = observation.get('proprioception')
         seen = None if joints is None else torch.from_numpy(joints)[None].to(self._device)
-        mean = self._actor(self._encoder(pixels), seen)[0].cpu().numpy()
+        mean = self.actor(self.encoder(pixels), seen)[0].cpu().numpy()
         return scale_action(mean, self._low, self._high)
 
 

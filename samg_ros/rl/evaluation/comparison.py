@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from samg_ros.evaluation.episodes import EpisodeResults
-from samg_ros.evaluation.figures_report import Figures, Section, Shown
+from samg_ros.evaluation.figures_report import Figures
+from samg_ros.evaluation.page import Section, Shown, episode_strips
 from samg_ros.evaluation.plots import figures_by_setting, iou_by_setting, learning_curves
 from samg_ros.rl.evaluation.scores import Score, Summary, score_table, summarise
 from samg_ros.rl.training.metrics import read_metrics
@@ -67,5 +68,5 @@ def strip_sections(summaries: Sequence[Summary]) -> list[Section]:
     for summary in summaries:
         shown.setdefault(summary.task, {})[f'{summary.policy}, {summary.setting}'] = \
             summary.scores[0].result
-    return [Section(f'What camera and policy see: {task}', episodes=episodes)
+    return [Section(f'What camera and policy see: {task}', strips=episode_strips(episodes))
             for task, episodes in shown.items()]

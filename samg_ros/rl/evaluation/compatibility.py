@@ -19,7 +19,7 @@ from samg_ros.observation import ObservationSpec
 from samg_ros.rl.config import TrainConfig
 
 _ASPECT_TOLERANCE = 0.02
-"""By how much the sides of a picture may be out of proportion; nobody sees 2 %."""
+"""By how much the sides of a picture may be out of proportion; 2 % is not visible."""
 
 
 def frame_mismatch(config: TrainConfig, crop: tuple[int, int, int, int] | None, height: int,

@@ -78,7 +78,7 @@ def carry_out(runs: Sequence[Run], spread: Spread) -> list[Failure]:
         The runs that failed, in the order in which they gave up.
 
     Raises:
-        MissingDependencyError: if Ray is wanted and not installed.
+        MissingDependencyError: if Ray was asked for and is not installed.
         ConfigError: if no machine of the cluster is large enough for a run.
     """
     waiting = deque(run for run in runs if run.scores() is None)

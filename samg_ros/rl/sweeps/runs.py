@@ -20,7 +20,7 @@ from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.evaluation.policy import load_policy
 from samg_ros.rl.evaluation.scores import Score
 from samg_ros.rl.evaluation.trials import Trials, score_policy
-from samg_ros.rl.presets import clone_config, preset, uses_colour_rules
+from samg_ros.rl.presets import clone_config, preset, task_model, uses_colour_rules
 from samg_ros.rl.training.metrics import read_metrics
 
 TRIALS_NAME = 'trials.npz'
@@ -37,8 +37,8 @@ class Run:
     """Run folder; on several machines, one that all of them see under this path."""
     trials: Trials
     """What its policy is put through."""
-    model: str = 'mini'
-    """Model of the masker."""
+    model: str = ''
+    """Model of the masker; '' takes the task's."""
     weights: str | None = None
     """Its weight file or files; None takes the package's, or the official ones."""
     masker_settings: Mapping[str, Any] = field(default_factory=dict)
@@ -71,15 +71,13 @@ class Run:
             settings = MaskerSettings(**{'colour_rules': uses_colour_rules(self.config.task),
                                          **self.masker_settings})
             reference = run_reference(self.config, self.folder, self.reference)
-            masker = Masker.load(self.model, settings, self.device, self.weights).fit(reference)
-        line = ProgressLine()
-        try:
+            model = self.model or task_model(self.config.task)
+            masker = Masker.load(model, settings, self.device, self.weights).fit(reference)
+        with ProgressLine() as line:
             train_direct(self.config, self.folder, masker=masker, videos=self.trials.videos,
                          device=self.device, demonstrations=self.demonstrations,
                          masks=self.masks, expert=self.expert,
                          on_progress=lambda progress: line.update(progress_line(progress)))
-        finally:
-            line.close()
         scores = score_policy(str(self.folder), load_policy(self.folder, self.device),
                               self.trials, masker=masker)
         save_episodes(self.folder / TRIALS_NAME, [score.result for score in scores], self._facts)

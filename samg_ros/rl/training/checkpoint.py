@@ -61,7 +61,7 @@ class Checkpoint:
     counters: dict[str, Any] = field(default_factory=dict)
     """Agent steps, updates, episodes, seconds of training."""
     episode: dict[str, Any] = field(default_factory=dict)
-    """The episode under way, and what a resumed run needs to go on in it."""
+    """The unfinished episode: what a resumed run needs to go on in it."""
 
     @property
     def episodes_begun(self) -> int:

