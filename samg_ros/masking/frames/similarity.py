@@ -63,7 +63,8 @@ def cell_mask(mask: Tensor, feature_map: FeatureMap, geometry: Geometry) -> Tens
     """Return the cells of a feature grid that a frame-sized mask covers.
 
     A cell belongs to the region when at least half of it does; a region thinner than that keeps
-    the cells it covers most, so that no marked region is lost.
+    the cells it covers most, so that no marked region is lost. SAM-G's code takes every cell that
+    the region touches; those at its rim show mostly what is beside it.
 
     Args:
         mask: (H, W) bool.
