@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Returns of the experts that come with the package, by how many control steps an action lasts.
 
-No frame is rendered, so all of it takes a minute: `python benchmarks/expert_returns.py`.
+No frame is rendered, so all of it takes a minute: `python benchmarks/expert_returns.py`. With
+`--noise` and `--factor` their actions are as wrong as those of who imitates them.
 """
 
 import argparse
@@ -14,8 +15,19 @@ from samg_ros.rl.experts.trained import visible_state
 from samg_ros.sim.tasks import get_task, load_simulation
 
 
-def returns_of(task: str, action_repeat: int, episodes: int, seed: int) -> list[float]:
-    """Return the expert's returns, without noise, one an episode."""
+def returns_of(task: str, action_repeat: int, episodes: int, seed: int, noise: float = 0.0,
+               factor: float = 1.0) -> list[float]:
+    """Return the expert's returns, one an episode.
+
+    Args:
+        task: of the expert.
+        action_repeat: control steps for one action.
+        episodes: how many.
+        seed: of the episodes.
+        noise: standard deviation of normal noise on the actions.
+        factor: of the actions, before the noise.
+    """
+    rng = np.random.default_rng(seed)
     policy, spec = StatePolicy.load(FOLDER / f'{task}.npz'), get_task(task)
     simulation = load_simulation(spec, seed)
     low, high = simulation.action_low, simulation.action_high
@@ -24,8 +36,9 @@ def returns_of(task: str, action_repeat: int, episodes: int, seed: int) -> list[
         simulation.reset()
         total, steps, over = 0.0, 0, False
         while not over and steps < spec.episode_steps:
-            state = np.concatenate(list(visible_state(spec.domain, simulation).values()))
-            action = np.clip(policy(state).astype(float), low, high)
+            state = np.concatenate(list(visible_state(spec, simulation).values()))
+            action = factor * policy(state).astype(float)
+            action = np.clip(action + noise * rng.standard_normal(action.shape), low, high)
             for _ in range(action_repeat):
                 reward, _, over = simulation.step(action)
                 total, steps = total + reward, steps + 1
@@ -42,10 +55,14 @@ def main() -> None:
     parser.add_argument('--episodes', type=int, default=15)
     parser.add_argument('--seed', type=int, default=5)
     parser.add_argument('--repeat', type=int, nargs='+', default=[2, 4])
+    parser.add_argument('--noise', type=float, default=0.0)
+    parser.add_argument('--factor', type=float, default=1.0)
+    parser.add_argument('--task', nargs='+', default=shipped_experts())
     args = parser.parse_args()
     print(f'{"task":18}' + ''.join(f'{f"repeat {each}":>14}' for each in args.repeat))
-    for task in shipped_experts():
-        cells = [returns_of(task, each, args.episodes, args.seed) for each in args.repeat]
+    for task in args.task:
+        cells = [returns_of(task, each, args.episodes, args.seed, args.noise, args.factor)
+                 for each in args.repeat]
         print(f'{task:18}' + ''.join(
             f'{np.mean(cell):8.0f} ±{np.std(cell, ddof=1) / len(cell)**0.5:4.0f}'
             for cell in cells), flush=True)

@@ -57,6 +57,10 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.demonstrations is None:
         return train_clone.run(args)
+    for name in ('task', 'expert', 'finetune'):
+        if getattr(args, name):
+            raise ConfigError(f'--{name} is for cloning an expert in simulation and means nothing '
+                              'to demonstrations; leave it out')
     from samg_ros.cloning.runs import CloneChoices, begin, finish
 
     choices = CloneChoices(
@@ -64,7 +68,6 @@ def run(args: argparse.Namespace) -> int:
         tuple(args.camera), _only(args.source, '--source', 'masked'), args.model, args.weights,
         args.device, args.chunk, args.every, args.learn, _only(args.seed, '--seed', 0),
         _settings(args))
-    line = ProgressLine()
 
     def show_masking(done: int, of: int) -> None:
         line.update(f'preparing frames: episode {done} of {of}')
@@ -74,12 +77,9 @@ def run(args: argparse.Namespace) -> int:
         found = '' if newest is None else f'  held out {newest.loss:.4f}'
         line.update(f'step {cloning.step}/{cloning.config.steps}{found}')
 
-    with stop_on_signals() as should_stop:
-        try:
-            started = begin(choices, show_masking)
-            started.cloning.run(show, should_stop)
-        finally:
-            line.close()
+    with stop_on_signals() as should_stop, ProgressLine() as line:
+        started = begin(choices, show_masking)
+        started.cloning.run(show, should_stop)
     cloning = started.cloning
     if not cloning.done:
         print(f'Saved in {started.run_dir} at the last checkpoint; the same command goes on.')

@@ -52,6 +52,7 @@ _AT_LEAST_1 = (
 )
 _AT_LEAST_0 = (
     'seed',
+    'critic_first',
     'expert_episodes',
     'svea_alpha',
     'svea_beta',
@@ -125,6 +126,11 @@ class TrainConfig:
     """Time steps that the replay remembers."""
     batch_size: int = 256
     """Transitions in one update."""
+    start: str = ''
+    """Checkpoint whose encoder and actor a new run begins with; empty for random ones."""
+    critic_first: int = 0
+    """Agent steps until encoder and actor learn too: the critic of a run that starts from a policy
+    knows nothing yet, and would first of all unlearn it."""
     expert_episodes: int = 0
     """Episodes of the package's expert that the replay of a new run begins with."""
     demonstrated_share: float = 0.0

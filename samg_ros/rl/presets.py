@@ -2,6 +2,7 @@
 """The presets of a training run: `quick` and `evening` for two CPU cores, `paper` the paper's."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from samg_ros.errors import ConfigError
@@ -163,6 +164,24 @@ def clone_config(task: str, preset_name: str = 'quick', **overrides: Any) -> Tra
     config = preset('quick', task, **{**settings, **overrides})
     view |= overrides.get('observation', {})
     return replace(config, observation=replace(config.observation, **view))
+
+
+def finetune_config(clone: TrainConfig, start: Path, **overrides: Any) -> TrainConfig:
+    """Return the settings with which a clone goes on, by DrQ-v2 on reward.
+
+    Args:
+        clone: settings of the clone; the policy sees and acts as it did there.
+        start: its checkpoint.
+        overrides: as for `preset`.
+
+    Raises:
+        ConfigError: if a field is unknown or a value out of range.
+    """
+    reward = replace(
+        clone, preset='finetune', agent='drqv2', start=str(start), steps=20_000, critic_first=4_000,
+        update_after=1_000, n_step=3, discount=0.99, reward_scale=1 / clone.action_repeat,
+        learning_rate=3e-4, noise_start=0.2, noise_end=0.1, noise_steps=10_000)
+    return override(reward, overrides)
 
 
 def _paper(task: str) -> TrainConfig:

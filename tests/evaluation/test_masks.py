@@ -7,11 +7,15 @@ import pytest
 
 from samg_ros import cli
 from samg_ros.errors import ConfigError
-from samg_ros.evaluation.mask_quality.command import find_reference
 from samg_ros.evaluation.mask_quality.rollouts import Rollouts, collect_frames
 from samg_ros.evaluation.mask_quality.scores import evaluate_masks, score_table
 from samg_ros.evaluation.metrics import mask_iou
 from samg_ros.masking import Masker, MaskerSettings
+from samg_ros.rl.agents import make_agent
+from samg_ros.rl.commands.eval_masks import find_reference
+from samg_ros.rl.evaluation.policy import camera_actor, load_policy
+from samg_ros.rl.presets import preset
+from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
 from samg_ros.sim.reference import best_view, choose_points, render_reference
 
 SMALL = Rollouts('walker_walk', 'video_hard', 32, seed=1, size=48)
@@ -122,6 +126,9 @@ def test_wrong_numbers_are_told(wrong: dict[str, int], message: str) -> None:
     (['--nuisance', 'fog=1'], "no nuisance is called 'fog'"),
     (['--device', 'warp'], "'warp'"),
     (['--clicks', '1', '--reference', '/none'], '--clicks needs a rendered reference'),
+    (['--policy', 'walker_walk', '--colour-rules'], '--colour-rules is what a policy brings'),
+    (['--policy', 'walker_walk', '--task', 'walker_walk'], '--task is what a policy brings'),
+    (['--policy', 'walker_wark'], 'did you mean walker_walk'),
 ])
 def test_a_wrong_argument_is_one_line_and_status_2(
         options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,6 +136,37 @@ def test_a_wrong_argument_is_one_line_and_status_2(
     error = capsys.readouterr().err
     assert message in error
     assert error.strip().splitlines()[-1].startswith('samg: error:')
+
+
+def test_a_policys_masks_are_scored_in_its_own_episodes(tmp_path: Path) -> None:
+    """A policy that stands up is upright later in the episode; one that acts at random is not."""
+    figures = tmp_path / 'figures.json'
+    assert cli.main(['eval', 'masks', '--policy', 'walker_stand', '--setting', 'train',
+                     '--frames', '16', '--json', str(figures)]) == 0
+    (row,) = json.loads(figures.read_text())
+    assert (row['task'], row['frames'], row['rollouts']['policy']) == ('walker_stand', 16,
+                                                                       'walker_stand')
+    assert row['rollouts']['every'] == 35 and row['rollouts']['action_repeat'] == 2
+    assert row['iou_mean'] > 0.8
+
+    policy = load_policy('walker_stand')
+    rollouts = Rollouts('walker_stand', count=4, every=35, action_repeat=2)
+    acting = collect_frames(rollouts, camera_actor(policy, policy.masker()))
+    chance = collect_frames(rollouts)
+    assert np.array_equal(acting.images[0], chance.images[0])
+    top = [np.flatnonzero(truth.any(axis=1))[0] for truth in (acting.truths[3], chance.truths[3])]
+    assert top[0] < top[1]  # the head is higher in the picture
+
+
+def test_a_policy_without_a_masker_has_no_masks_to_score(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = preset('quick', 'cartpole_swingup', observation={'source': 'raw'})
+    agent = make_agent(config, 1)
+    save_checkpoint(tmp_path / 'checkpoint.pt', Checkpoint(
+        config=config, action_low=-np.ones(1), action_high=np.ones(1), agent=agent.state_dict(),
+        reference=None, masker=None))
+    assert cli.main(['eval', 'masks', '--policy', str(tmp_path)]) == 2
+    assert "sees raw frames and no masker's" in capsys.readouterr().err
 
 
 def test_a_folder_of_references_gives_each_task_its_own(tmp_path: Path) -> None:

@@ -49,6 +49,16 @@ def test_the_command_scores_a_sequence_as_it_is_and_degraded(sequence, tmp_path)
         f'{protocol}{label}' for protocol in ('first', 'other')
         for label in ('', ' recolour:0.2', ' jpeg:90', ' noise:4+blur:0.5')]
     assert rows[0]['iou_mean'] > 0.8
+    assert {row['task'] for row in rows} == {'disc'}
+    assert all(row['sequence'] == str(sequence) and 'rollouts' not in row for row in rows)
+
+
+@pytest.mark.parametrize('option', [
+    ['--setting', 'train'], ['--frames', '5'], ['--every', '4'], ['--nuisance', 'light=0.3'],
+    ['--hide-object'], ['--size', '84'], ['--clicks', '0'], ['--policy', 'walker_walk']])
+def test_options_of_rendered_frames_are_refused_beside_a_sequence(sequence, option, capsys):
+    assert cli.main(['eval', 'masks', '--sequence', str(sequence), *option]) == 2
+    assert f'{option[0]} means nothing to recorded sequences' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('change', 'said'), [

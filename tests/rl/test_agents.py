@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from timm.models import save_for_hf
 
-from samg_ros.errors import ConfigError, WeightsError
-from samg_ros.rl.agents import AGENT_CLASSES, make_agent
+from samg_ros.errors import CheckpointError, ConfigError, WeightsError
+from samg_ros.rl.agents import AGENT_CLASSES, make_agent, start_from
 from samg_ros.rl.agents.augmentation import overlay, random_convolution
 from samg_ros.rl.agents.frozen_encoder import FrozenEncoder
 from samg_ros.rl.agents.overlay_pictures import MOST, load_pictures
@@ -111,6 +111,27 @@ def test_an_agent_goes_on_from_its_checkpoint_to_the_bit(agent, config_of, tmp_p
         agent_.update(make_batch(config, seed=1), 21)
     ours, theirs = flat(first.state_dict()), flat(second.state_dict())
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize('agent', ['drqv2', 'svea'])
+def test_the_critic_alone_learns_first(agent, config_of):
+    config = config_of(agent, critic_first=10)
+    learner = make_agent(config, 2)
+    before = copy.deepcopy(learner.state_dict())
+    for step, same in ((9, True), (10, False)):
+        learner.update(make_batch(config), step)
+        after = learner.state_dict()
+        for part in ('encoder', 'actor'):
+            assert all(torch.equal(before[part][name], after[part][name])
+                       for name in before[part]) is same
+        assert not all(torch.equal(before['critic'][name], after['critic'][name])
+                       for name in before['critic'])
+
+
+def test_a_run_cannot_start_from_a_policy_of_other_networks(config_of):
+    small, wide = (make_agent(config_of('drqv2', hidden_dim=width), 2) for width in (16, 24))
+    with pytest.raises(CheckpointError, match='policy of other networks'):
+        start_from(small, wide.state_dict())
 
 
 @pytest.mark.parametrize('augmentation', ['overlay', 'convolution'])

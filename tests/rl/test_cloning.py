@@ -77,6 +77,26 @@ def test_the_command_makes_a_policy_on_masked_frames_and_ends_with_its_report(tm
     assert policy.counters['masks'] == 'masker'
 
 
+def test_a_clone_goes_on_by_reward_from_its_own_weights(tmp_path, capsys):
+    """At first its critic alone learns, so that what it can do is not unlearned."""
+    parser = argparse.ArgumentParser()
+    clone_command.add_arguments(parser)
+    command = [
+        *('--run-dir', str(tmp_path), '--steps', '12', '--episodes', '0', '--finetune', '10'),
+        *('--set', 'camera_size=32', '--set', 'action_repeat=50', '--set', 'update_after=4'),
+        *('--set', 'batch_size=4', '--set', 'observation={"size": 16}'),
+        *('--set', 'convolutions=[[4, 3, 2]]', '--set', 'replay_capacity=100')]
+    assert clone_command.run(parser.parse_args(command)) == 0
+    clone, tuned = (load_checkpoint(path) for path in (tmp_path, tmp_path / 'finetuned'))
+    assert tuned.config.agent == 'drqv2' and tuned.config.observation == clone.config.observation
+    assert tuned.counters['steps'] == 10 and tuned.config.critic_first > 10
+    for network in ('encoder', 'actor'):
+        for name, weights in clone.agent[network].items():
+            assert torch.equal(weights, tuned.agent[network][name])
+    with pytest.raises(ConfigError, match='goes on with one run'):
+        clone_command.run(parser.parse_args([*command, '--seed', '0,1']))
+
+
 def test_imitation_comes_closer_to_the_experts_actions():
     config = settings(learning_rate=3e-3)
     imitator = Imitator(config, 9)

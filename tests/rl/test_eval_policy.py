@@ -41,6 +41,20 @@ def score(returns, *, seed=0, setting='train', train_seed=0, source='masked', io
     return Score(f'run-{source}-{train_seed}', config, None, result)
 
 
+def test_a_policy_can_be_shown_other_frames_than_it_was_trained_on(tmp_path, capsys):
+    """The catcher needs to see: with its own masks, or true ones, but not with black frames."""
+    figures = tmp_path / 'figures.json'
+    assert cli.main(['eval', 'policy', 'ball_in_cup_catch', '--setting', 'train', '--episodes', '1',
+                     '--shown', 'truth,blind', '--json', str(figures)]) == 0
+    truth, blind = json.loads(figures.read_text())['records']
+    assert (truth['variant'], blind['variant']) == ('shown truth', 'shown blind')
+    assert truth['mean_return'] > 800 > 300 > blind['mean_return']
+    assert truth['mean_iou'] is None
+    assert 'masked, shown blind' in capsys.readouterr().out
+    assert cli.main(['eval', 'policy', 'walker_walk', '--shown', 'fog']) == 2
+    assert "not 'fog'" in capsys.readouterr().err
+
+
 def test_runs_of_one_policy_are_averaged_and_the_error_is_over_them():
     home, hard = summarise([
         score([100.0, 300.0]), score([400.0, 400.0], train_seed=1),

@@ -9,6 +9,7 @@ import pytest
 from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.rl.commands import train_expert
 from samg_ros.rl.experts import make_expert
+from samg_ros.rl.experts.state_policy import StatePolicy
 from samg_ros.rl.experts.state_replay import StateReplay
 from samg_ros.rl.experts.training import ExpertRun, expert_config
 from samg_ros.sim.env import SimEnv
@@ -34,6 +35,29 @@ def test_an_interrupted_run_ends_with_the_weights_of_one_left_alone(tmp_path):
     finished(tmp_path / 'parts', steps=40)
     parts = finished(tmp_path / 'parts')
     assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
+
+
+def test_a_disturbed_run_learns_the_same_actions_from_other_states(tmp_path):
+    """What is remembered is what the agent chose; what happened is what the noise made of it."""
+    runs = [ExpertRun(settings(disturbance=each), tmp_path / str(each)) for each in (0.0, 0.5)]
+    for run in runs:
+        run.episode()
+    (calm, rough) = (run._replay.state_dict() for run in runs)
+    assert not np.array_equal(calm['replay_next_state'], rough['replay_next_state'])
+    assert np.array_equal(calm['replay_state'][0], rough['replay_state'][0])
+    assert np.array_equal(calm['replay_action'][0], rough['replay_action'][0])
+    for run in runs:
+        run.close()
+
+
+def test_an_expert_says_what_it_reaches_with_and_without_disturbance(tmp_path):
+    run = ExpertRun(settings(disturbance=1.0, steps=40), tmp_path)
+    while not run.done:
+        run.episode()
+    run.close()
+    facts = StatePolicy.load(tmp_path / 'expert.npz').facts
+    assert facts['disturbance'] == 1.0 and facts['disturbed_return'] == round(run.best, 1)
+    assert facts['return'] != facts['disturbed_return']
 
 
 def test_other_settings_and_damaged_runs_are_refused(tmp_path):

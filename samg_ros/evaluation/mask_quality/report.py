@@ -38,14 +38,14 @@ def write_mask_report(folder: str | Path, results: Sequence[MaskScores],
     Raises:
         OutputError: if the page cannot be written.
     """
-    plot = iou_by_setting({(result.rollouts.task, result.rollouts.setting): result.iou
+    plot = iou_by_setting({(result.task, result.setting): result.iou
                            for result in results})
     overview = Section('Results', score_table(results), [
         Shown(plot, 'IoU of all frames: median, quartiles, 5th and 95th percentile.')], _COLUMNS)
     return write_page(
         Path(folder) / PAGE_NAME, 'masks against the simulator’s truth',
-        'Frames of random rollouts with many resets; the masker knows one reference image.',
-        [overview, *(Section(f'{result.rollouts.task}, {result.rollouts.setting}', strips=[
+        'Frames with known truth; the masker knows one reference image.',
+        [overview, *(Section(f'{result.task}, {result.setting}', strips=[
             _strip('Worst frames', result.worst), _strip('Frames throughout', result.typical)])
             for result in results)],
         facts, f'{Path(PAGE_NAME).stem}.json beside this page holds the figures.')

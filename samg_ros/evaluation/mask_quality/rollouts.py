@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames with known truth to score a masker on: seeded random rollouts with many resets.
+"""Frames with known truth to score a masker on: seeded rollouts with many resets.
 
-Upright, falling and fallen poses and many backgrounds are among them.
+Of random actions upright, falling and fallen poses and many backgrounds are among them; of a
+trained policy the poses that it brings about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,15 @@ import numpy as np
 
 from samg_ros.errors import ConfigError
 from samg_ros.sim.env import SimEnv
+from samg_ros.sim.sim_step import SimStep
 from samg_ros.sim.visual.settings import get_setting
 
 FRAMES_PER_EPISODE = 15
 HOLD_STEPS = 6
 """Agent steps for which a random action is held: noise at every step would barely move a robot."""
+
+Act = Callable[[SimStep], np.ndarray]
+"""From what the simulator shows to an action, (A,) within its limits."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class Rollouts:
         videos: folder of videos for the settings that show one; None for painted ones.
         nuisances: strengths by name, see `sim.nuisances`.
         hide_object: take the object out of the pictures.
+        action_repeat: control steps per agent step; None takes the task's.
+        policy: where the policy that acts came from; None for random actions.
     """
 
     task: str = 'walker_walk'
@@ -49,6 +56,8 @@ class Rollouts:
     videos: str | Path | None = None
     nuisances: Mapping[str, float] | None = None
     hide_object: bool = False
+    action_repeat: int | None = None
+    policy: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +75,12 @@ class Frames:
     """(N,) int, in which episode each was taken."""
 
 
-def collect_frames(rollouts: Rollouts) -> Frames:
+def collect_frames(rollouts: Rollouts, act: Act | None = None) -> Frames:
     """Run the rollouts.
+
+    Args:
+        rollouts: which frames.
+        act: what acts; None for random actions.
 
     Raises:
         ConfigError: if a number is not usable.
@@ -79,30 +92,45 @@ def collect_frames(rollouts: Rollouts) -> Frames:
             raise ConfigError(f'{name} of frames is {getattr(wanted, name)}; give at least 1')
     videos = wanted.videos if get_setting(wanted.setting).has_video else None
     env = SimEnv(wanted.task, wanted.setting, wanted.seed, wanted.size, wanted.size,
-                 wanted.quality, videos, nuisances=wanted.nuisances,
-                 hide_object=wanted.hide_object)
+                 wanted.quality, videos, action_repeat=wanted.action_repeat,
+                 nuisances=wanted.nuisances, hide_object=wanted.hide_object)
     shape = (wanted.count, wanted.size, wanted.size)
     images = np.empty((*shape, 3), dtype=np.uint8)
     truths, bodies = np.empty(shape, dtype=bool), np.empty(shape, dtype=np.uint8)
     episodes, episode = np.empty(wanted.count, int), -1
-    rng = np.random.default_rng(wanted.seed)
+    act = act or _random_actions(env, wanted.seed)
     try:
-        low, high = env.action_spec
         begins = True
         for index in range(wanted.count):
             if begins or index % FRAMES_PER_EPISODE == 0:
-                step, taken, action = env.reset(), 0, low
+                step = env.reset()
                 episode += 1
             else:
                 for _ in range(wanted.every):
                     if step.last:
                         break
-                    if taken % HOLD_STEPS == 0:
-                        action = rng.uniform(low, high)
-                    step, taken = env.step(action), taken + 1
+                    step = env.step(act(step))
             assert step.mask is not None
             begins, episodes[index] = step.last, episode
             images[index], truths[index], bodies[index] = step.frame, step.mask, env.bodies()
     finally:
         env.close()
     return Frames(wanted, images, truths, bodies, episodes)
+
+
+def frames_apart(episode_steps: int, action_repeat: int) -> int:
+    """Return how many agent steps apart frames are that are spread over whole episodes."""
+    return max(1, (episode_steps // action_repeat - 1) // (FRAMES_PER_EPISODE - 1))
+
+
+def _random_actions(env: SimEnv, seed: int) -> Act:
+    """Return uniformly random actions, each held for a while."""
+    rng, held = np.random.default_rng(seed), np.empty(0)
+
+    def act(step: SimStep) -> np.ndarray:
+        nonlocal held
+        if step.step_index % HOLD_STEPS == 0:
+            held = rng.uniform(*env.action_spec)
+        return held
+
+    return act

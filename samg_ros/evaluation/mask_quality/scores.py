@@ -42,9 +42,14 @@ class ScoredFrame:
 
 @dataclass(frozen=True, eq=False)
 class MaskScores:
-    """The scores of one masker on one task in one setting."""
+    """The scores of one masker on one task in one setting, or on one sequence by one protocol."""
 
-    rollouts: Rollouts
+    task: str
+    """Or name of the sequence."""
+    setting: str
+    """Or protocol; with what was done to the frames."""
+    origin: Rollouts | MaskedSequence
+    """Where the frames came from."""
     iou: np.ndarray
     """(N,) float64."""
     boundary_f: np.ndarray
@@ -71,8 +76,8 @@ class MaskScores:
     def summary(self) -> dict[str, Any]:
         """Return the figures as plain JSON types."""
         return {
-            'task': self.rollouts.task,
-            'setting': self.rollouts.setting,
+            'task': self.task,
+            'setting': self.setting,
             'frames': len(self.iou),
             'iou_mean': round(float(self.iou.mean()), 4),
             'iou_median': round(float(np.median(self.iou)), 4),
@@ -87,13 +92,19 @@ class MaskScores:
             'share_of_inventions': round(float((self.false_area >= LARGE_FALSE_AREA).mean()), 4),
             'steadiness': None if self.steadiness is None else round(self.steadiness, 4),
             'frame_ms': round(self.frame_ms, 2),
-            'rollouts': {name: value if value is None or isinstance(value, (int, str, dict))
-                         else str(value) for name, value in asdict(self.rollouts).items()},
+            **_origin(self.origin),
         }
 
 
+def _origin(origin: Rollouts | MaskedSequence) -> dict[str, Any]:
+    if isinstance(origin, MaskedSequence):
+        return {'sequence': str(origin.folder)}
+    return {'rollouts': {name: value if value is None or isinstance(value, (int, str, dict))
+                         else str(value) for name, value in asdict(origin).items()}}
+
+
 def evaluate_masks(masker: Masker, frames: Frames, clicked: Sequence[int] = (),
-                   progress: bool = False) -> MaskScores:
+                   progress: bool = False, change: str = '') -> MaskScores:
     """Score a masker.
 
     Args:
@@ -101,6 +112,7 @@ def evaluate_masks(masker: Masker, frames: Frames, clicked: Sequence[int] = (),
         frames: with their truth.
         clicked: the body below each clicked point of the reference, see `SimEnv.bodies`.
         progress: show a bar.
+        change: what was done to the frames, in table and report.
 
     Raises:
         SamgError: whatever the masker raises.
@@ -108,8 +120,8 @@ def evaluate_masks(masker: Masker, frames: Frames, clicked: Sequence[int] = (),
     images, truths = frames.images, frames.truths
     masks = np.empty_like(truths)
     on_object, on_body, batch_ms = [], [], []
-    task = f'{frames.rollouts.task} {frames.rollouts.setting}'
-    with tqdm(total=len(images), desc=task, unit='frame', leave=False,
+    task, setting = frames.rollouts.task, frames.rollouts.setting + change
+    with tqdm(total=len(images), desc=f'{task} {setting}', unit='frame', leave=False,
               disable=not progress) as bar:
         for first in range(0, len(images), BATCH):
             batch = slice(first, min(first + BATCH, len(images)))
@@ -134,7 +146,7 @@ def evaluate_masks(masker: Masker, frames: Frames, clicked: Sequence[int] = (),
                      for i in which)
 
     return MaskScores(
-        frames.rollouts, iou, boundary_f(masks, truths),
+        task, setting, frames.rollouts, iou, boundary_f(masks, truths),
         (masks & ~truths).mean(axis=(1, 2)),
         np.asarray(~masks.any(axis=(1, 2)) & truths.any(axis=(1, 2))),
         float(np.concatenate(on_object).mean()),
@@ -146,7 +158,7 @@ def evaluate_masks(masker: Masker, frames: Frames, clicked: Sequence[int] = (),
 
 
 def evaluate_sequence(masker: Masker, sequence: MaskedSequence, protocol: str,
-                      images: Sequence[np.ndarray], label: str) -> MaskScores:
+                      images: Sequence[np.ndarray], change: str = '') -> MaskScores:
     """Score a masker on a recorded sequence; it is fitted to each reference that is needed.
 
     Args:
@@ -154,7 +166,7 @@ def evaluate_sequence(masker: Masker, sequence: MaskedSequence, protocol: str,
         sequence: whose frames are references, with their true masks.
         protocol: one of `sequences.PROTOCOLS`.
         images: the frames to mask, as many as the sequence has; degraded ones, say.
-        label: of the setting, in table and report.
+        change: what was done to the frames, in table and report.
 
     Raises:
         SamgError: whatever the masker raises.
@@ -177,7 +189,7 @@ def evaluate_sequence(masker: Masker, sequence: MaskedSequence, protocol: str,
     iou = np.array([each.iou for each in scored])
     order = np.argsort(iou, kind='stable')
     return MaskScores(
-        Rollouts(sequence.name, label, len(scored)), iou,
+        sequence.name, protocol + change, sequence, iou,
         np.array([float(boundary_f(each.mask[None], each.truth[None])[0]) for each in scored]),
         np.array([float((each.mask & ~each.truth).mean()) for each in scored]),
         np.array([not each.mask.any() for each in scored]), float(np.mean(hits)), None, None,

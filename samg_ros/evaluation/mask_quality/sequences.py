@@ -26,11 +26,16 @@ _PICTURES = ('.jpg', '.jpeg', '.png')
 class MaskedSequence:
     """Frames of one object and its true masks."""
 
-    name: str
+    folder: Path
     frames: tuple[npt.NDArray[np.uint8], ...]
     """(H, W, 3) RGB each; sizes may differ."""
     masks: tuple[npt.NDArray[np.bool_], ...]
     """(H, W) each."""
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return self.folder.name
 
     def pairs(self, protocol: str) -> list[tuple[int, int]]:
         """Return (reference, frame) indices, one a frame that is scored."""
@@ -64,7 +69,7 @@ def load_sequence(folder: Path | str) -> MaskedSequence:
             raise ConfigError(f"the mask of '{path}' is empty; leave the frame out")
         frames.append(np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8))
         masks.append(mask > 0)
-    return MaskedSequence(folder.name, tuple(frames), tuple(masks))
+    return MaskedSequence(folder, tuple(frames), tuple(masks))
 
 
 def _read(path: Path, how: int) -> npt.NDArray[np.uint8]:

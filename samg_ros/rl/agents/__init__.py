@@ -89,3 +89,15 @@ def make_agent(
                      'restore the checkpoint, or start a new run in another folder'):
             agent.load_state_dict(state)
     return agent
+
+
+def start_from(agent: Agent, state: dict[str, Any]) -> None:
+    """Let a new agent begin with encoder and actor of another, of whatever kind.
+
+    Raises:
+        CheckpointError: if its networks are of other sizes.
+    """
+    with parsing('a run cannot start from a policy of other networks', CheckpointError,
+                 'keep observation, convolutions, feature_dim and hidden_dim of the policy'):
+        for name in ('encoder', 'actor'):
+            getattr(agent, name).load_state_dict(state[name])

@@ -111,7 +111,7 @@ class DrQv2Agent:
         return result
 
     def update(self, batch: Batch, step: int, offsets: Tensor | None = None) -> dict[str, Tensor]:
-        """Take one gradient step of critic, encoder and actor.
+        """Take one gradient step of critic, encoder and actor; at first of the critic alone.
 
         Args:
             batch: transitions from the replay, N of them.
@@ -144,6 +144,9 @@ class DrQv2Agent:
             critic_loss = self._critic_loss(batch, pixels, encoded, target)
         self.value_optimiser.zero_grad()
         critic_loss.backward()
+        policy_learns = step >= self.config.critic_first
+        if not policy_learns:
+            self.encoder.zero_grad(set_to_none=True)
         self.value_optimiser.step()
 
         encoded = encoded.detach()
@@ -156,9 +159,10 @@ class DrQv2Agent:
             if self.config.squash_penalty:
                 actor_loss = actor_loss + self.config.squash_penalty * unsquashed.square().mean()
         self.critic.requires_grad_(True)
-        self.actor_optimiser.zero_grad()
-        actor_loss.backward()
-        self.actor_optimiser.step()
+        if policy_learns:
+            self.actor_optimiser.zero_grad()
+            actor_loss.backward()
+            self.actor_optimiser.step()
 
         with torch.no_grad():
             torch._foreach_lerp_(

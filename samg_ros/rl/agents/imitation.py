@@ -28,9 +28,14 @@ _OWN_EPISODES = {True: 0.5, False: 0.75}
 """Share of episodes in which the policy acts, once it learns: of the arm, whose expert changes the
 goal on the way, and elsewhere."""
 
+_SQUARED_UP_TO = 0.1
+"""Error of an action up to which it counts squared, and linearly above. Many experts push with all
+their strength one way or the other; where the policy cannot tell which it is, the square would
+teach it the mean of both, which is to do little."""
+
 
 class Imitator:
-    """The policy's networks, and the squared error to the expert's actions that trains them."""
+    """The policy's networks, and the error to the expert's actions that trains them."""
 
     def __init__(self, config: TrainConfig, actions: int, device: str = 'cpu') -> None:
         """Build the networks with the configuration's seed.
@@ -111,7 +116,8 @@ class Imitator:
         pixels, pad = batch.pixels, self.config.shift_pad
         if pad:
             pixels = shift(pixels, shift_offsets(len(pixels), pad, self.generator), pad)
-        loss = F.mse_loss(self.actor(self.encoder(pixels), batch.joints), batch.action)
+        loss = F.smooth_l1_loss(self.actor(self.encoder(pixels), batch.joints), batch.action,
+                                beta=_SQUARED_UP_TO)
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()

@@ -7,10 +7,12 @@ import argparse
 
 import torch
 
-from samg_ros.arguments import add_json, add_out, optional_path
+from samg_ros.arguments import add_json, add_out, names, optional_path
 from samg_ros.cores import half_the_cores
+from samg_ros.errors import ConfigError
 from samg_ros.progress import ProgressLine
 from samg_ros.rl.evaluation.comparison import compare
+from samg_ros.rl.evaluation.episodes import SHOWN
 from samg_ros.rl.evaluation.policy import load_policy
 from samg_ros.rl.evaluation.trials import (
     add_trial_arguments,
@@ -30,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--nuisance', type=parse_nuisance, action='append', default=[],
                         metavar='KIND=STRENGTH', help='such as light=0.5; may be repeated')
     parser.add_argument('--device', default='cpu', help='torch device of policies and maskers')
+    parser.add_argument('--shown', type=names, action='extend', metavar='NAME[,NAME]',
+                        help='what the policies are shown: as trained; truth, cut out by the true '
+                        'masks; raw; blind, nothing at all (trained)')
     add_output_arguments(parser, 'policies')
 
 
@@ -45,16 +50,18 @@ def run(args: argparse.Namespace) -> None:
     trials = trials_of(args)
     nuisances = dict(args.nuisance)
     Nuisances.of(nuisances)
+    if unknown := sorted(set(args.shown or ()) - set(SHOWN)):
+        raise ConfigError(f"--shown knows {', '.join(SHOWN)}, not '{unknown[0]}'")
     policies = {name: load_policy(name, args.device) for name in args.checkpoint}
     scores = []
-    line = ProgressLine()
-    try:
+    with ProgressLine() as line:
         for name, policy in policies.items():
-            scores += score_policy(
-                name, policy, trials, masker=policy.masker(args.device), nuisances=nuisances,
-                progress=announce(line.update, name))
-    finally:
-        line.close()
+            for shown in args.shown or SHOWN[:1]:
+                trained = shown == SHOWN[0]
+                scores += score_policy(
+                    name, policy, trials, masker=policy.masker(args.device) if trained else None,
+                    nuisances=nuisances, variant='' if trained else f'shown {shown}', shown=shown,
+                    progress=announce(line.update, name if trained else f'{name}, {shown}'))
     figures = compare(scores)
     print(figures.text())
     if args.json is not None:

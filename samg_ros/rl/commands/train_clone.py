@@ -5,8 +5,10 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from samg_ros.arguments import (
+    RunFolder,
     add_json,
     names,
     parse_settings,
@@ -14,16 +16,20 @@ from samg_ros.arguments import (
     seeds as read_seeds,
     whole,
 )
+from samg_ros.errors import ConfigError
 from samg_ros.interruption import EXIT_INTERRUPTED, stop_on_signals
 from samg_ros.observation import SOURCES
 from samg_ros.progress import ProgressLine, progress_line
 from samg_ros.rl.commands.sweep import add_comparison_arguments, run_many
-from samg_ros.rl.config import field_help
+from samg_ros.rl.config import TrainConfig, field_help
 from samg_ros.rl.evaluation.episodes import SETTINGS
 from samg_ros.rl.evaluation.run_report import evaluate_and_report
-from samg_ros.rl.presets import clone_config
+from samg_ros.rl.presets import clone_config, finetune_config
 from samg_ros.rl.training.direct import make_masker, train_direct
 from samg_ros.rl.training.rollout import MASKS
+
+if TYPE_CHECKING:
+    from samg_ros.masking import Masker
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help=help_of['seed'])
     parser.add_argument('--steps', type=whole(1), default=30_000,
                         help='agent steps, each with a frame and an update (%(default)s)')
-    parser.add_argument('--run-dir', type=path_argument, default=None,
+    parser.add_argument('--run-dir', action=RunFolder, default=None,
                         help='run folder (runs/TASK-clone-SEED); resumed if used')
     parser.add_argument('--reference', type=path_argument, default=None,
                         help='reference folder (one rendered from the simulator)')
@@ -54,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', default='cpu', help='torch device of masker and networks')
     parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
                         help='another setting, value as JSON; fields of TrainConfig; repeatable')
+    parser.add_argument('--finetune', type=whole(0), default=0, metavar='STEPS',
+                        help='then go on for so many agent steps by DrQ-v2, on reward and behind '
+                        'the masker, in RUN_DIR/finetuned (%(default)s)')
     parser.add_argument('--episodes', type=whole(0), default=10,
                         help='episodes of the evaluation; 0 for none (%(default)s)')
     parser.add_argument('--videos', type=path_argument, default=None,
@@ -72,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
     tasks, sources = args.task or ['arm_reach'], args.source or ['masked']
     seeds = args.seed or [0]
     if max(map(len, (tasks, sources, seeds))) > 1:
+        if args.finetune:
+            raise ConfigError('--finetune goes on with one run; name one task, source and seed')
         return run_many(args, tasks=tasks, settings=['train'], sources=sources, seeds=seeds,
                         overrides=overrides, method='clone', masks=args.masks,
                         expert=args.expert and args.expert.absolute())
@@ -80,17 +91,11 @@ def run(args: argparse.Namespace) -> int:
     run_dir = args.run_dir or Path('runs') / f'{config.task}-{config.preset}-{config.seed}'
     masker = make_masker(config, run_dir, args.reference, args.model, args.device,
                          args.weights)
-    line = ProgressLine()
-
-    with stop_on_signals() as should_stop:
-        try:
-            progress = train_direct(
-                config, run_dir, masker=masker, device=args.device, masks=args.masks,
-                expert=args.expert, on_progress=lambda p: line.update(progress_line(p)),
-                should_stop=should_stop)
-            line.update(progress_line(progress), force=True)
-        finally:
-            line.close()
+    progress = _train(config, run_dir, masker, args.device, masks=args.masks, expert=args.expert)
+    if progress['done'] and args.finetune:
+        start, run_dir = run_dir, run_dir / 'finetuned'
+        config = finetune_config(config, start, steps=args.finetune)
+        progress = _train(config, run_dir, masker, args.device)
     if not progress['done']:
         print(f'Saved in {run_dir} at step {progress["step"]}; the same command goes on.')
         return EXIT_INTERRUPTED
@@ -99,3 +104,14 @@ def run(args: argparse.Namespace) -> int:
         print(evaluate_and_report(run_dir, args.episodes, args.videos, facts, args.json,
                                   args.eval_setting or SETTINGS, args.colours))
     return 0
+
+
+def _train(config: TrainConfig, run_dir: Path, masker: 'Masker', device: str,
+           **options: Any) -> dict[str, Any]:
+    """Train with a line of progress, until the end or Ctrl-C; returns the progress."""
+    with stop_on_signals() as should_stop, ProgressLine() as line:
+        progress = train_direct(
+            config, run_dir, masker=masker, device=device, should_stop=should_stop,
+            on_progress=lambda p: line.update(progress_line(p)), **options)
+        line.update(progress_line(progress), force=True)
+    return progress

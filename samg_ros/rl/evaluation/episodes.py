@@ -32,6 +32,10 @@ EVALUATION_NAME = 'evaluation.json'
 SETTINGS = ('train', 'video_hard')
 """Visual settings that a run is evaluated in by default."""
 
+SHOWN = ('trained', 'truth', 'raw', 'blind')
+"""What a policy can be shown: what it was trained on, frames cut out by the true mask, frames as
+the camera has them, or nothing but fill. The last three say what its masks cost and bring."""
+
 Progress = Callable[[str, int, int], None]
 """Called with a setting's name, episodes done and episodes in all."""
 
@@ -85,6 +89,7 @@ def evaluate_policy(
     quality: str | None = None,
     composite: str | None = None,
     max_steps: int | None = None,
+    shown: str = SHOWN[0],
     progress: Progress | None = None,
 ) -> EpisodeResults:
     """Run episodes and measure them.
@@ -105,6 +110,7 @@ def evaluate_policy(
         quality: how the simulator renders, fast or paper; None takes the policy's, else fast.
         composite: how videos are put in, segmentation or chroma_key; None likewise.
         max_steps: agent steps after which an episode is cut; None runs it whole.
+        shown: what the policy is shown, one of SHOWN.
         progress: called after every episode.
 
     Raises:
@@ -116,7 +122,10 @@ def evaluate_policy(
 
     if episodes < 1:
         raise ConfigError(f'episodes must be at least 1, got {episodes}')
+    if shown not in SHOWN:
+        raise ConfigError(f"a policy can be shown {', '.join(SHOWN)}, not '{shown}'")
     if policy is not None:
+        shown = policy.spec.source if shown == SHOWN[0] else shown
         if policy.task != task:
             raise CheckpointError(
                 f"the policy was trained on task '{policy.task}', not '{task}'; evaluate it there"
@@ -125,7 +134,7 @@ def evaluate_policy(
         action_repeat = action_repeat or policy.config.action_repeat
         quality = quality or policy.config.quality
         composite = composite or policy.config.composite
-        if policy.spec.source == 'masked' and masker is None:
+        if shown == 'masked' and masker is None:
             masker = policy.masker()
     env = SimEnv(
         task=task,
@@ -158,7 +167,7 @@ def evaluate_policy(
             while True:
                 frames += 1
                 if policy is not None and observer is not None:
-                    view, iou = _look(policy, step, masker)
+                    view, iou = _look(step, shown, policy.spec.fill, masker)
                     if iou is not None:
                         matches.append(iou)
                     if episode == 0:
@@ -260,23 +269,25 @@ def evaluate_run(
     return evaluation
 
 
-def _look(policy: Policy, step: 'SimStep', masker: 'Masker | None') -> tuple[View, float | None]:
-    """Mask a frame as the policy's spec says; the IoU where a masker did it."""
+def _look(step: 'SimStep', shown: str, fill: tuple[int, int, int],
+          masker: 'Masker | None') -> tuple[View, float | None]:
+    """Mask a frame as it is to be shown; the IoU where a masker did it."""
     from samg_ros.masking import apply_mask
 
-    spec = policy.spec
     assert step.mask is not None
-    if spec.source == 'raw':
+    if shown == 'raw':
         return View(step.frame, np.ones(step.frame.shape[:2], bool), step.frame), None
     iou = None
-    if spec.source == 'truth':
+    if shown == 'truth':
         mask = step.mask
+    elif shown == 'blind':
+        mask = np.zeros_like(step.mask)
     else:
         if masker is None:
             raise ConfigError('a policy on masked frames needs a masker')
         mask = masker(step.frame[None])[0]
         iou = float(mask_iou(mask, step.mask))
-    return View(step.frame, mask, apply_mask(step.frame, mask, spec.fill)), iou
+    return View(step.frame, mask, apply_mask(step.frame, mask, fill)), iou
 
 
 def _spread(views: list[View], count: int) -> tuple[View, ...]:

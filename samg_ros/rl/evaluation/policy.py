@@ -6,8 +6,9 @@ and nothing of the training: no optimiser, no replay, no second configuration.
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,15 @@ from torch import nn
 
 from samg_ros.device import usable_device
 from samg_ros.errors import CheckpointError, ConfigError
-from samg_ros.observation import Observation, ObservationSpec
+from samg_ros.observation import Observation, ObservationSpec, Observer
+from samg_ros.rl.data.frame_masker import FrameMasker
 from samg_ros.rl.evaluation.actors import SingleActor, make_actor
 from samg_ros.rl.evaluation.shipped import find_checkpoint
 from samg_ros.rl.training.checkpoint import Checkpoint, load_checkpoint
 
 if TYPE_CHECKING:
     from samg_ros.masking import Masker, Reference
+    from samg_ros.sim.sim_step import SimStep
 
 _LOG = logging.getLogger(__name__)
 
@@ -134,3 +137,24 @@ def load_policy(checkpoint: Path | str, device: str = 'cpu') -> Policy:
         ConfigError: if the device cannot be used.
     """
     return Policy(load_checkpoint(find_checkpoint(checkpoint), device), device)
+
+
+def camera_actor(policy: Policy, masker: 'Masker | None') -> 'Callable[[SimStep], NDArray[Any]]':
+    """Return what acts on a simulator's steps as a policy does, from the episode's first one on.
+
+    Args:
+        policy: what acts.
+        masker: what stands in front of it; needed if it sees masked frames.
+
+    Raises:
+        ConfigError: as of `FrameMasker`.
+    """
+    mask, observer = FrameMasker(policy.spec, masker), Observer(policy.spec)
+
+    def act(step: 'SimStep') -> NDArray[Any]:
+        frame, _ = mask(step.frame, step.mask)
+        joints = policy.spec.select_joints(step.joint_names, step.joint_positions)
+        see = observer.reset if step.first else observer.push
+        return policy.act(see(frame, joints), begins=step.first)
+
+    return act

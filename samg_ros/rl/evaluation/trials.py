@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from samg_ros.arguments import names, path_argument, seeds as read_seeds, whole
 from samg_ros.errors import ConfigError
-from samg_ros.rl.evaluation.episodes import SETTINGS, Progress, evaluate_policy
+from samg_ros.rl.evaluation.episodes import SETTINGS, SHOWN, Progress, evaluate_policy
 from samg_ros.rl.evaluation.policy import Policy
 from samg_ros.rl.evaluation.scores import Score
 from samg_ros.sim.env import COMPOSITES
@@ -99,6 +99,7 @@ def score_policy(
     masker: Masker | None = None,
     nuisances: Mapping[str, float] | None = None,
     variant: str = '',
+    shown: str = SHOWN[0],
     progress: Progress | None = None,
 ) -> list[Score]:
     """Put a policy through the trials.
@@ -110,18 +111,20 @@ def score_policy(
         masker: what stands in front of it; None takes what it was trained behind.
         nuisances: strengths of further disturbances by name.
         variant: see `Score`.
+        shown: see `evaluate_policy`.
         progress: called after every episode.
 
     Raises:
         SamgError: whatever the simulation or the masker raises.
     """
-    masker = masker or policy.masker()
+    if masker is None and shown == SHOWN[0]:
+        masker = policy.masker()
     return [
         Score(checkpoint, policy.config, policy.masker_description, evaluate_policy(
             policy, policy.task, setting, trials.episodes, seed, masker=masker,
             videos=trials.videos, colours=trials.colours, nuisances=nuisances,
             quality=trials.quality, composite=trials.composite, max_steps=trials.max_steps,
-            progress=progress), variant)
+            shown=shown, progress=progress), variant)
         for setting in trials.settings for seed in trials.seeds]
 
 

@@ -12,17 +12,24 @@ from samg_ros.rl.experts.state_policy import Layout, StatePolicy
 
 if TYPE_CHECKING:
     from samg_ros.sim.env import SimEnv
-    from samg_ros.sim.tasks import Simulation
+    from samg_ros.sim.tasks import Simulation, TaskSpec
 
-_UNSEEN = {'quadruped': ('imu', 'force_torque')}
+_UNSEEN = {'quadruped': ('imu', 'force_torque'), 'finger': ('touch',)}
 """Parts of a domain's state that no picture shows, so that an expert must not act on them: who
 imitates it could not know why."""
 
 
-def visible_state(domain: str, simulation: Simulation) -> dict[str, np.ndarray]:
+def visible_state(spec: TaskSpec, simulation: Simulation) -> dict[str, np.ndarray]:
     """Return the parts of a simulation's state that an expert acts on, by name, each (n,)."""
-    leave = _UNSEEN.get(domain, ())
-    return {name: part for name, part in simulation.state().items() if name not in leave}
+    leave = _UNSEEN.get(spec.domain, ())
+    state = {name: part for name, part in simulation.state().items() if name not in leave}
+    if spec.name == 'finger_spin':
+        # The mark on one end of the spinner is hidden in this task, and without it both ends look
+        # the same. So the direction of that end becomes one of the axis: angles are doubled.
+        position = state.pop('position')
+        x, z = position[2:] / np.hypot(*position[2:])
+        state = {'joints': position[:2], 'axis': np.array([z * z - x * x, 2 * x * z]), **state}
+    return state
 
 
 def layout_of(state: dict[str, np.ndarray]) -> Layout:
@@ -50,7 +57,7 @@ class TrainedExpert:
         if policy.control != spec.control:
             raise ExpertError(f"the expert's actions are of control '{policy.control}', the "
                               f"environment's of '{spec.control}'; give both the same")
-        layout = layout_of(visible_state(spec.domain, env.simulation))
+        layout = layout_of(visible_state(spec, env.simulation))
         size = sum(size for _, size in layout)
         if policy.state and policy.state != layout:
             raise ExpertError(f'the expert acts on the state {_text(policy.state)}, but that of '
@@ -62,7 +69,7 @@ class TrainedExpert:
 
     def act(self) -> np.ndarray:
         """Return the action for the present state, (A,) float64 within the limits."""
-        state = visible_state(self._env.spec.domain, self._env.simulation)
+        state = visible_state(self._env.spec, self._env.simulation)
         action = self._policy(np.concatenate(list(state.values())))
         return np.clip(action.astype(np.float64), *self._env.action_spec)
 

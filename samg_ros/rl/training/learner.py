@@ -19,7 +19,7 @@ from samg_ros.cores import take_the_other_cores
 from samg_ros.errors import ConfigError
 from samg_ros.memory import keep_freed_memory
 from samg_ros.observation import Observation
-from samg_ros.rl.agents import make_agent
+from samg_ros.rl.agents import make_agent, start_from
 from samg_ros.rl.agents.imitation import Imitator
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.data.actions import action_limits, scale_action, unscale_action
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from samg_ros.masking import Reference
     from samg_ros.rl.data.demonstrations import DemonstratedSteps
     from samg_ros.rl.training.expert_episodes import ExpertEpisodes
-
 
 
 class Learner:
@@ -101,7 +100,6 @@ class Learner:
 
         self.demonstrated = 0 if demonstrations is None else len(demonstrations)
         """Time steps at the beginning of the replay that were demonstrated."""
-
         checkpoint = None
         if (self.run_dir / CHECKPOINT_NAME).exists():
             checkpoint = load_checkpoint(self.run_dir, device)
@@ -112,6 +110,8 @@ class Learner:
             self.demonstrated = checkpoint.counters.get('demonstrated', 0)
         state = None if checkpoint is None else checkpoint.agent
         self.agent = make_agent(config, len(self.low), device, state)
+        if checkpoint is None and config.start:
+            start_from(self.agent, load_checkpoint(config.start, device).agent)
         self.replay = Replay(
             self.run_dir / 'replay',
             config.observation,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`samg eval masks`: tasks x settings, a table, and a page with the worst frames."""
+"""`samg eval masks`: tasks x settings, or policies x settings, a table, a page of worst frames."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ from samg_ros.arguments import (
 from samg_ros.errors import ConfigError
 from samg_ros.evaluation.mask_quality.degradations import degraded, parse_degradations, recolour
 from samg_ros.evaluation.mask_quality.report import write_mask_report
-from samg_ros.evaluation.mask_quality.rollouts import Rollouts, collect_frames
+from samg_ros.evaluation.mask_quality.rollouts import (
+    Frames,
+    Rollouts,
+    collect_frames,
+    frames_apart,
+)
 from samg_ros.evaluation.mask_quality.scores import (
     MaskScores,
     evaluate_masks,
@@ -34,6 +39,7 @@ from samg_ros.evaluation.mask_quality.scores import (
 )
 from samg_ros.evaluation.mask_quality.sequences import PROTOCOLS, load_sequence
 from samg_ros.files.outputs import make_folder, write_json
+from samg_ros.rl.evaluation.policy import camera_actor, load_policy
 from samg_ros.sim.reference import best_view, choose_points, parse_points, render_reference
 from samg_ros.sim.render import QUALITIES
 from samg_ros.sim.tasks import get_task
@@ -42,6 +48,15 @@ from samg_ros.sim.visual.settings import get_setting
 
 if TYPE_CHECKING:
     from samg_ros.masking import Masker, Reference
+
+_SIZE = 84
+"""Side of a frame in pixels, unless another is asked for."""
+_OF_POLICIES = ('task', 'size', 'reference', 'points', 'clicks', 'model', 'weights', 'passes',
+                'colour_rules', 'second_look')
+"""Options of what a trained policy has in its checkpoint."""
+_OF_TASKS = ('task', 'size', 'reference', 'points', 'clicks', 'setting', 'videos', 'nuisance',
+             'hide_object', 'frames', 'every', 'quality')
+"""Options of rendered frames."""
 
 
 def find_reference(path: str | Path | None, task: str) -> Path | None:
@@ -71,6 +86,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='folder of videos for the video settings (painted ones)')
     parser.add_argument('--nuisance', type=parse_nuisance, action='append', default=[],
                         metavar='KIND=STRENGTH', help='such as light=0.5; may be repeated')
+    parser.add_argument('--policy', action='append', default=[], metavar='CHECKPOINT',
+                        help='in episodes of a trained policy, behind its own masker, in place of '
+                        'random actions: a checkpoint, run folder, or the task of a shipped one; '
+                        'may be repeated')
     parser.add_argument('--sequence', type=path_argument, action='append', default=[],
                         metavar='DIR', help='a recorded sequence, frames/ and masks/, in place '
                         'of tasks; may be repeated')
@@ -87,9 +106,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='reference, or a folder of them by task (rendered)')
     parser.add_argument('--points', type=parse_points, default=None, metavar="'X,Y X,Y'",
                         help="clicked points in the reference's pixels")
-    parser.add_argument('--clicks', type=whole(0), default=0, metavar='N',
+    parser.add_argument('--clicks', type=whole(0), default=None, metavar='N',
                         help='click the N largest bodies of a rendered reference (0)')
-    parser.add_argument('--model', default='mini', help='mask model (mini)')
+    parser.add_argument('--model', default=None, help='mask model (mini)')
     parser.add_argument('--weights', default=None, metavar='FILE', help='its weights')
     parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda' (%(default)s)")
     parser.add_argument('--passes', type=int, choices=(1, 2, 3), default=None,
@@ -98,12 +117,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='use the colour rules, as training on DMControl and Adroit does')
     parser.add_argument('--second-look', action='store_true',
                         help='mask a crop around what was found again')
-    parser.add_argument('--frames', type=whole(1), default=300, help='per task and setting (300)')
-    parser.add_argument('--every', type=whole(1), default=4, metavar='STEPS',
-                        help='agent steps from frame to frame (4); 1 to see flicker')
-    parser.add_argument('--size', type=whole(16, 4096), default=84,
+    parser.add_argument('--frames', type=whole(1), default=None, help='per task and setting (300)')
+    parser.add_argument('--every', type=whole(1), default=None, metavar='STEPS',
+                        help='agent steps from frame to frame (4, of policies so many that frames '
+                        'are spread over whole episodes); 1 to see flicker')
+    parser.add_argument('--size', type=whole(16, 4096), default=None,
                         help='side of a frame in pixels (84)')
-    parser.add_argument('--quality', choices=QUALITIES, default='fast', help='render quality')
+    parser.add_argument('--quality', choices=QUALITIES, default=None,
+                        help='render quality (fast, of policies that of their training)')
     add_seed(parser, 'of poses, actions and videos')
     add_json(parser)
     add_out(parser, 'write the page masks.html and masks.json there')
@@ -111,49 +132,101 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run `samg eval masks`."""
-    from samg_ros.masking import Masker, MaskerSettings
-
-    tasks = [get_task(name).name for name in args.task or ['walker_walk']]
+    if args.sequence:
+        _refuse(args, ('policy', *_OF_TASKS), 'means nothing to recorded sequences (--sequence)')
+    if args.policy:
+        _refuse(args, _OF_POLICIES, 'is what a policy brings along (--policy)')
     settings = [get_setting(name).name for name in args.setting or ['train', 'video_hard']]
-    nuisances = dict(args.nuisance)
-    Nuisances.of(nuisances)
-    masker = Masker.load(args.model, MaskerSettings(
-        passes=args.passes, second_look=args.second_look,
-        colour_rules=args.colour_rules), args.device,
-                         args.weights)
-    results = [*_on_sequences(args, masker)] if args.sequence else [
-        score for task in tasks for score in _on_task(args, masker, task, settings, nuisances)]
+    Nuisances.of(dict(args.nuisance))
+    if args.sequence:
+        found = _on_sequences(args, _masker(args))
+    elif args.policy:
+        found = (score for name in args.policy for score in _on_policy(args, name, settings))
+    else:
+        tasks = [get_task(name).name for name in args.task or ['walker_walk']]
+        masker = _masker(args)
+        found = (score for task in tasks for score in _on_task(args, masker, task, settings))
+    results = list(found)
     print(score_table(results).text())
     figures = [result.summary() for result in results]
     if args.json is not None:
         write_json(args.json, figures)
     if args.out is not None:
         write_json(make_folder(args.out) / 'masks.json', figures)
-        print(write_mask_report(args.out, results, {
-            'Command': shlex.join(['samg', *sys.argv[1:]]), 'Model': args.model,
-            'Weights': args.weights or "the package's own",
-            'Reference': args.reference or 'rendered in train'}))
+        print(write_mask_report(args.out, results, _facts(args)))
 
 
-def _on_task(args: argparse.Namespace, masker: Masker, task: str, settings: list[str],
-             nuisances: dict[str, float]) -> Iterator[MaskScores]:
-    """Score a task in its settings: as it is, recoloured, and degraded."""
+def _refuse(args: argparse.Namespace, options: Sequence[str], why: str) -> None:
+    """Refuse options that would be ignored."""
+    for name in options:
+        value = getattr(args, name)
+        if value is not None and value is not False and value != []:
+            raise ConfigError(f"--{name.replace('_', '-')} {why}; leave it out")
+
+
+def _masker(args: argparse.Namespace) -> Masker:
+    from samg_ros.masking import Masker, MaskerSettings
+
+    settings = MaskerSettings(passes=args.passes, second_look=args.second_look,
+                              colour_rules=args.colour_rules)
+    return Masker.load(args.model or 'mini', settings, args.device, args.weights)
+
+
+def _facts(args: argparse.Namespace) -> dict[str, str]:
+    """Return what was evaluated, for the page."""
+    facts = {'Command': shlex.join(['samg', *sys.argv[1:]])}
+    if args.policy:
+        return {**facts, 'Frames': 'of episodes of trained policies, behind their own maskers'}
+    reference = 'frames of the sequence' if args.sequence else 'rendered in train'
+    return {**facts, 'Model': args.model or 'mini', 'Weights': args.weights or "the package's own",
+            'Reference': args.reference or reference}
+
+
+def _rollouts(args: argparse.Namespace, task: str, setting: str) -> Rollouts:
+    return Rollouts(task, setting, args.frames or 300, args.every or 4, args.seed,
+                    args.size or _SIZE, args.quality or 'fast', args.videos,
+                    dict(args.nuisance) or None, args.hide_object)
+
+
+def _on_task(args: argparse.Namespace, masker: Masker, task: str,
+             settings: list[str]) -> Iterator[MaskScores]:
+    """Score a task in its settings, in random rollouts."""
     reference, clicked = _reference(args, task)
     masker.fit(reference)
     for setting in settings:
-        frames = collect_frames(Rollouts(
-            task, setting, args.frames, args.every, args.seed, args.size, args.quality,
-            args.videos, nuisances or None, args.hide_object))
-        variants = {'': frames.images}
-        if args.recolour:
-            variants[f' recolour:{args.recolour:g}'] = recolour(
-                frames.images, frames.truths, frames.episodes, args.recolour, args.seed)
-        for each in args.degrade:
-            variants[f' {each}'] = np.stack(degraded([*frames.images], each, args.seed))
-        for label, images in variants.items():
-            rollouts = replace(frames.rollouts, setting=setting + label)
-            yield evaluate_masks(masker, replace(frames, images=images, rollouts=rollouts),
-                                 clicked, progress=True)
+        frames = collect_frames(_rollouts(args, task, setting))
+        yield from _scores(args, masker, frames, clicked)
+
+
+def _on_policy(args: argparse.Namespace, name: str, settings: list[str]) -> Iterator[MaskScores]:
+    """Score the masker of a trained policy in the policy's own episodes."""
+    policy = load_policy(name, args.device)
+    masker = policy.masker(args.device)
+    if masker is None:
+        raise ConfigError(f"the policy '{name}' sees {policy.spec.source} frames and no masker's; "
+                          'give one that was trained on masked frames')
+    config = policy.config
+    apart = args.every or frames_apart(get_task(config.task).episode_steps, config.action_repeat)
+    for setting in settings:
+        rollouts = replace(
+            _rollouts(args, config.task, setting), every=apart, size=config.camera_size,
+            quality=args.quality or config.quality, action_repeat=config.action_repeat,
+            policy=name)
+        yield from _scores(args, masker, collect_frames(rollouts, camera_actor(policy, masker)))
+
+
+def _scores(args: argparse.Namespace, masker: Masker, frames: Frames,
+            clicked: Sequence[int] = ()) -> Iterator[MaskScores]:
+    """Score frames: as they are, recoloured, and degraded."""
+    variants = {'': frames.images}
+    if args.recolour:
+        variants[f' recolour:{args.recolour:g}'] = recolour(
+            frames.images, frames.truths, frames.episodes, args.recolour, args.seed)
+    for each in args.degrade:
+        variants[f' {each}'] = np.stack(degraded([*frames.images], each, args.seed))
+    for label, images in variants.items():
+        yield evaluate_masks(masker, replace(frames, images=images), clicked, progress=True,
+                             change=label)
 
 
 def _on_sequences(args: argparse.Namespace, masker: Masker) -> Iterator[MaskScores]:
@@ -170,7 +243,7 @@ def _on_sequences(args: argparse.Namespace, masker: Masker) -> Iterator[MaskScor
                      for each in args.degrade}
         for protocol in PROTOCOLS:
             for label, images in variants.items():
-                yield evaluate_sequence(masker, sequence, protocol, images, protocol + label)
+                yield evaluate_sequence(masker, sequence, protocol, images, label)
 
 
 def _reference(args: argparse.Namespace, task: str) -> tuple[Reference, list[int]]:
@@ -184,11 +257,12 @@ def _reference(args: argparse.Namespace, task: str) -> tuple[Reference, list[int
                               'points by --points')
         reference = Reference.load(path)
         return (reference if args.points is None else reference.with_points(args.points)), []
+    size, quality = args.size or _SIZE, args.quality or 'fast'
     points, clicked = args.points or [], []
     if args.clicks:
-        step, bodies = best_view(task, args.size, args.size, quality=args.quality)
+        step, bodies = best_view(task, size, size, quality=quality)
         assert step.mask is not None
         points = choose_points(bodies, step.mask, args.clicks).tolist()
         clicked = [int(bodies[int(y), int(x)]) for x, y in points]
-    return render_reference(task, args.size, args.size, quality=args.quality,
+    return render_reference(task, size, size, quality=quality,
                             points=points), clicked
