@@ -26,12 +26,14 @@ class Output(NamedTuple):
     """Of its value in the parsed arguments."""
     path: Path
     is_folder: bool
+    is_shared: bool
+    """A folder that may hold other files too."""
 
 
 class _OutputAction(argparse.Action):
     """Stores a path, and notes it in `samg_outputs` for `check_outputs`."""
 
-    is_folder = False
+    is_folder, is_shared = False, False
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{'type': path_argument, **options})
@@ -42,8 +44,8 @@ class _OutputAction(argparse.Action):
         if not values:
             return
         outputs = getattr(namespace, 'samg_outputs', [])
-        namespace.samg_outputs = [*outputs, Output(option_string or self.dest, self.dest,
-                                                   Path(values), self.is_folder)]
+        namespace.samg_outputs = [*outputs, Output(
+            option_string or self.dest, self.dest, Path(values), self.is_folder, self.is_shared)]
 
 
 class OutputFile(_OutputAction):
@@ -54,6 +56,12 @@ class OutputFolder(_OutputAction):
     """argparse action of an option that names a folder for results."""
 
     is_folder = True
+
+
+class RunFolder(_OutputAction):
+    """argparse action of an option that names a run folder; a run that is there goes on."""
+
+    is_folder, is_shared = True, True
 
 
 def add_json(parser: argparse.ArgumentParser, what: str = 'figures') -> None:
@@ -100,7 +108,7 @@ def check_outputs(args: argparse.Namespace) -> None:
         if any(place == os.path.realpath(each.path) for each in outputs[:index]):
             raise OutputError(f"'{output.path}' is named twice; give each output its own name")
         check = check_folder if output.is_folder else check_file
-        check(output.path, getattr(args, 'overwrite', False))
+        check(output.path, output.is_shared or getattr(args, 'overwrite', False))
 
 
 def _other_paths(args: argparse.Namespace, outputs: set[str]) -> Iterator[str]:

@@ -162,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SamgError as error:
         if os.environ.get('SAMG_TRACEBACK'):
             raise
-        print(f'samg: error: {_one_line(error)}', file=sys.stderr)
+        print(f'samg: error: {error}', file=sys.stderr)
         return EXIT_USER_ERROR
     except BrokenPipeError:
         # The reader left, as in `samg doctor | head`. Python would complain once more on exit.
@@ -242,10 +242,6 @@ def _check_words(arguments: list[str]) -> None:
             near = difflib.get_close_matches(word, known, n=1)
             hint = f'did you mean {near[0]!r}?' if near else f'choose from {", ".join(known)}'
             raise SamgError(f'{" ".join((*before, word))!r} is not a command; {hint}')
-
-
-def _one_line(error: SamgError) -> str:
-    return ' '.join(str(error).split())
 
 
 if __name__ == '__main__':

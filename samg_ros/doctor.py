@@ -150,7 +150,8 @@ def check_rendering() -> Finding:
     works, text = _try(RENDER)
     if works:
         return Finding('Rendering', OK, text)
-    return Finding('Rendering', MISSING, text.partition('MissingDependencyError: ')[2] or text)
+    return Finding('Rendering', MISSING, text.removeprefix('samg_ros.errors.').partition(': ')[2]
+                   if text.startswith('samg_ros.errors.') else text)
 
 
 def check_ros() -> Finding:

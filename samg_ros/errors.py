@@ -1,13 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors of this package.
+"""The errors of this package, and text made safe to show.
 
 One base class, so that a command line can turn any of them into one line and a node into one
 diagnostic. Every message says what was wrong, what was expected and what to do.
 """
 
+LONGEST = 500
+"""Characters of one shown text; longer ones are cut."""
+LONGEST_ERROR = 2000
+"""Characters of an error's text that are shown."""
+
 
 class SamgError(Exception):
-    """Base of every error that samg_ros raises on purpose."""
+    """Base of every error that samg_ros raises on purpose.
+
+    Its text is one line that is safe to show, whatever of a message or a file it quotes.
+    """
+
+    def __str__(self) -> str:
+        """Return the text on one line, escaped and at most LONGEST_ERROR long."""
+        return plain(' '.join(map(str.strip, super().__str__().splitlines())), LONGEST_ERROR)
 
 
 class InvalidInputError(SamgError, ValueError):
@@ -115,3 +127,24 @@ def missing_dependency(error: ModuleNotFoundError) -> MissingDependencyError:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or its class's name if it has none."""
     return str(error).partition('\n')[0] or type(error).__name__
+
+
+def plain(text: object, longest: int = LONGEST) -> str:
+    r"""Return a text that cannot control a terminal, forge a log line or fill a disk.
+
+    Control characters (escape codes, line ends), invisible ones (such as those that turn the
+    writing direction) and half surrogates become escapes such as \x1b or \u202e.
+
+    Args:
+        text: anything; `str` is called on it.
+        longest: characters that are kept; the end says how many were left out.
+    """
+    words = str(text)
+    shown = ''.join(each if each.isprintable() else escaped(each) for each in words[:longest])
+    left_out = len(words) - longest
+    return f'{shown} ... ({left_out} more characters)' if left_out > 0 else shown
+
+
+def escaped(character: str) -> str:
+    """Return a character as its escape in Python source."""
+    return character.encode('unicode_escape', 'surrogatepass').decode('ascii')

@@ -52,6 +52,12 @@ class ProgressLine:
         self._last = float('-inf')
         self._open = False
 
+    def __enter__(self) -> 'ProgressLine':
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def update(self, text: str, force: bool = False) -> None:
         """Show a line, unless the last one is still fresh and `force` is false."""
         now = time.monotonic()

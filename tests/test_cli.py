@@ -162,11 +162,11 @@ def test_doctor_finds_this_machine_able_to_render_and_to_talk(capsys, tmp_path):
     assert '"Rendering"' in findings.read_text()
 
 
-def test_doctor_names_the_package_of_a_missing_renderer(monkeypatch):
+def test_doctor_says_what_to_set_for_a_renderer_that_is_none(monkeypatch):
     monkeypatch.setenv('MUJOCO_GL', 'a_driver_that_nobody_has')
     finding = doctor.check_rendering()
     assert finding.state == doctor.MISSING
-    assert 'libegl1' in finding.text
+    assert 'set it to egl' in finding.text
 
 
 def test_doctor_takes_no_folder_for_a_library(tmp_path, monkeypatch):
@@ -254,3 +254,21 @@ def test_ros_that_cannot_start_says_where_to_look():
                           env={**os.environ, 'ROS_LOG_DIR': '/dev/null/logs'}, check=True)
     assert done.stdout.startswith('ROS 2 cannot start (') and 'ROS_LOG_DIR' in done.stdout
     assert done.stdout.count('\n') == 1
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (('train', 'policy', '--run-dir', 'FILE'), 'is a file; give a folder'),
+    (('train', 'clone', '--run-dir', 'FILE/run'), 'cannot write'),
+    (('train', 'mini', '--data', 'FILE'), 'is a file; give a folder'),
+    (('run', 'sim_train', '--run-dir', '/proc/run'), 'cannot write'),
+    (('run', 'bag_eval', '--bag', 'x', '--out', 'FILE'), 'is a file; give a folder'),
+    (('reference', 'render', '--task', 'walker_walk', '--out', 'FILE'), 'is a file; give a folder'),
+    (('doctor', '--json', 'FOLDER'), 'is a folder; give the name of a file in it'),
+    (('doctor', '--json', 'FILE'), 'exists; give another name, or --overwrite')])
+def test_outputs_are_checked_before_the_work(tmp_path, monkeypatch, capsys, arguments, message):
+    (tmp_path / 'FILE').touch()
+    (tmp_path / 'FOLDER').mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err and shown.err.count('\n') == 1 and not shown.out

@@ -27,9 +27,8 @@ from mcap.opcode import Opcode
 from mcap.records import Channel, Chunk, Message, Schema
 from mcap.stream_reader import breakup_chunk
 
-from samg_ros.errors import BagError
+from samg_ros.errors import BagError, plain
 from samg_ros.files.reading import check_readable
-from samg_ros.files.text import plain
 
 MCAP_MAGIC = b'\x89MCAP0\r\n'
 ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'

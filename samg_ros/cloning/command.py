@@ -68,7 +68,6 @@ def run(args: argparse.Namespace) -> int:
         tuple(args.camera), _only(args.source, '--source', 'masked'), args.model, args.weights,
         args.device, args.chunk, args.every, args.learn, _only(args.seed, '--seed', 0),
         _settings(args))
-    line = ProgressLine()
 
     def show_masking(done: int, of: int) -> None:
         line.update(f'preparing frames: episode {done} of {of}')
@@ -78,12 +77,9 @@ def run(args: argparse.Namespace) -> int:
         found = '' if newest is None else f'  held out {newest.loss:.4f}'
         line.update(f'step {cloning.step}/{cloning.config.steps}{found}')
 
-    with stop_on_signals() as should_stop:
-        try:
-            started = begin(choices, show_masking)
-            started.cloning.run(show, should_stop)
-        finally:
-            line.close()
+    with stop_on_signals() as should_stop, ProgressLine() as line:
+        started = begin(choices, show_masking)
+        started.cloning.run(show, should_stop)
     cloning = started.cloning
     if not cloning.done:
         print(f'Saved in {started.run_dir} at the last checkpoint; the same command goes on.')

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from samg_ros.errors import SamgError, first_line
-from samg_ros.files.text import plain
+from samg_ros.errors import SamgError, first_line, plain
 
 MAX_TEXT_BYTES = 16 * 2**20
 """Of a JSON, CSV or log file that is read whole; theirs have some kilobytes."""

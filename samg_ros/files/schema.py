@@ -18,9 +18,8 @@ from typing import Any, TypeVar
 import msgspec
 import yaml
 
-from samg_ros.errors import SamgError
+from samg_ros.errors import SamgError, plain
 from samg_ros.files.reading import MAX_TEXT_BYTES, parsing, read_text
-from samg_ros.files.text import plain
 
 MAX_YAML_BYTES = 2**18
 """Of a YAML file: parameter files have some 10 kB, and PyYAML reads about 100 kB a second."""

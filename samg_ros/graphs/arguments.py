@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from samg_ros.arguments import OutputFile, add_overwrite, optional_path, seed, whole
+from samg_ros.arguments import OutputFile, RunFolder, add_overwrite, optional_path, seed, whole
 from samg_ros.errors import ConfigError
 
 
@@ -63,14 +63,17 @@ def add_to_parser(parser: argparse.ArgumentParser, arguments: Sequence[Argument]
             options['choices'] = argument.choices or None
             if argument.default not in ('', 0):
                 options['help'] += ' (%(default)s)'
+            if argument.name in _OUTPUTS:
+                options['action'] = _OUTPUTS[argument.name]
             if argument.name == 'json':
-                options['action'] = OutputFile
                 add_overwrite(parser)
         names = [f'--{name.replace("_", "-")}' for name in (argument.name, argument.old_name)
                  if name]
         parser.add_argument(*names, default=argument.default, **options)
 
 
+_OUTPUTS: dict[str, type[argparse.Action]] = {
+    'json': OutputFile, 'out': RunFolder, 'run_dir': RunFolder}
 _PATHS = {'bag', 'demonstrations', 'expert', 'json', 'limits', 'out', 'params_file', 'policy',
           'reference', 'run_dir', 'videos'}
 

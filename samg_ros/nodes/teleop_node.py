@@ -17,7 +17,7 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from samg_ros.arm.commands import Vector
-from samg_ros.errors import ConfigError, InvalidInputError
+from samg_ros.errors import ConfigError, InvalidInputError, plain
 from samg_ros.policy.arm_driver import ACTION, DISABLED, LEADER
 from samg_ros.policy.arm_node import ArmNode
 from samg_ros.policy.command_parameters import CommandParameters, declare_commands
@@ -120,7 +120,7 @@ class Teleop(ArmNode):
             if answer.success and what != 'mark_success':
                 self._recording = what == 'start'
             log = self.get_logger()
-            (log.info if answer.success else log.error)(f'recorder: {answer.message}')
+            (log.info if answer.success else log.error)(f'recorder: {plain(answer.message)}')
         return note
 
     def reason_not_to_enable(self) -> str | None:

@@ -55,6 +55,9 @@ class CommandParameters:
         if self.output == TRAJECTORY and self.command_interface != 'position':
             raise ConfigError(f"output '{TRAJECTORY}' carries positions; set command_interface to "
                               "'position'")
+        if len(set(self.joints)) < len(self.joints):
+            raise ConfigError(f'joints: one is named twice in {", ".join(self.joints)}; name each '
+                              'once')
         limits = load_joint_limits(self.limits, self.joints) if self.limits else ()
         joints = self.joints or tuple(limit.joint for limit in limits)
         if self.workspace and not joints:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 from tqdm import tqdm
 
-from samg_ros.arguments import add_seed, path_argument, whole
+from samg_ros.arguments import RunFolder, add_seed, path_argument, whole
 from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.files.reading import parsing
 from samg_ros.files.tensors import read_torch
@@ -36,7 +36,7 @@ from samg_ros.sim.procedural.meshes import mesh_files
 
 HELD_OUT_EVERY = 20
 """One scene and one background in so many are for validation alone."""
-FALLING_SHARE = 0.15
+FALLING_SHARE = 0.45
 """Share of the steps, at the end, over which the learning rate falls."""
 PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
@@ -49,7 +49,7 @@ class MiniConfig:
         steps: optimiser steps.
         references: references a batch.
         targets: targets a reference.
-        learning_rate: peak, reached after `warmup` steps; it falls over the last 15 %.
+        learning_rate: peak, reached after `warmup` steps; it falls over the last 45 %.
         weight_decay: of AdamW.
         warmup: steps.
         ema_decay: of the averaged weights, which are the ones written.
@@ -258,9 +258,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg train mini`."""
     parser.add_argument('--preset', choices=sorted(PRESETS), default='cpu',
                         help='size of the run (default: %(default)s)')
-    parser.add_argument('--data', type=path_argument, default=Path('runs/mini-data'),
+    parser.add_argument('--data', action=RunFolder, default=Path('runs/mini-data'),
                         help='folder of the procedural frames; made when missing')
-    parser.add_argument('--run-dir', type=path_argument, default=Path('runs/mini'),
+    parser.add_argument('--run-dir', action=RunFolder, default=Path('runs/mini'),
                         help='checkpoint, weights and curve; an interrupted run goes on')
     parser.add_argument('--backgrounds', type=path_argument, metavar='FOLDER',
                         help='photographs to use as further backgrounds (.jpg, .png)')

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from samg_ros.errors import LONGEST_ERROR, plain
 from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.parameters import declare
 
@@ -71,8 +72,8 @@ class Diagnostics:
             report = make()
             message.status.append(DiagnosticStatus(
                 level=report.level, name=f'{self._node.get_name()}: {name}',
-                message=report.message, hardware_id=self._hardware_id,
-                values=[KeyValue(key=key, value=_text(value))
+                message=plain(report.message), hardware_id=self._hardware_id,
+                values=[KeyValue(key=plain(key), value=_text(value))
                         for key, value in report.values.items()]))
         self._publisher.publish(message)
 
@@ -122,7 +123,7 @@ class Drops:
     def count(self, cause: str, number: int, message: str) -> None:
         """Count several drops that are normal, without a line in the log; as `add`."""
         self.counts[cause] += number
-        self._last = f'{cause}: {message}'
+        self._last = f'{cause}: {plain(message)}'
 
     def count_repaired(self, cause: str, message: str) -> None:
         """Count one that was put right and used; as `add`."""
@@ -130,7 +131,7 @@ class Drops:
 
     def _count(self, counts: Counter[str], done: str, cause: str, message: str) -> None:
         counts[cause] += 1
-        self._last = f'{cause}: {message}'
+        self._last = f'{cause}: {plain(message)}'
         now = time.monotonic()
         if now - self._logged_at.get(cause, -_LOG_EVERY_S) >= _LOG_EVERY_S:
             self._logged_at[cause] = now
@@ -203,4 +204,4 @@ class Rate:
 
 
 def _text(value: Any) -> str:
-    return f'{value:.4g}' if isinstance(value, float) else str(value)
+    return f'{value:.4g}' if isinstance(value, float) else plain(value, LONGEST_ERROR)

@@ -16,9 +16,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from samg_ros.errors import ConfigError, first_line
+from samg_ros.errors import ConfigError, first_line, plain
 from samg_ros.files.share import share_file
-from samg_ros.files.text import plain
 
 LAST_DOMAIN = 232
 """The ports of those after it would be above 65535."""

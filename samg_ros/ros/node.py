@@ -17,7 +17,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 
-from samg_ros.errors import ConfigError, SamgError, first_line
+from samg_ros.errors import ConfigError, SamgError, first_line, plain
 from samg_ros.ros.compat import make_executor
 from samg_ros.ros.diagnostics import Diagnostics
 from samg_ros.ros.domain import init_ros
@@ -207,7 +207,7 @@ class ManagedNode(LifecycleNode):
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
         except Exception as error:  # rclpy would swallow it
-            self.get_logger().error(f'{type(error).__name__} in {hook.__name__}: {error}')
+            self.get_logger().error(f'{type(error).__name__} in {hook.__name__}: {plain(error)}')
             raise
         return TransitionCallbackReturn.SUCCESS
 
@@ -247,7 +247,7 @@ class ManagedNode(LifecycleNode):
                 request, response)
         except RCLError as error:
             self.get_logger().error(f'transition {request.transition.id} is not possible: '
-                                    f'{first_line(error)}')
+                                    f'{plain(first_line(error))}')
             response.success = False
             return response
 

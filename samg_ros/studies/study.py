@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samg_ros.arguments import (
+    RunFolder,
     names,
     optional_path,
     parse_settings,
-    path_argument,
     seeds,
     whole,
 )
@@ -84,7 +84,7 @@ def add_study_arguments(parser: argparse.ArgumentParser, name: str, sources: str
     group.add_argument('--steps', type=whole(1), help="agent steps (the preset's)")
     group.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
                        help='another setting of the training, value as JSON')
-    group.add_argument('--run-dir', type=path_argument, default=Path('runs'), metavar='DIR',
+    group.add_argument('--run-dir', action=RunFolder, default=Path('runs'), metavar='DIR',
                        help='folder of the run folders (%(default)s)')
     add_trial_arguments(parser, seeds='--episode-seed')
     add_spread_arguments(parser)
@@ -187,13 +187,10 @@ class Study:
     def try_policies(self, **options: Any) -> list[Score]:
         """Return the scores of the given policies; see `score_policy`."""
         scores = []
-        line = ProgressLine()
-        try:
+        with ProgressLine() as line:
             for given, policy in self.policies.items():
                 scores += score_policy(given, policy, self.trials,
                                        progress=announce(line.update, given), **options)
-        finally:
-            line.close()
         return scores
 
     def finish(self, title: str, intro: str) -> int:

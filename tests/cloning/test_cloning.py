@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a data set on disk to a policy: what it learns, and that interruptions change nothing."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -29,12 +28,7 @@ from samg_ros.rl.agents.chunk_network import AS_RECORDED, VELOCITIES, ChunkSetti
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.evaluation.policy import load_policy
 
-_spec = importlib.util.spec_from_file_location('cloning_fixtures',
-                                               Path(__file__).with_name('conftest.py'))
-disc = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(disc)
-JOINTS, PERIOD_S, SPEED, episode, picture = (
-    disc.JOINTS, disc.PERIOD_S, disc.SPEED, disc.episode, disc.picture)
+from .conftest import JOINTS, PERIOD_S, SPEED, episode, picture
 
 SMALL = ('--set', 'observation={"size": 32}', '--set', 'batch_size=16', '--set', 'hidden_dim=64',
          '--set', 'checkpoint_every=20', '--chunk', '4')

@@ -1,16 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags of an arm that moves, with every fault that recordings of arms have."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-_spec = importlib.util.spec_from_file_location(
-    'samg_bag_fixtures', Path(__file__).parents[1] / 'bags' / 'conftest.py')
-bags = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(bags)
+from tests.bags import conftest as bags
 
 ARM, GRIPPER = ('shoulder', 'elbow'), ('finger',)
 JOINT_PERIOD_NS = 10_000_000

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recorded bags become episodes whose samples belong together, or are refused by name."""
 
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +10,8 @@ from samg_ros.demonstrations.contract import Contract, load_contract
 from samg_ros.demonstrations.lerobot_reader import LeRobotDataset
 from samg_ros.errors import BagError, ConfigError, DemonstrationError
 
-_spec = importlib.util.spec_from_file_location('demo_fixtures',
-                                               Path(__file__).with_name('conftest.py'))
-demo = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(demo)
-AT_NS, bags, recording = demo.AT_NS, demo.bags, demo.recording
+from . import conftest as demo
+from .conftest import AT_NS, bags, recording
 
 
 def imported(tmp_path, path, **contract):

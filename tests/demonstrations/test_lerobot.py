@@ -5,7 +5,6 @@ Runs where $SAMG_LEROBOT_PYTHON names the Python of an environment with `lerobot
 `lerobot-doctor`; their dependencies do not fit beside ours.
 """
 
-import importlib.util
 import os
 import subprocess
 from pathlib import Path
@@ -14,10 +13,7 @@ import pytest
 
 from samg_ros.demonstrations.bag_import import import_bags
 
-_spec = importlib.util.spec_from_file_location('demo_fixtures',
-                                               Path(__file__).with_name('conftest.py'))
-demo = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(demo)
+from . import conftest as demo
 
 LOAD = """
 import sys

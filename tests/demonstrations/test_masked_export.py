@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A data set of masked frames says how its masks were made; raw frames can be masked again."""
 
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +13,7 @@ from samg_ros.demonstrations.run_lengths import from_text, mask_of, run_lengths,
 from samg_ros.errors import DemonstrationError
 from samg_ros.masking import Masker, MaskerSettings, Reference, apply_mask
 
-_spec = importlib.util.spec_from_file_location('demo_fixtures',
-                                               Path(__file__).with_name('conftest.py'))
-demo = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(demo)
+from . import conftest as demo
 
 
 @pytest.fixture(scope='module')

@@ -2,6 +2,7 @@
 """Training over ROS in lockstep and training without ROS are one computation."""
 
 import numpy as np
+import pytest
 import torch
 
 from samg_ros.graphs.sim_train import make_plan, prepare_reference
@@ -22,61 +23,52 @@ OVERRIDES = ('{"batch_size": 8, "hidden_dim": 16, "random_steps": 10, "update_af
 QUICK = {'fit_steps': 10, 'passes': 1}
 
 
-def test_the_trainer_node_learns_what_the_direct_trainer_learns_bit_for_bit(
-        graph, tmp_path, reference, weights):
-    demonstrations = demonstrate(tmp_path / 'demonstrations')
-    plan = make_plan('cartpole_swingup', method='rl', seed=3, steps=STEPS, reference=reference,
-                     overrides=OVERRIDES, run_dir=tmp_path / 'ros', demonstrations=demonstrations)
-    prepare_reference(plan)
-    graph.add(MujocoBridge, plan.parameters('mujoco_bridge'))
-    graph.add(Perception, {**plan.parameters('perception'), 'weights': str(weights), **QUICK},
-              CAMERA_REMAPPINGS)
-    trainer = graph.add(Trainer, plan.parameters('trainer'))
-    graph.until(lambda: trainer.finished, 300)
-    masker = Masker.load('mini', MaskerSettings(**QUICK, colour_rules=True), weights=weights)
-    masker.fit(Reference.load(plan.reference))
-    progress = train_direct(plan.config, tmp_path / 'direct', masker=masker,
-                            demonstrations=demonstrations)
+@pytest.fixture
+def train_both_ways(graph, tmp_path, reference, weights):
+    """Train over ROS and without it; return progress, plan and both checkpoints.
 
-    ros, direct = (load_checkpoint(tmp_path / name) for name in ('ros', 'direct'))
-    assert progress['updates'] == ros.counters['updates'] == 31
+    The replays are compared here: they must be equal to the byte.
+    """
+    def train(method, demonstrations=''):
+        plan = make_plan('cartpole_swingup', method=method, seed=3, steps=STEPS,
+                         reference=reference, overrides=OVERRIDES, run_dir=tmp_path / 'ros',
+                         demonstrations=demonstrations)
+        prepare_reference(plan)
+        graph.add(MujocoBridge, plan.parameters('mujoco_bridge'))
+        graph.add(Perception, {**plan.parameters('perception'), 'weights': str(weights), **QUICK},
+                  CAMERA_REMAPPINGS)
+        trainer = graph.add(Trainer, plan.parameters('trainer'))
+        graph.until(lambda: trainer.finished, 300)
+        masker = Masker.load('mini', MaskerSettings(**QUICK, colour_rules=True), weights=weights)
+        masker.fit(Reference.load(plan.reference))
+        progress = train_direct(plan.config, tmp_path / 'direct', masker=masker,
+                                demonstrations=demonstrations or None)
+        ros, direct = (load_checkpoint(tmp_path / name) for name in ('ros', 'direct'))
+        assert progress['updates'] == ros.counters['updates'] == 31
+        assert parts_that_differ(ros.agent, direct.agent) == []
+        assert (ros.replay, ros.masker) == (direct.replay, direct.masker)
+        for name in ('frames.npy', 'steps.npy'):
+            assert (tmp_path / 'ros' / 'replay' / name).read_bytes() == (
+                tmp_path / 'direct' / 'replay' / name).read_bytes()
+        return progress, plan, ros, direct
+
+    return train
+
+
+def test_the_trainer_node_learns_what_the_direct_trainer_learns_bit_for_bit(
+        train_both_ways, tmp_path):
+    progress, plan, ros, direct = train_both_ways('rl', demonstrate(tmp_path / 'demonstrations'))
     assert progress['episode'] == ros.counters['episodes'] == 2
     assert ros.counters['demonstrated'] == direct.counters['demonstrated'] == 5
-    assert parts_that_differ(ros.agent, direct.agent) == []
     fresh = DrQv2Agent(plan.config, 1).state_dict()
     assert len(parts_that_differ(ros.agent, fresh)) > 20
-    assert (ros.replay, ros.masker) == (direct.replay, direct.masker)
-    for name in ('frames.npy', 'steps.npy'):
-        assert (tmp_path / 'ros' / 'replay' / name).read_bytes() == (
-            tmp_path / 'direct' / 'replay' / name).read_bytes()
 
 
-def test_a_clone_over_ros_is_that_of_samg_train_clone_bit_for_bit(graph, tmp_path, reference,
-                                                                  weights):
-    plan = make_plan('cartpole_swingup', seed=3, steps=STEPS, reference=reference,
-                     overrides='{"batch_size": 8, "hidden_dim": 16, "update_after": 10, '
-                               '"action_repeat": 60, "checkpoint_every": 25}',
-                     run_dir=tmp_path / 'ros', method='clone')
-    prepare_reference(plan)
-    graph.add(MujocoBridge, plan.parameters('mujoco_bridge'))
-    graph.add(Perception, {**plan.parameters('perception'), 'weights': str(weights), **QUICK},
-              CAMERA_REMAPPINGS)
-    trainer = graph.add(Trainer, plan.parameters('trainer'))
-    graph.until(lambda: trainer.finished, 300)
-    masker = Masker.load('mini', MaskerSettings(**QUICK, colour_rules=True), weights=weights)
-    masker.fit(Reference.load(plan.reference))
-    progress = train_direct(plan.config, tmp_path / 'direct', masker=masker)
-
-    ros, direct = (load_checkpoint(tmp_path / name) for name in ('ros', 'direct'))
-    assert progress['updates'] == ros.counters['updates'] == 31
-    assert parts_that_differ(ros.agent, direct.agent) == []
+def test_a_clone_over_ros_is_that_of_samg_train_clone_bit_for_bit(train_both_ways):
+    _, plan, ros, direct = train_both_ways('clone')
     fresh = Imitator(plan.config, 1).state_dict()
     assert len(parts_that_differ(ros.agent, fresh)) > 10
-    assert (ros.replay, ros.masker) == (direct.replay, direct.masker)
     assert ros.counters['expert'] == direct.counters['expert'] != ''
-    for name in ('frames.npy', 'steps.npy'):
-        assert (tmp_path / 'ros' / 'replay' / name).read_bytes() == (
-            tmp_path / 'direct' / 'replay' / name).read_bytes()
 
 
 def demonstrate(folder):

@@ -51,6 +51,7 @@ def test_every_name_of_rclpy_is_in_the_source_of_humble():
 
 
 def test_a_steady_timer_that_is_destroyed_is_not_called_any_more():
+    domain.choose_domain()
     rclpy.init()
     try:
         node = rclpy.create_node('destroyer')
@@ -72,6 +73,7 @@ def test_a_steady_timer_that_is_destroyed_is_not_called_any_more():
 
 
 def test_a_steady_timer_runs_while_simulated_time_stands_still():
+    domain.choose_domain()
     rclpy.init()
     try:
         node = rclpy.create_node('sleeper', parameter_overrides=[

@@ -8,12 +8,14 @@ from sensor_msgs.msg import Image
 
 from samg_ros.ros import qos
 from samg_ros.ros.diagnostics import Diagnostics
+from samg_ros.ros.domain import choose_domain
 
 KEY = 'qos_overrides.{}.subscription.reliability'
 
 
 @pytest.fixture
 def context():
+    choose_domain()  # Fast DDS reads its profile once in a process
     rclpy.init()
     yield
     rclpy.shutdown()

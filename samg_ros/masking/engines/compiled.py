@@ -37,6 +37,8 @@ from samg_ros.masking.settings import MaskerSettings
 
 _LOG = logging.getLogger(__name__)
 BATCHES = (1, 2, 4, 8)
+WHOLE_SIDE = 128
+"""Frames up to this side are prepared in the network; larger ones are resized faster by torch."""
 KEPT = 12
 """Compiled networks of a model in memory; each has a copy of its weights."""
 FINDS = 6
@@ -125,12 +127,16 @@ class CompiledModel(WrappedModel):
         """
         working = working_geometry(similarity_prompt(self, settings), geometry)
         if self.model.guided and max(working.height, working.width) <= self.mask_size:
+            pictures = (frames,)
+            if max(geometry.height, geometry.width) > WHOLE_SIDE:
+                prepared, colours = self.prepare(frames)
+                pictures = (*prepared, colours)
             used = dataclasses.replace(settings, **_UNUSED)
             tensors: list[Tensor] = []
             shape = with_tensors(targets, tensors.append)
-            network = Find(self.model, geometry, shape, used)
+            network = Find(self.model, len(pictures), geometry, shape, used)
             found = self._run('all', (repr(geometry), repr(shape), repr(used)), network,
-                              (frames,), tuple(tensors))
+                              pictures, tuple(tensors))
             if found is not None:
                 return found
         return find_tensors(self, frames, geometry, targets, settings)
@@ -216,9 +222,13 @@ class CompiledModel(WrappedModel):
                 _LOG.warning("'%s' cannot be loaded (%s); the network is compiled anew",
                              cache.cache_folder() / name, first_line(error))
         example = tuple(one.clone(memory_format=torch.contiguous_format) for one in rows)
-        if isinstance(network, Find):
-            # In a real frame two places may be equally similar, and either be taken.
-            example[0].random_(256, generator=torch.Generator().manual_seed(0))
+        # In a real frame two places may be equally similar, and either be taken.
+        generator = torch.Generator().manual_seed(0)
+        for one in example[:network.pictures if isinstance(network, Find) else 0]:
+            if one.dtype == torch.uint8:
+                one.random_(256, generator=generator)
+            else:
+                one.uniform_(generator=generator)
         data = self._engine.compile(network.eval(), example)
         found = self._engine.load(data)
         if self._engine.dtype == 'float32':

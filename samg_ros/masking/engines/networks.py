@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from samg_ros.masking.frames.pipeline import find_tensors
+from samg_ros.masking.frames.pipeline import find_prepared, find_tensors
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, VisionModel
 from samg_ros.masking.references.targets import Targets
@@ -45,19 +45,27 @@ class Decoder(nn.Module):
 
 
 class Find(nn.Module):
-    """`pipeline.find_tensors`: frames first, then the tensors of the targets."""
+    """All of `pipeline.find_tensors`, or what comes after preparing the frames.
 
-    def __init__(self, model: VisionModel, geometry: Geometry, targets: Targets,
+    Attributes:
+        pictures: how many of the tensors depend on the frame: 1, the frames themselves, or what
+            `VisionModel.prepare` makes of them. The others are those of the targets.
+    """
+
+    def __init__(self, model: VisionModel, pictures: int, geometry: Geometry, targets: Targets,
                  settings: MaskerSettings) -> None:
         """Take what stays the same, and the targets without their tensors."""
         super().__init__()
-        self.model = model
+        self.model, self.pictures = model, pictures
         self._geometry, self._targets, self._settings = geometry, targets, settings
 
-    def forward(self, frames: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        given = iter(tensors)
-        targets = with_tensors(self._targets, lambda _: next(given))
-        return find_tensors(self.model, frames, self._geometry, targets, self._settings)
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        given = iter(tensors[self.pictures:])
+        fixed = self._geometry, with_tensors(self._targets, lambda _: next(given)), self._settings
+        if self.pictures == 1:
+            return find_tensors(self.model, tensors[0], *fixed)
+        *pictures, colours = tensors[:self.pictures]
+        return find_prepared(self.model, tuple(pictures), colours, *fixed)
 
 
 def with_tensors(tree: Any, change: Callable[[Any], Any]) -> Any:

@@ -30,7 +30,7 @@ def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Target
 
     Args:
         model: that encodes and decodes; one that an engine has compiled may have its own way to
-            `find_tensors` and to `look`.
+            `find_tensors`.
         frames: (N, H, W, 3) uint8 RGB on the model's device, N at least 1.
         geometry: of the frames.
         targets: what is looked for.
@@ -46,7 +46,14 @@ def find(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Target
 
 def find_tensors(model: VisionModel, frames: Tensor, geometry: Geometry, targets: Targets,
                  settings: MaskerSettings) -> tuple[Tensor, ...]:
-    """Return what a Prediction holds; arguments as for `find`.
+    """Return what a Prediction holds, see `find_prepared`; arguments as for `find`."""
+    return find_prepared(model, *model.prepare(frames), geometry, targets, settings)
+
+
+def find_prepared(model: VisionModel, pictures: tuple[Tensor, ...], colours: Tensor,
+                  geometry: Geometry, targets: Targets, settings: MaskerSettings,
+                  ) -> tuple[Tensor, ...]:
+    """Return what a Prediction holds; arguments as for `look`.
 
     Tensors in, tensors out, and no Python value that depends on them: an engine may compile it.
 
@@ -54,14 +61,12 @@ def find_tensors(model: VisionModel, frames: Tensor, geometry: Geometry, targets
         Object masks (N, O, H, W), logits (N, O, H, W), predicted IoU (N, O), similarity
         (N, O, H, W), and of each object its prompts' points and labels.
     """
-    pictures, colours = model.prepare(frames)
-    looked = getattr(model, 'look', partial(look, model))
-    chosen, scores, certain, sure, areas, maps, *prompts = looked(
-        pictures, colours, geometry, targets, settings)
+    chosen, scores, certain, sure, areas, maps, *prompts = look(
+        model, pictures, colours, geometry, targets, settings)
     logits = geometry.padded_to_frame(chosen)
     masks = (logits > 0) | certain
     marked = masks.flatten(2).sum(dim=2, dtype=torch.int32)  # no float copy of the frame
-    kept = believe(scores, sure, marked / (masks[0, 0].numel() * areas))
+    kept = believe(scores, sure, marked / (geometry.height * geometry.width * areas))
     if working_geometry(similarity_prompt(model, settings), geometry) is not geometry:
         maps = geometry.padded_to_frame(geometry.of_mask.frame_to_mask(maps))
         prompts[::2] = [geometry.points_to_frame(points) for points in prompts[::2]]

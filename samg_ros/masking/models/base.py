@@ -83,7 +83,7 @@ def chromaticities(frames: Tensor) -> Tensor:
     pictures = frames.permute(0, 3, 1, 2).float()
     sides = [int(side) for side in pictures.shape[2:]]  # while a network is traced, tensors
     if max(sides) > COLOUR_SIDE:
-        pictures = shrunk(pictures, *(max(1, round(side * (COLOUR_SIDE / max(sides))))
+        pictures = scaled(pictures, *(max(1, round(side * (COLOUR_SIDE / max(sides))))
                                       for side in sides))
     return pictures / (pictures.sum(dim=1, keepdim=True) + DARK)
 
@@ -284,21 +284,21 @@ def resized(frames: Tensor, rows: int, columns: int) -> Tensor:
     x = frames.permute(0, 3, 1, 2).float()
     for size in ((int(x.shape[2]), columns), (rows, columns)):
         if tuple(x.shape[2:]) != size:
-            x = shrunk(x, *size)
+            x = scaled(x, *size)
             x = torch.clamp(torch.floor(x + 0.5), 0, 255)
     return x
 
 
-def shrunk(pictures: Tensor, rows: int, columns: int) -> Tensor:
-    """Return (N, C, rows, columns) of (N, C, H, W) float, antialiased bilinear.
+def scaled(pictures: Tensor, rows: int, columns: int, antialias: bool = True) -> Tensor:
+    """Return (N, C, rows, columns) of (N, C, H, W) float, bilinear.
 
     While a network is traced, as two matrix products: the same to rounding, and fast everywhere,
     which the resizing of other engines is not.
     """
     if not torch.jit.is_tracing():
-        return F.interpolate(pictures, (rows, columns), mode='bilinear', antialias=True,
+        return F.interpolate(pictures, (rows, columns), mode='bilinear', antialias=antialias,
                              align_corners=False)
-    down, across = (resize_matrix(int(side), size, antialias=True) for side, size in zip(
+    down, across = (resize_matrix(int(side), size, antialias) for side, size in zip(
         pictures.shape[2:], (rows, columns), strict=True))
     return down @ pictures @ across.T
 

@@ -25,14 +25,11 @@ if TYPE_CHECKING:
 
 def run_hdf5_import(args: argparse.Namespace) -> None:
     """Import, and print how much."""
-    line = ProgressLine()
-    try:
+    with ProgressLine() as line:
         figures = import_recordings(
             args.file, args.task, args.out, camera_size=args.camera_size,
             action_repeat=args.action_repeat, pixels=args.pixels, episodes=args.episodes,
             progress=lambda done: line.update(f'{done} episodes'))
-    finally:
-        line.close()
     print(f'{figures["episodes"]} episodes, {figures["actions"]} actions, mean return '
           f'{figures["mean_return"]:.1f}: {args.out}')
     if args.json:

@@ -54,8 +54,7 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError(f"--shown knows {', '.join(SHOWN)}, not '{unknown[0]}'")
     policies = {name: load_policy(name, args.device) for name in args.checkpoint}
     scores = []
-    line = ProgressLine()
-    try:
+    with ProgressLine() as line:
         for name, policy in policies.items():
             for shown in args.shown or SHOWN[:1]:
                 trained = shown == SHOWN[0]
@@ -63,8 +62,6 @@ def run(args: argparse.Namespace) -> None:
                     name, policy, trials, masker=policy.masker(args.device) if trained else None,
                     nuisances=nuisances, variant='' if trained else f'shown {shown}', shown=shown,
                     progress=announce(line.update, name if trained else f'{name}, {shown}'))
-    finally:
-        line.close()
     figures = compare(scores)
     print(figures.text())
     if args.json is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samg_ros.arguments import (
+    RunFolder,
     add_json,
     names,
     parse_settings,
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help=help_of['seed'])
     parser.add_argument('--steps', type=whole(1), default=30_000,
                         help='agent steps, each with a frame and an update (%(default)s)')
-    parser.add_argument('--run-dir', type=path_argument, default=None,
+    parser.add_argument('--run-dir', action=RunFolder, default=None,
                         help='run folder (runs/TASK-clone-SEED); resumed if used')
     parser.add_argument('--reference', type=path_argument, default=None,
                         help='reference folder (one rendered from the simulator)')
@@ -108,13 +109,9 @@ def run(args: argparse.Namespace) -> int:
 def _train(config: TrainConfig, run_dir: Path, masker: 'Masker', device: str,
            **options: Any) -> dict[str, Any]:
     """Train with a line of progress, until the end or Ctrl-C; returns the progress."""
-    line = ProgressLine()
-    with stop_on_signals() as should_stop:
-        try:
-            progress = train_direct(
-                config, run_dir, masker=masker, device=device, should_stop=should_stop,
-                on_progress=lambda p: line.update(progress_line(p)), **options)
-            line.update(progress_line(progress), force=True)
-        finally:
-            line.close()
+    with stop_on_signals() as should_stop, ProgressLine() as line:
+        progress = train_direct(
+            config, run_dir, masker=masker, device=device, should_stop=should_stop,
+            on_progress=lambda p: line.update(progress_line(p)), **options)
+        line.update(progress_line(progress), force=True)
     return progress

@@ -4,7 +4,7 @@
 import argparse
 from pathlib import Path
 
-from samg_ros.arguments import path_argument, seed, whole
+from samg_ros.arguments import RunFolder, seed, whole
 from samg_ros.interruption import EXIT_INTERRUPTED, stop_on_signals
 from samg_ros.progress import ProgressLine
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='agent steps at most (%(default)s)')
     parser.add_argument('--stop-at', type=float, default=float('inf'), metavar='RETURN',
                         help='end once the policy without noise reaches this (never)')
-    parser.add_argument('--run-dir', type=path_argument, default=None,
+    parser.add_argument('--run-dir', action=RunFolder, default=None,
                         help='run folder (runs/TASK-expert-SEED); resumed if used')
 
 

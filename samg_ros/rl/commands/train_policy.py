@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from samg_ros.arguments import (
+    RunFolder,
     add_json,
     names,
     parse_settings,
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--steps', type=whole(1), help=help_of['steps'])
     parser.add_argument(
-        '--run-dir', type=path_argument,
+        '--run-dir', action=RunFolder,
         help='Run folder; default runs/TASK-PRESET-SEED. Resumed if used. Of many '
         'runs, the folder of their folders; default runs.'
     )
@@ -112,24 +113,20 @@ def run(args: argparse.Namespace) -> int:
     if config.observation.source == 'masked':
         masker = make_masker(config, run_dir, args.reference, args.model, args.device,
                              args.weights)
-    line = ProgressLine()
     ready = time.monotonic()
-    with stop_on_signals() as should_stop:
-        try:
-            progress = train_direct(
-                config,
-                run_dir,
-                masker=masker,
-                videos=args.videos,
-                device=args.device,
-                demonstrations=args.demonstrations,
-                on_progress=lambda p: line.update(progress_line(p)),
-                on_demonstration=lambda i, n: line.update(f'demonstrations: episode {i} of {n}'),
-                should_stop=should_stop,
-            )
-            line.update(progress_line(progress), force=True)
-        finally:
-            line.close()
+    with stop_on_signals() as should_stop, ProgressLine() as line:
+        progress = train_direct(
+            config,
+            run_dir,
+            masker=masker,
+            videos=args.videos,
+            device=args.device,
+            demonstrations=args.demonstrations,
+            on_progress=lambda p: line.update(progress_line(p)),
+            on_demonstration=lambda i, n: line.update(f'demonstrations: episode {i} of {n}'),
+            should_stop=should_stop,
+        )
+        line.update(progress_line(progress), force=True)
     if not progress['done']:
         print(f'Saved in {run_dir} at step {progress["step"]}; the same command goes on.')
         return EXIT_INTERRUPTED

@@ -37,8 +37,7 @@ def evaluate_and_report(
     """
     from samg_ros.evaluation.report import write_report
 
-    line = ProgressLine()
-    try:
+    with ProgressLine() as line:
         evaluation = evaluate_run(
             run_dir,
             settings,
@@ -49,8 +48,6 @@ def evaluate_and_report(
                 f'evaluating in {name}: episode {i} of {n}', force=i == n
             ),
         )
-    finally:
-        line.close()
     for name, result in [*evaluation.results.items(), ('random', evaluation.random)]:
         iou = '' if result.mean_iou is None else f', mask IoU {result.mean_iou:.3f}'
         print(f'{name}: return {result.mean_return:.1f} ± {result.return_error:.1f}{iou}')

@@ -73,14 +73,11 @@ class Run:
             reference = run_reference(self.config, self.folder, self.reference)
             model = self.model or task_model(self.config.task)
             masker = Masker.load(model, settings, self.device, self.weights).fit(reference)
-        line = ProgressLine()
-        try:
+        with ProgressLine() as line:
             train_direct(self.config, self.folder, masker=masker, videos=self.trials.videos,
                          device=self.device, demonstrations=self.demonstrations,
                          masks=self.masks, expert=self.expert,
                          on_progress=lambda progress: line.update(progress_line(progress)))
-        finally:
-            line.close()
         scores = score_policy(str(self.folder), load_policy(self.folder, self.device),
                               self.trials, masker=masker)
         save_episodes(self.folder / TRIALS_NAME, [score.result for score in scores], self._facts)

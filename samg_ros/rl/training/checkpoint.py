@@ -21,12 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samg_ros.device import usable_device
-from samg_ros.errors import CheckpointError, ConfigError, InvalidInputError, OutputError
+from samg_ros.errors import CheckpointError, ConfigError, InvalidInputError, OutputError, plain
 from samg_ros.files.outputs import write_bytes
 from samg_ros.files.reading import parsing
 from samg_ros.files.schema import convert, parse_json
 from samg_ros.files.tensors import is_finite, read_torch
-from samg_ros.files.text import plain
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.data.actions import action_limits
 

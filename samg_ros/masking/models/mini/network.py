@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from samg_ros.masking.geometry import scaled_size
-from samg_ros.masking.models.base import Encoding, VisionModel, chromaticities, shrunk
+from samg_ros.masking.models.base import Encoding, VisionModel, chromaticities, scaled
 from samg_ros.masking.models.loading.weights_io import load_strict
 from samg_ros.masking.models.mini.decoder import MaskDecoder, PromptEncoder
 from samg_ros.masking.models.mini.encoder import IMAGE_SIZE, Encoder
@@ -222,8 +222,7 @@ def padded(frames: Tensor, size: int) -> Tensor:
     rows, columns = scaled_size(height, width, size)
     x = frames.permute(0, 3, 1, 2).float()
     if (rows, columns) != (height, width):
-        x = shrunk(x, rows, columns) if max(height, width) > size else F.interpolate(
-            x, (rows, columns), mode='bilinear', align_corners=False)
+        x = scaled(x, rows, columns, antialias=max(height, width) > size)
     x = x / 127.5 - 1
     return F.pad(x, (0, size - columns, 0, size - rows))
 
