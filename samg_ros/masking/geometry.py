@@ -73,10 +73,7 @@ class Geometry:
 
     def points_to_frame(self, points: Tensor) -> Tensor:
         """Return (..., 2) int [x, y] pixels of a frame of those of `of_mask`."""
-        small = self.of_mask
-        scale = points.new_tensor((self.width / small.width, self.height / small.height),
-                                  dtype=torch.float32)
-        return ((points + 0.5) * scale).floor().to(points.dtype)
+        return ((points + 0.5) * _of_mask_scale(self)).floor().to(points.dtype)
 
     @property
     def prompt_scale(self) -> Tensor:
@@ -113,6 +110,14 @@ def _prompt_scale(geometry: Geometry) -> Tensor:
     rows, columns = geometry.input_size
     scale = (columns / geometry.width, rows / geometry.height)
     return torch.tensor(scale * 2, device=geometry.device)
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def _of_mask_scale(geometry: Geometry) -> Tensor:
+    small = geometry.of_mask
+    return torch.tensor((geometry.width / small.width, geometry.height / small.height),
+                        device=geometry.device)
 
 
 @lru_cache(maxsize=32)

@@ -148,8 +148,7 @@ class Masker:
         Several references of one object are fitted one by one, and their weights are averaged.
 
         Args:
-            reference: for one object, a reference or several that show it differently; for several
-                objects, a mapping from each object's name to its reference or references.
+            reference: one or several of one object, or a mapping from objects' names to theirs.
 
         Returns:
             This masker.

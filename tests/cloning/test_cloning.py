@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from samg_ros import cli
 from samg_ros.arguments import check_outputs
 from samg_ros.cli import build_parser
 from samg_ros.cloning.batches import Samples
@@ -209,3 +210,10 @@ def test_a_folder_without_demonstrations_is_named(tmp_path):
 def test_a_run_does_not_go_on_with_other_settings(dataset, learned):
     with pytest.raises(CheckpointError, match='other settings or'):
         clone(dataset, learned, '--source', 'raw', '--camera', 'front', '--steps', '700')
+
+
+@pytest.mark.parametrize('option', [['--task', 'walker_walk'], ['--expert', 'a.npz'],
+                                    ['--finetune', '5']])
+def test_options_of_experts_are_refused_beside_demonstrations(option, capsys):
+    assert cli.main(['train', 'clone', '--demonstrations', 'cups', *option]) == 2
+    assert f'{option[0]} is for cloning an expert' in capsys.readouterr().err

@@ -19,8 +19,8 @@ def other(walker):
     return Reference(walker.image, mask)
 
 
-def alone(reference, frames, settings=SETTINGS):
-    return Masker.load('mini', settings).fit(reference).predict(frames)
+def alone(reference, frames, settings=SETTINGS, model='mini'):
+    return Masker.load(model, settings).fit(reference).predict(frames)
 
 
 def test_several_objects_are_masked_as_each_alone(walker, other, frames):
@@ -61,14 +61,15 @@ def test_no_frames_give_a_prediction_of_every_object(walker, other):
 def test_references_are_combined_pixel_by_pixel(walker, other, frames, how):
     settings = MaskerSettings(fit_steps=20, combine_references=how, similarity_prompt='region',
                               engine='torch')
-    masker = Masker.load('mini', settings).fit([walker, other])
+    masker = Masker.load('mini-sim', settings).fit([walker, other])
     found = masker.predict(frames[:2])
-    maps = torch.stack([alone(one, frames[:2], settings).similarity for one in (walker, other)])
+    maps = torch.stack([alone(one, frames[:2], settings, 'mini-sim').similarity
+                        for one in (walker, other)])
     wanted = maps.amax(dim=0) if how == 'max' else maps.mean(dim=0)
     torch.testing.assert_close(found.similarity, wanted)
     assert found.object_masks.shape[1] == 1
     assert found.prompts[0].points.shape[1] == 5  # the second reference has no points
-    each = [Masker.load('mini', settings).fit(one).weights for one in (walker, other)]
+    each = [Masker.load('mini-sim', settings).fit(one).weights for one in (walker, other)]
     torch.testing.assert_close(masker.weights, torch.stack(each).mean(dim=0))
 
 
