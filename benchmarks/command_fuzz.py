@@ -40,6 +40,8 @@ from samg_ros import cli
 MOST_MEMORY = 6 * 2**30
 """Bytes that a command may take."""
 OUTCOMES = ('worked', 'refused', 'fault')
+SERVERS = {('reference', 'make')}
+"""Commands that serve a page until they are asked to end."""
 
 
 class Spoiled(NamedTuple):
@@ -192,7 +194,7 @@ def judge(spoiled: Spoiled, status: int | None, out: str, err: str, before: dict
                and not {name, *map(str, Path(name).parents)} & spoiled.may_change]
     if 'Traceback (most recent call last)' in out + err:
         return 'fault', f'a traceback: {lines[-1][:200] if lines else out[-200:]}'
-    if status is None and not spoiled.may_last:
+    if status is None and not spoiled.may_last and spoiled.arguments[:2] not in SERVERS:
         return 'fault', 'does not end'
     if status is not None and status < 0:
         return 'fault', f'ended by signal {-status}: {" ".join(lines[-1:])[:200]}'

@@ -123,6 +123,8 @@ _LINES = (
     _line('reference show', 'reference', '--out', 'new.png'),
     _line('mask', 'a.png', 'videos/a.avi', '--reference', 'reference', '--out', 'new', '--batch',
           '4', '--json', 'new.json', '--seed', '1'),
+    _line('export', '--format', 'onnx', '--reference', 'reference', '--size', '64', '64', '--out',
+          'new'),
     _line('report', 'run', '--out', 'new', '--json', 'new.json'),
     _line('doctor', '--json', 'new.json'),
 )

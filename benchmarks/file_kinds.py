@@ -23,9 +23,11 @@ from samg_ros.demonstrations.episode import ArmEpisode
 from samg_ros.demonstrations.lerobot_layout import DatasetInfo
 from samg_ros.demonstrations.lerobot_reader import LeRobotDataset
 from samg_ros.demonstrations.lerobot_writer import LeRobotWriter
+from samg_ros.errors import ConfigError
 from samg_ros.evaluation.episode_files import load_episodes, save_episodes
 from samg_ros.evaluation.episodes import EpisodeResults, View
 from samg_ros.files.pictures import read_picture
+from samg_ros.files.reading import check_readable
 from samg_ros.masking import Reference
 from samg_ros.masking.models.loading.weights_io import load_strict
 from samg_ros.observation import ObservationSpec
@@ -65,6 +67,12 @@ def _text(name: str, text: str) -> Callable[[Path], Path]:
         path.write_text(text)
         return path
     return make
+
+
+def _words(path: Path) -> str:
+    """Return a file's text, for what gets its text from a message or the command line."""
+    check_readable(path, ConfigError)
+    return path.read_text(errors='surrogateescape')
 
 
 def _frame() -> np.ndarray:
@@ -290,8 +298,7 @@ KINDS: dict[str, Kind] = {kind.name: kind for kind in (
     Kind('colours', _text('colours.json', _COLOURS),
          lambda path: ColourList('color_easy', path, 0)),
     Kind('description', _text('description.json', _DESCRIPTION),
-         lambda path: read_description(path.read_text(errors='surrogateescape'))),
+         lambda path: read_description(_words(path))),
     Kind('overrides', _text('overrides.json', '{"hidden_dim": 32, "observation": {"size": 32}}'),
-         lambda path: make_config('walker_walk', overrides=path.read_text(
-             errors='surrogateescape'))),
+         lambda path: make_config('walker_walk', overrides=_words(path))),
 )}

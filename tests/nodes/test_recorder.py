@@ -18,6 +18,7 @@ from samg_ros.errors import BagError
 from samg_ros.graphs.spec import CAMERA_REMAPPINGS
 from samg_ros.masking import Masker, MaskerSettings, Reference
 from samg_ros.nodes.bag_evaluator_node import BagEvaluator
+from samg_ros.nodes.bag_player_node import BagPlayer
 from samg_ros.nodes.perception_node import Perception
 from samg_ros.nodes.policy_node import PolicyNode
 from samg_ros.nodes.recorder_node import Recorder
@@ -171,3 +172,23 @@ def test_actions_read_offline_are_those_of_the_live_graph_to_the_bit(graph, tmp_
                            load_policy(tmp_path / 'checkpoint.pt')).summary()
     assert figures['frames'] == 8 and figures['empty_masks'] == 0
     assert figures['policy']['equal_to_the_bit'] == figures['policy']['compared'] == 8
+
+
+def test_a_bag_that_cannot_be_played_any_more_ends_the_player(graph, tmp_path):
+    path = tmp_path / 'session.mcap'
+    recording = Recording(path)
+    for index in range(3):
+        recording.add('/image', 'sensor_msgs/msg/Image', index, serialize_message(Image()))
+    recording.close()
+    player = BagPlayer(parameter_overrides=overrides(
+        {'bag': str(path), 'topics': ['/image'], 'listeners': 0}))
+    path.write_bytes(bytes(100))
+    graph.executor.add_node(player)
+    try:
+        player.start()
+        graph.until(lambda: player.finished)
+        assert isinstance(player.error, BagError) and 'cannot be played' in str(player.error)
+    finally:
+        player.close()
+        graph.executor.remove_node(player)
+        player.destroy_node()

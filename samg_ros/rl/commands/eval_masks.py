@@ -86,10 +86,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='folder of videos for the video settings (painted ones)')
     parser.add_argument('--nuisance', type=parse_nuisance, action='append', default=[],
                         metavar='KIND=STRENGTH', help='such as light=0.5; may be repeated')
-    parser.add_argument('--policy', action='append', default=[], metavar='CHECKPOINT',
-                        help='in episodes of a trained policy, behind its own masker, in place of '
-                        'random actions: a checkpoint, run folder, or the task of a shipped one; '
-                        'may be repeated')
+    parser.add_argument('--policy', action='append', default=[], type=optional_path,
+                        metavar='CHECKPOINT', help='in episodes of a trained policy, behind its '
+                        'own masker, in place of random actions: a checkpoint, run folder, or the '
+                        'task of a shipped one; may be repeated')
     parser.add_argument('--sequence', type=path_argument, action='append', default=[],
                         metavar='DIR', help='a recorded sequence, frames/ and masks/, in place '
                         'of tasks; may be repeated')
