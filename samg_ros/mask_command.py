@@ -25,6 +25,7 @@ from samg_ros.errors import InvalidInputError, PictureError, VideoError
 from samg_ros.files.outputs import make_folder, write_json
 from samg_ros.files.pictures import (
     MAX_PIXELS,
+    VIDEO_ADVICE,
     check_pixels,
     open_video,
     opencv_path,
@@ -40,8 +41,6 @@ IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 KINDS = ('masked', 'mask', 'overlay')
 OVERLAY_RGB = (0, 220, 130)
-_ADVICE = ('convert it: ffmpeg -i INPUT -c:v libx264 -crf 12 OUTPUT.mp4 (AV1 videos, as LeRobot '
-           'writes them, need an OpenCV whose FFmpeg has an AV1 decoder)')
 
 Image = npt.NDArray[np.uint8]
 
@@ -193,7 +192,8 @@ def read_frames(job: Job) -> Iterator[Image]:
     finally:
         capture.release()
     if read == 0:
-        raise VideoError(f'{shown(job.source)}: OpenCV reads no frame of this video; {_ADVICE}')
+        raise VideoError(f'{shown(job.source)}: OpenCV reads no frame of this video; '
+                         f'{VIDEO_ADVICE}')
     if read < announced:
         job.problems.append(f'{shown(job.source)}: {announced - read} of the {announced} frames '
                             'that it announces cannot be read; they are left out')
@@ -252,7 +252,7 @@ def _check_readable(job: Job) -> None:
     opened = capture.isOpened()
     capture.release()
     if not opened:
-        raise VideoError(f'{name}: not a video that OpenCV can read; {_ADVICE}')
+        raise VideoError(f'{name}: not a video that OpenCV can read; {VIDEO_ADVICE}')
 
 
 def _batches(frames: Iterator[Image], size: int) -> Iterator[Image]:

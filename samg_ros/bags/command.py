@@ -7,12 +7,14 @@ import argparse
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from samg_ros.arguments import OutputFile, add_json, add_out, add_seed, optional_path, path_argument
 from samg_ros.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
+    from samg_ros.arm.joint_limits import JointLimits
     from samg_ros.bags.bag import Bag
     from samg_ros.bags.topics import Topics
     from samg_ros.masking import Masker
@@ -63,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     """
     import contextlib
 
+    from samg_ros.arm.joint_limits import load_joint_limits
     from samg_ros.bags.bag import open_bag
     from samg_ros.bags.criteria import judge, load_criteria, write_junit
     from samg_ros.bags.evaluate import MaskedFrame, evaluate_bag
@@ -75,8 +78,12 @@ def run(args: argparse.Namespace) -> int:
     if args.junit and not args.criteria:
         raise ConfigError('--junit writes what became of criteria; give --criteria too')
     criteria = load_criteria(args.criteria) if args.criteria else ()
+    limits = load_joint_limits(args.limits) if args.limits else ()
     bag = open_bag(args.bag)
     topics = find_topics(bag, args.image, args.truth, args.joint_states, args.command)
+    if limits and topics.command is None:
+        raise ConfigError('the bag has no commands to compare with the limits; name their topic '
+                          'with --command')
     masker, policy = _masker_and_policy(args)
     with contextlib.ExitStack() as stack:
         sink = None
@@ -99,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         write_text(args.frame_lines, ''.join(f'{json.dumps(line)}\n' for line in result.lines()))
     if not criteria:
         return 0
-    verdicts = judge(criteria, {**result.summary(), **_beyond_limits(args, bag, topics)})
+    verdicts = judge(criteria, {**result.summary(), **_beyond_limits(args, bag, topics, limits)})
     for verdict in verdicts:
         print(f'{"passed" if verdict.passed else "FAILED"}  {verdict.words}')
     if args.junit is not None:
@@ -107,17 +114,13 @@ def run(args: argparse.Namespace) -> int:
     return 0 if all(verdict.passed for verdict in verdicts) else 1
 
 
-def _beyond_limits(args: argparse.Namespace, bag: Bag, topics: Topics) -> dict[str, int]:
+def _beyond_limits(args: argparse.Namespace, bag: Bag, topics: Topics,
+                   limits: Sequence[JointLimits]) -> dict[str, int]:
     """Return how many recorded commands are beyond a limit, as a figure; nothing without limits."""
-    from samg_ros.arm.joint_limits import load_joint_limits
     from samg_ros.bags.limits import count_excesses, read_commands
 
-    if args.limits is None:
+    if not limits or topics.command is None:
         return {}
-    if topics.command is None:
-        raise ConfigError('the bag has no commands to compare with the limits; name their topic '
-                          'with --command')
-    limits = load_joint_limits(args.limits)
     times, commands = read_commands(bag, topics.command, len(limits))
     return {'beyond_limits': count_excesses(times, commands, limits,
                                             args.command_interface).total()}

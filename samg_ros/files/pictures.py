@@ -25,6 +25,10 @@ from samg_ros.files.reading import check_readable, parsing
 MAX_PIXELS = 2 * 7680 * 4320
 """Pixels of the largest picture that is decoded by default: twice an 8K camera's."""
 
+VIDEO_ADVICE = ('convert it: ffmpeg -i INPUT -c:v libx264 -crf 12 OUTPUT.mp4 (AV1 videos, as '
+                'LeRobot writes them, need an OpenCV whose FFmpeg has an AV1 decoder)')
+"""What to do with a video that OpenCV does not read."""
+
 _JPEG, _PNG, _BMP = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n', b'BM'
 _MARKER = re.compile(rb'\xff+([^\x00\xff\xd0-\xd7])', re.DOTALL)
 """The next marker of a JPEG: inside pixel data, FF is followed by 00 or a restart marker."""

@@ -190,18 +190,18 @@ def batch_losses(model: Mini, batch: Batch, rng: np.random.Generator,
     shown = there.mean(dim=(1, 2)) > SEEN_SHARE
     truth = geometry.frame_to_mask(there)[:, :working.height, :working.width]
     maps = similarity_maps(targets, features, working)
-    told = guide('full', maps[:, 0], targets, _samples(reference, batch, per, geometry, device),
+    guides = guide('full', maps[:, 0], targets, _samples(reference, batch, per, geometry, device),
                  targets.maps, working)
-    assert told is not None
-    total = _similarity_loss(told[:, 0], truth) + 0.5 * _similarity_loss(told[:, 3], truth)
+    assert guides is not None
+    total = _similarity_loss(guides[:, 0], truth) + 0.5 * _similarity_loss(guides[:, 3], truth)
     if model.training:
-        told = _withheld(rng, told)
-    prompts = pick_prompts(guided(model, maps, told).detach())
+        guides = _withheld(rng, guides)
+    prompts = pick_prompts(guided(model, maps, guides).detach())
     at = prompts.points[:, 0]
     hit = truth[torch.arange(len(at), device=device), at[:, 1], at[:, 0]] > 0.5
     if model.training:
         prompts = _give_prompts(rng, prompts, (truth > 0.5).cpu().numpy())
-    given = working.frame_to_mask(told) * model.similarity_gain
+    given = working.frame_to_mask(guides) * model.similarity_gain
     points = prompts.points * working.prompt_scale[:2]
     logits, predicted, presence = model.decode_with_presence(targets, points, prompts.labels, None,
                                                              None, given)
@@ -246,13 +246,13 @@ def _give_prompts(rng: np.random.Generator, prompts: Prompts,
     return Prompts(points, prompts.labels)
 
 
-def _withheld(rng: np.random.Generator, told: Tensor) -> Tensor:
+def _withheld(rng: np.random.Generator, guides: Tensor) -> Tensor:
     """Put zeros in the place of some of the maps."""
-    told = told.clone()
+    guides = guides.clone()
     for odds, maps in WITHHELD.items():
         if rng.random() < odds:
-            told[:, list(maps)] = 0
-    return told
+            guides[:, list(maps)] = 0
+    return guides
 
 
 def _descriptor_loss(rng: np.random.Generator, reference: Encoding, targets: Encoding,

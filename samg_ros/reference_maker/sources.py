@@ -12,7 +12,7 @@ import numpy as np
 from samg_ros.bags.bag import SUFFIXES as BAG_SUFFIXES, open_bag
 from samg_ros.bags.topics import find_topics, frame_of
 from samg_ros.errors import InvalidInputError, VideoError
-from samg_ros.files.pictures import open_video
+from samg_ros.files.pictures import VIDEO_ADVICE, open_video
 from samg_ros.mask_command import VIDEO_SUFFIXES
 from samg_ros.reference_maker.pictures import Image, limited
 
@@ -45,7 +45,8 @@ class VideoFrames:
         first, _ = capture.read()
         capture.release()
         if not first:
-            raise VideoError(f'{self.name}: no frame of this video can be read; convert it to mp4')
+            raise VideoError(f'{self.name}: no frame of this video can be read; '
+                             f'{VIDEO_ADVICE}')
         self.count = max(1, announced)
 
     def frame(self, index: int) -> Image:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the decoder is told that the object may be."""
+"""Maps that show the decoder where the object may be."""
 
 import math
 
@@ -44,7 +44,7 @@ def both(picture):
 
 
 @pytest.fixture
-def told():
+def guides():
     found = encoding()
     samples = Samples.stack([Samples.read(found, 0, ['dino'], MASK, GEOMETRY)])
     assert samples.cells['dino'].shape == samples.colours.shape == (1, 64, 3)
@@ -52,18 +52,18 @@ def told():
             for kind in ('off', 'region', 'dense', 'colour', 'full')}
 
 
-def test_every_kind_adds_a_map_to_those_before(told):
-    assert told['off'] is None
-    assert [told[kind].shape[1] for kind in ('region', 'dense', 'colour')] == [1, 2, 3]
-    assert torch.equal(told['colour'][:, 1:2], told['dense'][:, 1:2])
+def test_every_kind_adds_a_map_to_those_before(guides):
+    assert guides['off'] is None
+    assert [guides[kind].shape[1] for kind in ('region', 'dense', 'colour')] == [1, 2, 3]
+    assert torch.equal(guides['colour'][:, 1:2], guides['dense'][:, 1:2])
 
 
-def test_full_has_the_object_and_its_surroundings_of_every_encoder_and_colour_twice(told):
-    _, own, beside, unused, unused_beside, narrow, wide = told['full'].unbind(dim=1)
+def test_full_has_the_object_and_its_surroundings_of_every_encoder_and_colour_twice(guides):
+    _, own, beside, unused, unused_beside, narrow, wide = guides['full'].unbind(dim=1)
     moved = torch.stack([MASK, MASK.roll(MOVE, (0, 1))])
     assert torch.equal(own > 0.5, moved) and torch.equal(beside > 0.5, ~moved)
     assert not unused.any() and not unused_beside.any()
-    assert torch.equal(narrow, told['colour'][:, 2]) and torch.equal(wide > 0.5, moved)
+    assert torch.equal(narrow, guides['colour'][:, 2]) and torch.equal(wide > 0.5, moved)
 
 
 def test_an_object_that_fills_its_reference_has_no_surroundings():
@@ -83,8 +83,8 @@ def test_a_slightly_wrong_white_balance_hides_a_colour_from_the_narrow_width_alo
 
 
 @pytest.mark.parametrize('index', [1, 2])
-def test_matching_finds_every_part_of_an_object_wherever_it_is(told, index):
-    found = told['colour'][:, index] > 0.5
+def test_matching_finds_every_part_of_an_object_wherever_it_is(guides, index):
+    found = guides['colour'][:, index] > 0.5
     assert torch.equal(found[0], MASK) and torch.equal(found[1], MASK.roll(MOVE, (0, 1)))
 
 

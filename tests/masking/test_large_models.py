@@ -13,7 +13,7 @@ from PIL import Image
 
 from samg_ros.errors import UnknownModelError, WeightsError
 from samg_ros.masking import Masker, MaskerSettings
-from samg_ros.masking.models import load_model
+from samg_ros.masking.models import dinov2, load_model
 from samg_ros.masking.models.base import resized_longer_side
 from samg_ros.masking.models.loading.random_weights import randomize
 from samg_ros.masking.models.sam import SegmentAnything, load_sam
@@ -125,6 +125,18 @@ def test_sam_decodes_a_batch_as_one_by_one(sam):
             torch.testing.assert_close(together[i:i + 1], alone, rtol=1e-4, atol=1e-4)
 
 
+@pytest.fixture
+def narrow(monkeypatch):
+    """Take the small networks of these tests for those of the name."""
+    monkeypatch.setitem(dinov2.WIDTHS, 'dinov2-b', 48)
+
+
+def test_a_smaller_dino_is_not_taken_for_a_larger_one(tmp_path):
+    with pytest.raises(WeightsError, match='layers are 48 wide, and those of dinov2-b are 768'):
+        load_model_encoder(small_dino(tmp_path))
+
+
+@pytest.mark.usefixtures('narrow')
 def test_dinov2_features_are_the_patch_tokens(tmp_path):
     model = load_model_encoder(small_dino(tmp_path))
     frame = torch.randint(0, 256, (1, 84, 112, 3), dtype=torch.uint8)
@@ -151,10 +163,10 @@ def test_pictures_are_resized_as_pillow_does(height, width, side, off):
 
 
 def load_model_encoder(folder):
-    from samg_ros.masking.models.dinov2 import load_dinov2
-    return load_dinov2('dinov2-b', folder).eval()
+    return dinov2.load_dinov2('dinov2-b', folder).eval()
 
 
+@pytest.mark.usefixtures('narrow')
 def test_the_pair_masks_frames_through_the_same_masker(tmp_path, sam_file, walker):
     weights = {'dinov2-b': small_dino(tmp_path), 'sam-vit-b': sam_file}
     masker = Masker.load('dinov2-b+sam-vit-b', MaskerSettings(fit_steps=5), weights=weights)

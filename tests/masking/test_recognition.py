@@ -43,7 +43,7 @@ THERE = maps(torch.ones(48, 48))[:, :2].amax(dim=1)[0].gt(0.5).float()
 
 def test_colours_that_are_there_are_told_and_nothing_is_doubted():
     known = recognise(maps(THERE), AREA, torch.tensor([SHARED]))
-    assert torch.equal(known.told, maps(THERE)) and known.sure.tolist() == [-np.inf]
+    assert torch.equal(known.guides, maps(THERE)) and known.sure.tolist() == [-np.inf]
     assert not known.certain.any()
 
 
@@ -51,18 +51,18 @@ def test_colours_that_are_there_are_told_and_nothing_is_doubted():
                                            (1, 0)])
 def test_what_has_the_colours_that_nothing_else_had_looks_like_the_object(shared, trust):
     known = recognise(maps(THERE), AREA, torch.tensor([float(shared)]))
-    told = known.told
+    guides = known.guides
     raised = 0.9 + trust * (1 - 0.9)
-    torch.testing.assert_close(told[:, :2, 10:20, 10:20], torch.full((1, 2, 10, 10), raised))
-    assert (told[:, :2][..., THERE == 0] == 0.2).all()  # nothing is lowered
-    assert torch.equal(told[:, 2], maps(THERE)[:, 2])
+    torch.testing.assert_close(guides[:, :2, 10:20, 10:20], torch.full((1, 2, 10, 10), raised))
+    assert (guides[:, :2][..., THERE == 0] == 0.2).all()  # nothing is lowered
+    assert torch.equal(guides[:, 2], maps(THERE)[:, 2])
     assert torch.equal(known.certain[0], (THERE > 0) & (trust > 0))
 
 
 def test_shape_stands_in_for_colours_that_are_not():
     known = recognise(maps(torch.zeros(48, 48)), AREA, ALONE)
-    assert torch.equal(known.told[:, :2], maps(THERE)[:, :2])
-    assert torch.equal(known.told[0, 2], THERE) and not known.certain.any()
+    assert torch.equal(known.guides[:, :2], maps(THERE)[:, :2])
+    assert torch.equal(known.guides[0, 2], THERE) and not known.certain.any()
     similarity_beside = 0.2
     assert known.sure.item() == pytest.approx(similarity_beside + SURE * (1 - AREA.item()))
 
@@ -83,9 +83,9 @@ def test_what_is_seen_of_a_covered_object_is_recognised(pixels, known):
 
 
 def test_without_colours_nothing_is_doubted():
-    for told in (maps(THERE)[:, :2], None):
-        known = recognise(told, AREA, ALONE)
-        assert known.told is told and known.sure.item() == -np.inf and not known.certain.any()
+    for guides in (maps(THERE)[:, :2], None):
+        known = recognise(guides, AREA, ALONE)
+        assert known.guides is guides and known.sure.item() == -np.inf and not known.certain.any()
 
 
 def test_the_more_the_size_differs_the_surer_the_decoder_has_to_be():
@@ -101,15 +101,15 @@ def test_every_frame_is_judged_alone():
                       ALONE.repeat(2))
     assert known.sure[0] < 0 < known.sure[1]
     assert known.certain[0].any() and not known.certain[1].any()
-    assert torch.equal(known.told[:1], recognise(maps(THERE), AREA, ALONE).told)
+    assert torch.equal(known.guides[:1], recognise(maps(THERE), AREA, ALONE).guides)
 
 
 def test_a_robot_in_other_colours_is_found(masker, walker, recoloured):
     assert mask_iou(masker(recoloured[None])[0], walker.mask) > 0.85
 
 
-def undoubted(told, area, shared):
-    return Recognition(told, torch.zeros(len(area), 1, 1, dtype=torch.bool), area * 0)
+def undoubted(guides, area, shared):
+    return Recognition(guides, torch.zeros(len(area), 1, 1, dtype=torch.bool), area * 0)
 
 
 def test_a_robot_that_is_not_there_is_not_found(masker, walker, monkeypatch):

@@ -38,3 +38,9 @@ def test_a_mask_of_two_values_is_read(tmp_path, mask):
 def test_an_unclear_mask_is_refused_with_its_values(tmp_path, mask, said):
     with pytest.raises(SamgError, match=said):
         Reference.load(folder_with(tmp_path, mask))
+
+
+@pytest.mark.parametrize('mask', [~INSIDE * np.uint8(255), ~INSIDE * np.uint8(1)])
+def test_a_mask_with_white_and_black_exchanged_is_refused(tmp_path, mask):
+    with pytest.raises(SamgError, match='marks the whole edge .* make the object white'):
+        Reference.load(folder_with(tmp_path, mask))

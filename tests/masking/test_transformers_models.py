@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from samg_ros.errors import WeightsError
 from samg_ros.masking import Masker, MaskerSettings
-from samg_ros.masking.models import ENCODERS, SEGMENTERS
+from samg_ros.masking.models import ENCODERS, SEGMENTERS, dinov3
 from samg_ros.masking.models.dinov2 import DinoEncoder
 from samg_ros.masking.models.hf_sam import HfSam
 from samg_ros.masking.models.loading.random_weights import randomize, settle_batch_norms
@@ -217,6 +217,19 @@ def test_dinov3_does_not_go_through_the_host_either():
     assert found.shape == (2, 48, 32, 32)
 
 
+@pytest.fixture
+def narrow(monkeypatch):
+    """Take the small network of these tests for that of the name."""
+    monkeypatch.setitem(dinov3.WIDTHS, 'dinov3-s', 48)
+
+
+def test_another_size_of_dinov3_is_refused(tmp_path):
+    small_dino().save_pretrained(tmp_path)
+    with pytest.raises(WeightsError, match='layers are 48 wide, and those of dinov3-s are 384'):
+        ENCODERS['dinov3-s'](tmp_path)
+
+
+@pytest.mark.usefixtures('narrow')
 @torch.no_grad()
 def test_dinov3_features_are_the_patch_tokens(tmp_path):
     reference = randomize(small_dino())
@@ -240,6 +253,7 @@ def test_a_published_video_checkpoint_is_read(tmp_path, frames):
     close(embedding[0], published.get_image_embeddings(own_pixels('sam2', frames))[-1])
 
 
+@pytest.mark.usefixtures('narrow')
 def test_the_pair_masks_frames_that_are_not_square(tmp_path, walker):
     weights = {'dinov3-s': tmp_path / 'dino', 'sam2': tmp_path / 'sam2'}
     randomize(small_dino()).save_pretrained(weights['dinov3-s'])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,8 @@ from samg_ros.masking.engines.precision import in_precision
 from samg_ros.masking.models.base import VisionModel
 from samg_ros.masking.settings import MaskerSettings
 
-ON_A_CPU = {'openvino': OpenVinoEngine, 'onnxruntime': OnnxRuntimeEngine}
+ON_A_CPU: dict[str, Callable[[str, int], Engine]] = {
+    'openvino': OpenVinoEngine, 'onnxruntime': OnnxRuntimeEngine}
 
 
 class Models(NamedTuple):

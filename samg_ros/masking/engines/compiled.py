@@ -127,7 +127,7 @@ class CompiledModel(WrappedModel):
         """
         working = working_geometry(similarity_prompt(self, settings), geometry)
         if self.model.guided and max(working.height, working.width) <= self.mask_size:
-            pictures = (frames,)
+            pictures: tuple[Tensor, ...] = (frames,)
             if max(geometry.height, geometry.width) > WHOLE_SIDE:
                 prepared, colours = self.prepare(frames)
                 pictures = (*prepared, colours)

@@ -112,9 +112,9 @@ class Exported:
         expected = [_named(self.outputs, one) for one in results]
         examples = folder / f'{self.name}_examples.npz'
         rows = [{**ours, **theirs} for ours, theirs in zip(inputs, expected, strict=True)]
+        stacked: dict[str, Any] = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
         with replacing(examples) as temporary:
-            np.savez_compressed(temporary, **{name: np.stack([row[name] for row in rows])
-                                              for name in rows[0]})
+            np.savez_compressed(temporary, **stacked)
         try:
             run = check_parity.load_network(path)
         except ImportError as error:

@@ -46,7 +46,7 @@ class OnnxRuntimeEngine:
         self._options.log_severity_level = 3  # errors
         # Between frames the threads sleep, so that the robot's other programs have the cores.
         self._options.add_session_config_entry('session.force_spinning_stop', '1')
-        self.identity = [self._library.__version__, threads, OPSET]
+        self.identity: list[Any] = [self._library.__version__, threads, OPSET]
         """What a compiled network depends on beside the network itself; plain JSON types."""
 
     def compile(self, network: nn.Module, example: tuple[Tensor, ...]) -> bytes:
@@ -95,10 +95,11 @@ def onnx_graph(network: nn.Module, example: tuple[Tensor, ...], inputs: tuple[st
         inputs: names of its arguments, as many as there are; without, INPUT and a number.
         outputs: names of its results.
     """
-    file = io.BytesIO()
+    file: Any = io.BytesIO()  # which only the exporter that traces takes
     # torch.export, the default since torch 2.9, takes a minute for what tracing does in seconds.
-    chosen = {'dynamo': False} if 'dynamo' in inspect.signature(torch.onnx.export).parameters \
-        else {}
+    chosen: dict[str, Any] = {}
+    if 'dynamo' in inspect.signature(torch.onnx.export).parameters:
+        chosen['dynamo'] = False
     names = list(inputs) or [f'{INPUT}{index}' for index in range(len(example))]
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore')  # of tracing: sizes become constants, as they should

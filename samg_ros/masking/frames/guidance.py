@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the decoder is told beside points: maps of where the object may be, as PerSAM guides.
+"""What guides the decoder beside points: maps of where the object may be, as PerSAM guides.
 
 From the coarse to the fine. 'region' is the method's own: how much a pixel looks like the one
 feature that stands for the object. 'dense': like the cell of the object that it looks like most,
 for one mean cannot stand for an object of many parts (the dense matching of arXiv 2305.13310, one
 way only). 'colour': how usual its colour is on the object, for a feature grid is too coarse for a
 pole of two pixels. 'full' has the dense similarity of every encoder, to the object and to what was
-beside it in the reference, so that what looks more like the surroundings can be told from what
-looks like the object (the bidirectional test of arXiv 2305.13310, left to the network to weigh),
+beside it in the reference, to distinguish the object from surroundings that look like it
+(the bidirectional test of arXiv 2305.13310, left to the network to weigh),
 and the colour as a clean picture and as an unbalanced camera shows it.
 """
 

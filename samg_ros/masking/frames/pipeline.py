@@ -104,18 +104,18 @@ def look(model: VisionModel, pictures: tuple[Tensor, ...], colours: Tensor, geom
                                   settings.combine_references).unflatten(1, (count, -1))
         rows = maps.flatten(0, 1)  # an object in a frame is a row of the decoder's batch
         of_rows = partial(_of_rows, group.views, settings)
-        told = guide(kind, rows[:, 0], encoding, group.samples,
+        guides = guide(kind, rows[:, 0], encoding, group.samples,
                      settings.features, geometry, of_rows)
         area, shared = (of_rows(one.expand(len(colours), -1)[..., None, None]).flatten()
                         for one in (group.samples.area, group.samples.shared))
         rules = settings.colour_rules and kind == 'colour'
-        known = recognise(told if rules else None, area, shared)
-        told = known.told if rules else told
-        rows = guided(model, rows, told)
+        known = recognise(guides if rules else None, area, shared)
+        guides = known.guides if rules else guides
+        rows = guided(model, rows, guides)
         prompts = pick_prompts(rows)
         last = run_cascade(model, encoding.repeated(count), geometry, rows[:, 0], prompts,
                            group.weights.repeat(len(colours), 1),
-                           settings.passes or model.passes, told)[-1]
+                           settings.passes or model.passes, guides)[-1]
         for place, index in enumerate(group.objects):
             its = slice(place, None, count)
             found[index] = (last.chosen[its], last.score[its], known.certain[its],

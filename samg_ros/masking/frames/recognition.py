@@ -57,40 +57,40 @@ class Recognition:
     """What is known of an object in N frames before anything is decoded.
 
     Attributes:
-        told: (N, C, H, W) float, what the decoder is to be told, or None.
+        guides: (N, C, H, W) float, the guidance maps of the decoder, or None.
         certain: (N, H, W) bool, or (N, 1, 1): pixels that are the object's whatever it decodes.
         sure: (N,) float, the predicted IoU from which a mask of the reference's size is to be
             believed (see `believe`); -inf where the object's colours are there.
     """
 
-    told: Tensor | None
+    guides: Tensor | None
     certain: Tensor
     sure: Tensor
 
 
-def recognise(told: Tensor | None, area: Tensor, shared: Tensor) -> Recognition:
+def recognise(guides: Tensor | None, area: Tensor, shared: Tensor) -> Recognition:
     """Let colour help shape where the object's colours are, and shape stand in for them elsewhere.
 
     Args:
-        told: (N, C, H, W) float of `guidance.guide`, or None. Without a colour map nothing is
+        guides: (N, C, H, W) float of `guidance.guide`, or None. Without a colour map nothing is
             changed, certain or doubted.
         area: (N,) float, the object's share of its reference picture.
         shared: (N,) float, as in `Samples`; of several references combined as their maps are.
     """
-    if told is None or told.shape[1] < GUIDANCE_MAPS['colour']:
+    if guides is None or guides.shape[1] < GUIDANCE_MAPS['colour']:
         nowhere = torch.zeros_like(area, dtype=torch.bool)[:, None, None]
-        return Recognition(told, nowhere, torch.full_like(area, -torch.inf))
-    together = told.mean(dim=1)
+        return Recognition(guides, nowhere, torch.full_like(area, -torch.inf))
+    together = guides.mean(dim=1)
     agreed = (together > AGREEMENT).flatten(1).float().mean(dim=1)
-    shape = told[:, :2].mean(dim=1, keepdim=True)
+    shape = guides[:, :2].mean(dim=1, keepdim=True)
     similar = (shape > SIMILAR).flatten(1).float().mean(dim=1)
     known = (agreed >= RECOGNISED * similar.minimum(area)) & (agreed >= VISIBLE * area)
     trust = known * TRUSTED * (1 - shared / SHARED).clamp(min=0)
-    shapes = told[:, :2].lerp(told[:, :2].maximum(told[:, 2:]), trust[:, None, None, None])
+    shapes = guides[:, :2].lerp(guides[:, :2].maximum(guides[:, 2:]), trust[:, None, None, None])
     highest = shape.amax(dim=(2, 3), keepdim=True)
     relative = shape / highest.clamp(min=_HALF_SIMILAR / 2)
     instead = ((relative - _HALF_SIMILAR) / (1 - _HALF_SIMILAR)).clamp(0, 1)
-    colour = torch.where(known[:, None, None, None], told[:, 2:], instead)
+    colour = torch.where(known[:, None, None, None], guides[:, 2:], instead)
     beside = (shape.mean(dim=(1, 2, 3)) - area * highest.flatten()) / (1 - area)
     sure = torch.where(known, -torch.inf, beside + SURE * (1 - area))
     certain = (together > CERTAIN) & (trust > 0)[:, None, None]

@@ -83,8 +83,8 @@ def chromaticities(frames: Tensor) -> Tensor:
     pictures = frames.permute(0, 3, 1, 2).float()
     sides = [int(side) for side in pictures.shape[2:]]  # while a network is traced, tensors
     if max(sides) > COLOUR_SIDE:
-        pictures = scaled(pictures, *(max(1, round(side * (COLOUR_SIDE / max(sides))))
-                                      for side in sides))
+        rows, columns = (max(1, round(side * (COLOUR_SIDE / max(sides)))) for side in sides)
+        pictures = scaled(pictures, rows, columns)
     return pictures / (pictures.sum(dim=1, keepdim=True) + DARK)
 
 

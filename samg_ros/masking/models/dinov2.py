@@ -13,6 +13,8 @@ from samg_ros.masking.models.loading.pretrained import load_pretrained
 
 HUB_IDS = {'dinov2-s': 'facebook/dinov2-small', 'dinov2-b': 'facebook/dinov2-base',
            'dinov2-l': 'facebook/dinov2-large'}
+WIDTHS = {'dinov2-s': 384, 'dinov2-b': 768, 'dinov2-l': 1024}
+"""Of the hidden layers (arXiv 2304.07193, table 7)."""
 INPUT_SIZE = 448  # 32 x 32 patches of 14, as in SAM-G
 
 
@@ -54,5 +56,5 @@ def load_dinov2(name: str, weights: str | Path | None) -> DinoEncoder:
     Raises:
         WeightsError, MissingDependencyError: see `load_pretrained`.
     """
-    backbone = load_pretrained(name, 'Dinov2Model', weights or HUB_IDS[name])
+    backbone = load_pretrained(name, 'Dinov2Model', weights or HUB_IDS[name], WIDTHS[name])
     return DinoEncoder(backbone, INPUT_SIZE, extra_tokens=1)  # the class token

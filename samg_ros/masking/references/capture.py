@@ -53,8 +53,8 @@ def mask_from_points(model: VisionModel, encoding: Encoding, points: npt.NDArray
     for x, y in points.tolist():
         mask[min(round(y), height - 1), min(round(x), width - 1)] = True
     samples = Samples.stack([Samples.read(encoding, 0, settings.features, mask, geometry)])
-    told = guide(kind, similarity[:, 0], encoding, samples, settings.features, working)
-    similarity = guided(model, similarity, told)
+    guides = guide(kind, similarity[:, 0], encoding, samples, settings.features, working)
+    similarity = guided(model, similarity, guides)
     found = pick_prompts(similarity)
     scale = np.array((working.width / width, working.height / height))
     clicks = torch.from_numpy((points * scale).round()).to(found.points)[None]
@@ -64,5 +64,5 @@ def mask_from_points(model: VisionModel, encoding: Encoding, points: npt.NDArray
     thirds = similarity.new_full((3,), 1 / 3)
     passes = max(PASSES, settings.passes or model.passes)
     last = run_cascade(model, encoding, working, similarity[:, 0], prompts, thirds, passes,
-                       told)[-1]
+                       guides)[-1]
     return geometry.padded_to_frame(last.chosen)[0] > 0

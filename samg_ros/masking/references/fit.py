@@ -164,8 +164,8 @@ def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tens
     geometry, mask = _shrunk(geometry, mask, guidance)
     with torch.no_grad():
         maps = similarity_maps(encoding, features, geometry)
-        told = guide(guidance, maps[:, 0], encoding, Samples.stack([samples]), features, geometry)
-        still = pick_prompts(guided(model, maps, told))
+        guides = guide(guidance, maps[:, 0], encoding, Samples.stack([samples]), features, geometry)
+        still = pick_prompts(guided(model, maps, guides))
         prompts, of_step = _jittered_prompts(still, encoding, features, geometry, first_point,
                                              steps, seed)
         parts = []
@@ -175,7 +175,7 @@ def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tens
             count = len(points)
             found, _ = first_pass(model, encoding.repeated(count), geometry,
                                   Prompts(points, labels),
-                                  None if told is None else told.expand(count, -1, -1, -1))
+                                  None if guides is None else guides.expand(count, -1, -1, -1))
             parts.append(geometry.padded_to_frame(found).flatten(2))
         logits = torch.cat(parts)
     w1, w2 = descend(logits.float().cpu().numpy(), mask.flatten().cpu().numpy(), of_step.numpy())

@@ -275,6 +275,15 @@ def _read_mask(path: Path) -> Mask:
     Raises:
         ReferenceLoadError: if it is not clear what is the object; the values are named.
     """
+    mask = _object(path)
+    edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    if edge.all() and not mask.all():
+        raise ReferenceLoadError(f'{path}: the mask marks the whole edge of the image, as one does '
+                                 'that has white and black exchanged; make the object white')
+    return mask
+
+
+def _object(path: Path) -> Mask:
     picture = _read(path, cv2.IMREAD_UNCHANGED)
     if picture.ndim == 3:
         if picture.shape[2] == 4 and not (picture[..., 3] == picture[0, 0, 3]).all():

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from samg_ros import __version__
-from samg_ros.arguments import add_out, path_argument, whole
+from samg_ros.arguments import add_out, optional_path, path_argument, whole
 from samg_ros.errors import ConfigError
 from samg_ros.files.outputs import make_folder, write_json
 from samg_ros.files.pictures import read_picture
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_out(parser, 'folder for the bundle', required=True)
     parser.add_argument('--reference', type=path_argument, metavar='DIR',
                         help="what the masker looks for; with --policy the policy's own")
-    parser.add_argument('--policy', metavar='CHECKPOINT',
+    parser.add_argument('--policy', type=optional_path, metavar='CHECKPOINT',
                         help='export the policy too: checkpoint, run folder, or the task of one '
                              'that comes with the package; the masker is then its own')
     parser.add_argument('--model', default='mini', help='mask model (default: %(default)s)')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ray, started so that nobody else can use it: loopback alone, and a token for every request.
+"""Ray, started so that no other user can use it: loopback alone, and a token for every request.
 
 Whoever reaches a port of Ray without a token runs code as the user who started it. Ray listens on
 all interfaces unless told otherwise, and asks for a token since version 2.52, if it is told to.
@@ -27,7 +27,7 @@ _START_ATTEMPTS = 3
 
 
 def connect(address: str, cores: int, gpus: float) -> Any:
-    """Connect to a cluster, or start one on this machine that nobody else can reach.
+    """Connect to a cluster, or start one on this machine that no other user can reach.
 
     A cluster asks for its token too, unless the user has set RAY_AUTH_MODE=disabled.
 

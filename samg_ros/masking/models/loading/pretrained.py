@@ -14,7 +14,8 @@ from samg_ros.files.tensors import is_finite
 from samg_ros.masking.models.loading.weights_io import listed_keys
 
 
-def load_pretrained(name: str, class_name: str, source: str | Path) -> Any:
+def load_pretrained(name: str, class_name: str, source: str | Path, width: int | None = None
+                    ) -> Any:
     """Return a model of transformers with its weights.
 
     Args:
@@ -22,6 +23,8 @@ def load_pretrained(name: str, class_name: str, source: str | Path) -> Any:
         class_name: what transformers calls its class.
         source: a folder with config.json and weights, or a hub id. A checkpoint of the model that
             does the same for videos is read too; what is about videos in it is left out.
+        width: of the hidden layers, by which the sizes of a family differ; None for a model of one
+            size.
 
     Raises:
         WeightsError: if it cannot be had, is of another model, or its keys do not fit, which are
@@ -40,9 +43,12 @@ def load_pretrained(name: str, class_name: str, source: str | Path) -> Any:
         raise WeightsError(f'model {name}: {source!r} is no folder and no hub id; give a folder '
                            'with config.json and model.safetensors')
     try:
-        described = config_class.get_config_dict(source)[0].get('model_type')
+        config = config_class.get_config_dict(source)[0]
+        described, found_width = config.get('model_type'), None
         fits = described in (config_class.model_type, f'{config_class.model_type}_video')
-        if fits:
+        if width is not None and fits:
+            found_width = config_class.from_dict(config).hidden_size
+        if fits and width in (None, found_width):
             with _quiet(transformers.utils.logging):
                 # Keys of another shape are let through here so that they can be named below.
                 model, found = model_class.from_pretrained(source, output_loading_info=True,
@@ -57,6 +63,9 @@ def load_pretrained(name: str, class_name: str, source: str | Path) -> Any:
     if not fits:
         raise WeightsError(f'model {name}: {source!r} holds a model of type {described!r}; give '
                            f'one of type {config_class.model_type!r}')
+    if width not in (None, found_width):
+        raise WeightsError(f'model {name}: {source!r} holds one whose layers are {found_width} '
+                           f'wide, and those of {name} are {width}; give the name of its size')
     faults = [f'{what} {listed_keys(keys)}' for what, keys in (
         ('missing', list(found['missing_keys'])),
         ('unexpected', list(found['unexpected_keys'])),
