@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from msgspec import Struct
 
+from samg_ros.errors import InvalidInputError
 from samg_ros.masking.models.base import VisionModel
 from samg_ros.masking.settings import MaskerSettings
 
@@ -71,16 +73,30 @@ def identity(name: str, source: Any, model: VisionModel) -> dict[str, Any]:
             'method': METHOD_VERSION}
 
 
-def resolved(settings: MaskerSettings, model: VisionModel) -> dict[str, Any]:
-    """Return what masks depend on as plain JSON types, the model's own in the place of None.
+def resolved(settings: MaskerSettings, model: VisionModel) -> MaskerSettings:
+    """Return settings with the model's own in the place of None.
+
+    Raises:
+        InvalidInputError: if the model was not trained for the guidance that they name.
+    """
+    kind = settings.similarity_prompt or model.similarity_prompt
+    if kind not in model.similarity_prompts:
+        raise InvalidInputError(f'similarity_prompt {kind!r}: not for this model; expected '
+                                f'{", ".join(model.similarity_prompts)} or None')
+    fits, looks = settings.fit_weights, settings.second_look
+    return replace(
+        settings, similarity_prompt=kind, passes=settings.passes or model.passes,
+        grid_size=settings.grid_size or model.grid_size,
+        fit_weights=model.fits_weights if fits is None else fits,
+        second_look=model.second_look if looks is None else looks)
+
+
+def described(settings: MaskerSettings) -> dict[str, Any]:
+    """Return what masks depend on as plain JSON types.
 
     Engines give the same masks to rounding, so theirs is not among them.
     """
-    values = {name: value for name, value in settings.to_dict().items() if name != 'engine'}
-    return {**values,
-            'passes': settings.passes or model.passes,
-            'grid_size': settings.grid_size or model.grid_size,
-            'similarity_prompt': settings.similarity_prompt or model.similarity_prompt}
+    return {name: value for name, value in settings.to_dict().items() if name != 'engine'}
 
 
 def differences(trained: Mapping[str, Any], running: Mapping[str, Any]) -> list[str]:

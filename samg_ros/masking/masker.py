@@ -22,7 +22,7 @@ from samg_ros.masking.frames.pipeline import find, find_nothing, similarity_prom
 from samg_ros.masking.frames.prediction import Frames, Prediction
 from samg_ros.masking.frames.second_look import cropped_reference, look_again
 from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.identity import Description, identity, renamed, resolved
+from samg_ros.masking.identity import Description, described, identity, renamed, resolved
 from samg_ros.masking.models import Weights, check_weights, describe_weights, load_model
 from samg_ros.masking.models.base import Encoding, VisionModel
 from samg_ros.masking.references.capture import mask_from_points
@@ -63,13 +63,13 @@ class Masker:
             InvalidInputError: if model or settings are something else.
             ConfigError: if the device is not there or cannot compute in the wanted type.
         """
-        self.settings = checked_settings(settings)
         if not isinstance(model, VisionModel):
             raise InvalidInputError(f'model {type(model).__name__}: expected a VisionModel '
                                     '(see samg_ros.masking.models.load_model)')
         if not isinstance(name, str):
             raise InvalidInputError(f'name {name!r}: expected text')
         check_weights(weights)
+        self.settings = resolved(checked_settings(settings), model)
         try:
             self.device = torch.device(device)
             model = model.eval().to(self.device)
@@ -110,7 +110,7 @@ class Masker:
 
         See `masking.identity`; 'engine' is what the masks depend on to rounding only.
         """
-        return {**self._identity, 'settings': resolved(self.settings, self._model),
+        return {**self._identity, 'settings': described(self.settings),
                 'engine': self.engine}
 
     @property
@@ -224,7 +224,7 @@ class Masker:
         if wrong := sorted(set(changes) - set(ADJUSTABLE)):
             raise InvalidInputError(f'{wrong[0]}: cannot change after loading; expected '
                                     f'{", ".join(ADJUSTABLE)}')
-        self.settings = replace(self.settings, **changes)
+        self.settings = resolved(replace(self.settings, **changes), self._model)
         if self._objects:
             self._call = self._recorded()
 
@@ -332,7 +332,7 @@ class Masker:
     @torch.no_grad()
     def _close_up(self, fitted: FittedReference) -> FittedReference:
         """Return the reference as a second look sees it: cropped around its object."""
-        reference = cropped_reference(fitted.reference, self._model.image_size)
+        reference = cropped_reference(fitted.reference, self._model.detail_size)
         geometry = self._geometry(*reference.mask.shape)
         frame = torch.from_numpy(reference.image).to(self.device)[None]
         encoding = self._model.encode(frame).on_grid(geometry.grid_size)
@@ -344,7 +344,7 @@ class Masker:
                      self.settings)
         if not self.settings.second_look:
             return found
-        size = self._model.image_size
+        size = self._model.detail_size
         return look_again(found, frames, size, [
             partial(find, self._frame_model, geometry=self._geometry(size, size), targets=targets,
                     settings=self.settings) for targets in self._close_targets])

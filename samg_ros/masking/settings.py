@@ -34,7 +34,8 @@ class MaskerSettings:
         passes: decoder passes per frame, 1 to 3. None: what suits the model (SAM 3, as in the
             paper; `mini` 1, see docs/mini.md).
         fit_weights: fit the combination of the three masks to the reference (PerSAM-F); without,
-            each counts a third.
+            each counts a third. None: the model's (`mini` false, whose masks are trained to be
+            averaged; the others true).
         fit_steps: optimiser steps of that fit.
         similarity_prompt: which maps the decoder gets beside the prompts (see `guidance`): 'off'
             none, 'region' similarity with the object's one feature, 'dense' also with the most
@@ -49,7 +50,8 @@ class MaskerSettings:
             'mean' (like all of them, as pictures in several lights).
         min_predicted_iou: a mask whose predicted IoU is lower is empty; 0 keeps every mask.
         second_look: crop around what was found, with a margin, and mask the crop at the network's
-            full resolution (see `frames.second_look`). Takes twice the time.
+            full resolution (see `frames.second_look`). Takes twice the time. None: the model's
+            (`mini` true, the others false).
         colour_rules: where the decoder gets 'colour', let colours that hardly anything else has
             outvote it, and doubt an object without its colours (see `frames.recognition`). The
             constants of these rules were found on robots of DMControl and Adroit in clean renders;
@@ -70,12 +72,12 @@ class MaskerSettings:
     features: tuple[str, ...] = FEATURES
     grid_size: int | None = None
     passes: int | None = None
-    fit_weights: bool = True
+    fit_weights: bool | None = None
     fit_steps: int = 1000
     similarity_prompt: str | None = None
     combine_references: str = 'max'
     min_predicted_iou: float = 0.0
-    second_look: bool = False
+    second_look: bool | None = None
     colour_rules: bool = False
     dtype: str = 'float32'
     cuda_graphs: bool = False
@@ -87,13 +89,16 @@ class MaskerSettings:
             object.__setattr__(self, 'features', tuple(self.features))
         names = self.features
         known = isinstance(names, tuple) and all(_one_of(name, FEATURES) for name in names)
-        flags = ('fit_weights', 'second_look', 'colour_rules', 'cuda_graphs')
+        flags = ('colour_rules', 'cuda_graphs')
+        choices = ('fit_weights', 'second_look')
         facts = [
             ('features', known and 0 < len(names) == len(set(names)), "('dino', 'sam') or one of"),
             ('grid_size', self.grid_size is None or is_whole(self.grid_size, 8, 256),
              'a whole number from 8 to 256, or None'),
             ('passes', self.passes is None or is_whole(self.passes, 1, 3), '1, 2, 3 or None'),
             *((name, isinstance(getattr(self, name), bool), 'true or false') for name in flags),
+            *((name, isinstance(getattr(self, name), (bool, type(None))), 'true, false or None')
+              for name in choices),
             ('fit_steps', is_whole(self.fit_steps, 1, MOST_FIT_STEPS),
              f'a whole number from 1 to {MOST_FIT_STEPS}'),
             ('similarity_prompt', self.similarity_prompt is None

@@ -12,6 +12,8 @@ from samg_ros.errors import ConfigError
 from samg_ros.files.pictures import MAX_PIXELS
 from samg_ros.masking import MaskerSettings
 from samg_ros.masking.masker import ADJUSTABLE
+from samg_ros.masking.models import model_class
+from samg_ros.masking.models.base import VisionModel
 from samg_ros.masking.settings import (
     COMBINATIONS,
     DTYPES,
@@ -66,8 +68,9 @@ class PerceptionParameters:
         shared = tuple(path for path in (reference, *more) if path)
         own = {name: declare(node, f'{name}.reference', '', 'Reference of this camera alone; empty '
                              'takes the one of all.') for name in names}
+        model = declare(node, 'model', 'mini', 'Masking model.')
         return cls(
-            model=declare(node, 'model', 'mini', 'Masking model.'),
+            model=model,
             weights=declare(node, 'weights', '', "Weight file; empty for the package's own."),
             device=declare(node, 'device', 'cpu', 'Torch device.'),
             cameras={name: (own[name],) if own[name] else shared for name in names} or {'': shared},
@@ -89,7 +92,7 @@ class PerceptionParameters:
                                   'which /diagnostics warns.', between=(0.01, 3600.0)),
             fill=_colour(declare(node, 'fill', [0, 0, 0], 'RGB outside the mask, 0 to 255.',
                                  read_only=False)),
-            settings=_declare_settings(node))
+            settings=_declare_settings(node, model_class(model)))
 
     def changed(self, values: Mapping[str, Any]) -> PerceptionParameters:
         """Return these parameters with some of LIVE changed.
@@ -115,7 +118,7 @@ class PerceptionParameters:
         return {name: getattr(self.settings, name) for name in ADJUSTABLE}
 
 
-def _declare_settings(node: Node) -> MaskerSettings:
+def _declare_settings(node: Node, model: type[VisionModel]) -> MaskerSettings:
     defaults = MaskerSettings()
     return MaskerSettings(
         features=tuple(declare(node, 'features', list(defaults.features),
@@ -124,8 +127,8 @@ def _declare_settings(node: Node) -> MaskerSettings:
                           "8 or more; 0 takes the model's.", between=(0, 256)) or None,
         passes=declare(node, 'passes', 0, "Decoder passes per frame; 0 takes the model's.",
                        between=(0, 3), read_only=False) or None,
-        fit_weights=declare(node, 'fit_weights', defaults.fit_weights,
-                            'Fit the combination of masks to the reference.'),
+        fit_weights=declare(node, 'fit_weights', model.fits_weights, 'Fit the combination of masks '
+                            "to the reference; the default is the model's."),
         fit_steps=declare(node, 'fit_steps', defaults.fit_steps, 'Optimiser steps of that fit.',
                           between=(1, MOST_FIT_STEPS)),
         similarity_prompt=_GUIDANCE[declare(
@@ -137,8 +140,9 @@ def _declare_settings(node: Node) -> MaskerSettings:
         min_predicted_iou=declare(
             node, 'min_predicted_iou', defaults.min_predicted_iou, 'A mask of which the model '
             'thinks less is empty.', between=(0.0, 1.0), read_only=False),
-        second_look=declare(node, 'second_look', defaults.second_look, 'Mask a crop around what '
-                            'was found again, at full resolution; twice the time.'),
+        second_look=declare(node, 'second_look', model.second_look, 'Mask a crop around what was '
+                            'found again, at full resolution; twice the time. The default is the '
+                            "model's."),
         colour_rules=declare(node, 'colour_rules', defaults.colour_rules, 'Let colours outvote '
                              'the decoder: for clean renders of DMControl and Adroit only.'),
         dtype=declare(node, 'dtype', defaults.dtype, 'What the networks compute in.',
@@ -153,9 +157,7 @@ def _declare_settings(node: Node) -> MaskerSettings:
 
 def as_parameters(settings: MaskerSettings) -> dict[str, Any]:
     """Return the parameters that declare these settings, the way back of `declare`."""
-    unset = {'grid_size': 0, 'passes': 0, 'similarity_prompt': 'model'}
-    return {name: unset[name] if value is None else value
-            for name, value in settings.to_dict().items()}
+    return {name: value for name, value in settings.to_dict().items() if value is not None}
 
 
 def _names(values: Any) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ def test_cut_weights_are_refused(tmp_path):
 
 @pytest.mark.parametrize('settings', [
     dict(passes=2), dict(passes=3), dict(features=('dino',)), dict(features=('sam',)),
-    dict(similarity_prompt='off'), dict(second_look=True), dict(fit_weights=False),
+    dict(similarity_prompt='off'), dict(second_look=False), dict(fit_weights=True),
     dict(grid_size=24)])
 def test_every_switch_runs_and_matters(masker, walker, frames, settings):
     other = Masker.load('mini', MaskerSettings(fit_steps=50, **settings)).fit(walker)
@@ -93,10 +93,16 @@ def test_bad_settings_are_refused(settings):
 
 
 @pytest.mark.parametrize('model, prompt', [('mini', 'colour'), ('mini-sim', 'full')])
-def test_guidance_that_a_model_was_not_trained_for_is_refused(model, prompt, walker):
-    masker = Masker.load(model, MaskerSettings(similarity_prompt=prompt))
+def test_guidance_that_a_model_was_not_trained_for_is_refused(model, prompt):
     with pytest.raises(InvalidInputError, match=f"'{prompt}': not for this model; expected off"):
-        masker.fit(walker)
+        Masker.load(model, MaskerSettings(similarity_prompt=prompt))
+
+
+def test_a_model_has_settings_of_its_own(pair):
+    assert not Masker.load('mini').settings.fit_weights and Masker.load('mini').settings.second_look
+    for masker in (Masker.load('mini-sim'), Masker(pair)):
+        assert masker.settings.fit_weights and not masker.settings.second_look
+    assert Masker.load('mini', MaskerSettings(fit_weights=True)).settings.fit_weights
 
 
 def test_masks_thought_bad_are_empty(walker, frames):

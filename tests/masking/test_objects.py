@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several objects, several references, points that come and go."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -93,7 +95,8 @@ def test_points_added_and_cleared_are_those_of_the_reference(walker, frames):
 
 
 def test_points_keep_the_fitted_weights_and_ask_no_encoder(walker, frames, monkeypatch):
-    masker = Masker.load('mini', SETTINGS).fit({'a': walker, 'b': [walker, walker]})
+    settings = replace(SETTINGS, second_look=False)  # which sees the clicks in a crop
+    masker = Masker.load('mini', settings).fit({'a': walker, 'b': [walker, walker]})
     before = masker.weights.clone()
     monkeypatch.setattr(type(masker._model), 'encode', None)
     masker.add_points([[40, 30]], 'b', reference=1)

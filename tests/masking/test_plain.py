@@ -32,7 +32,8 @@ def compare(masker, plain, frames):
     ('mini', 'off'), ('mini', 'full'),
     *(('mini-sim', kind) for kind in MiniSim.similarity_prompts)])
 def test_mini_masks_as_the_method_says(model, prompt, walker, frames, recoloured):
-    settings = MaskerSettings(passes=3, similarity_prompt=prompt, colour_rules=True)
+    settings = MaskerSettings(passes=3, similarity_prompt=prompt, colour_rules=True,
+                              fit_weights=True, second_look=False)
     masker = Masker.load(model, settings).fit(walker)
     compare(masker, PlainSamg(masker._model, walker, masker.weights[0], guided=prompt),
             [*frames, recoloured])
@@ -59,7 +60,8 @@ def test_a_wide_frame_is_masked_as_the_method_says(pair_masker, random_pair, wal
 @pytest.mark.parametrize('model, guided', [
     ('mini', 'full'), ('mini-sim', 'region'), ('mini-sim', 'colour'), ('pair', 'off')])
 def test_fitted_weights_are_those_of_plain_steps(model, guided, pair, walker):
-    settings = MaskerSettings(fit_steps=10 if model == 'pair' else 100, similarity_prompt=guided)
+    settings = MaskerSettings(fit_steps=10 if model == 'pair' else 100, similarity_prompt=guided,
+                              fit_weights=True)
     masker = Masker(pair, settings) if model == 'pair' else Masker.load(model, settings)
     masker.fit(walker)
     plain = PlainSamg(masker._model, walker, guided=guided)

@@ -258,9 +258,9 @@ def test_a_wrong_parameter_is_an_error_that_names_it(graph, reference, wrong, sa
 def test_silence_is_reported(graph, reference):
     camera = Camera(graph, reference, stale_after_s=0.1)
     camera.frame()
+    graph.until(lambda: float(graph.values('perception: masking').get('latency_p95_ms', 0)) > 0)
     graph.until(lambda: 'no frame was masked for' in graph.said('perception: masking'))
-    values = graph.values('perception: masking')
-    assert float(values['age_s']) > 0.1 and float(values['latency_p95_ms']) > 0
+    assert 0.1 < float(graph.values('perception: masking')['age_s']) < 60
 
 
 def test_nonsense_images_are_counted_and_the_node_lives(graph, reference):

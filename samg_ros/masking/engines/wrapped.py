@@ -29,6 +29,11 @@ class WrappedModel(VisionModel):
         self.similarity_gain = model.similarity_gain
         self.feature_maps = model.feature_maps
 
+    @property
+    def detail_size(self) -> int:
+        """See VisionModel."""
+        return self.model.detail_size
+
     def object_map(self, maps: Tensor) -> Tensor:
         """See VisionModel."""
         return self.model.object_map(maps)

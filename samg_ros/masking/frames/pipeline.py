@@ -12,7 +12,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from samg_ros.errors import InvalidInputError
 from samg_ros.masking.frames.decoder_passes import Prompts, pick_prompts, run_cascade
 from samg_ros.masking.frames.guidance import guide, guided, working_geometry
 from samg_ros.masking.frames.prediction import Prediction
@@ -136,16 +135,8 @@ def find_nothing(frames: Tensor, geometry: Geometry, targets: Targets) -> Predic
 
 
 def similarity_prompt(model: VisionModel, settings: MaskerSettings) -> str:
-    """Return which of SIMILARITY_PROMPTS the first pass gets.
-
-    Raises:
-        InvalidInputError: if the model was not trained for the one that the settings name.
-    """
-    kind = settings.similarity_prompt or model.similarity_prompt
-    if kind not in model.similarity_prompts:
-        raise InvalidInputError(f'similarity_prompt {kind!r}: not for this model; expected '
-                                f'{", ".join(model.similarity_prompts)} or None')
-    return kind
+    """Return which of SIMILARITY_PROMPTS the first pass gets."""
+    return settings.similarity_prompt or model.similarity_prompt
 
 
 def _of_rows(views: tuple[int, ...], settings: MaskerSettings, maps: Tensor) -> Tensor:

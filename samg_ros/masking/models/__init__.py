@@ -19,7 +19,7 @@ from samg_ros.masking.models import (
     sam2,
 )
 from samg_ros.masking.models.base import FeatureEncoder, ModelPair, Segmenter, VisionModel
-from samg_ros.masking.models.mini.network import load_mini, load_mini_sim
+from samg_ros.masking.models.mini.network import Mini, MiniSim, load_mini, load_mini_sim
 
 Weights = str | Path | Mapping[str, str | Path] | None
 
@@ -68,6 +68,11 @@ def load_model(name: str, weights: Weights = None) -> VisionModel:
     given = _by_name(weights, (encoder, segmenter))
     return ModelPair(ENCODERS[encoder](given.get(encoder)),
                      SEGMENTERS[segmenter](given.get(segmenter))).eval()
+
+
+def model_class(name: str) -> type[VisionModel]:
+    """Return the class of a model of that name, which knows the settings it is best with."""
+    return {'mini': Mini, 'mini-sim': MiniSim}.get(name, ModelPair)
 
 
 def check_weights(weights: Weights) -> None:

@@ -104,6 +104,8 @@ class VisionModel(nn.Module, ABC):
         stretched: whether frames are stretched to the square input, or scaled by their longer
             side and padded.
         passes: decoder passes that give its best masks.
+        fits_weights: whether fitting how its three masks are combined makes them better.
+        second_look: whether a second look does.
         similarity_prompt: the guidance that the model was trained with, as in MaskerSettings.
         similarity_prompts: all that it can be given.
         guided: whether `decode` takes a guide.
@@ -117,6 +119,8 @@ class VisionModel(nn.Module, ABC):
     grid_size: int
     stretched: bool = False
     passes: int = 3
+    fits_weights: bool = True
+    second_look: bool = False
     similarity_prompt: str = 'off'
     similarity_prompts: tuple[str, ...] = SIMILARITY_PROMPTS
     guided: bool = False
@@ -128,6 +132,11 @@ class VisionModel(nn.Module, ABC):
         """Return how frames of a size lie in its input; without a grid size, on its own grid."""
         return Geometry(height, width, self.image_size, self.mask_size,
                         grid_size or self.grid_size, device, self.stretched)
+
+    @property
+    def detail_size(self) -> int:
+        """Side in pixels of the largest picture that it takes, and of a second look's crops."""
+        return self.image_size
 
     def object_map(self, maps: Tensor) -> Tensor:
         """Return (N, 1, H, W) float in -1 .. 1 of (N, C, H, W) guidance: where the object is.

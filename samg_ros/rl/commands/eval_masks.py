@@ -115,8 +115,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="decoder passes (the model's)")
     parser.add_argument('--colour-rules', action='store_true',
                         help='use the colour rules, as training on DMControl and Adroit does')
-    parser.add_argument('--second-look', action='store_true',
-                        help='mask a crop around what was found again')
+    parser.add_argument('--second-look', action=argparse.BooleanOptionalAction,
+                        help="mask a crop around what was found again (the model's)")
     parser.add_argument('--frames', type=whole(1), default=None, help='per task and setting (300)')
     parser.add_argument('--every', type=whole(1), default=None, metavar='STEPS',
                         help='agent steps from frame to frame (4, of policies so many that frames '

@@ -138,7 +138,8 @@ def _masker(args: argparse.Namespace, policy: Policy | None) -> Masker | None:
         return policy.masker()
     if args.reference is None:
         raise ConfigError('nothing to export: give --reference, or --policy')
-    return Masker.load(args.model, MaskerSettings(engine='torch'), 'cpu', args.weights).fit(
+    settings = MaskerSettings(engine='torch', second_look=False)
+    return Masker.load(args.model, settings, 'cpu', args.weights).fit(
         Reference.load(args.reference))
 
 

@@ -128,6 +128,8 @@ class Mini(MiniSim):
     says whether the object is there at all; where it is not, every logit is ABSENT, as in SAM 2.
     """
 
+    fits_weights = False
+    second_look = True
     similarity_prompt = 'full'
     similarity_prompts = ('off', 'full')
     guides = GUIDANCE_MAPS['full']
@@ -148,6 +150,11 @@ class Mini(MiniSim):
         self.register_buffer('presence_threshold', torch.zeros(()))
 
     presence_threshold: Tensor
+
+    @property
+    def detail_size(self) -> int:
+        """See VisionModel."""
+        return TRUNK_SIZE
 
     def _build_evidence(self) -> None:
         self.evidence_sum = zero_sum(self.guides)
