@@ -13,7 +13,7 @@ from rosbags.typesys import Stores, get_typestore
 from samg_ros import cli
 from samg_ros.bags.recording import Recording
 
-HEAVY = ('torch._dynamo', 'torch._inductor.compile_fx', 'openvino', 'cv2', 'mujoco', 'rclpy',
+HEAVY = ('torch._dynamo', 'torch._inductor.compile_fx', 'cv2', 'mujoco', 'rclpy',
          'safetensors.torch', 'h5py', 'pyarrow.parquet', 'matplotlib.figure', 'rosbags.rosbag2',
          'rosbags.typesys', 'uvicorn', 'sensor_msgs.msg')
 
