@@ -179,7 +179,7 @@ def _maskers(choices: CloneChoices, source: Source, config: TrainConfig
             raise ConfigError(f"camera '{camera}' needs a reference that says what matters: give "
                               f'{option}, or --source raw')
         reference: Reference = Reference.load(path)
-        made[camera] = Masker.load(choices.model, MaskerSettings(), choices.device,
+        made[camera] = Masker.load(choices.model or 'mini', MaskerSettings(), choices.device,
                                    choices.weights).fit(reference)
     return made
 

@@ -66,7 +66,7 @@ class JointStates:
         found = dict(zip(names, positions, strict=True))
         if len(found) < len(names):
             twice = next(name for name in names if list(names).count(name) > 1)
-            raise InvalidInputError(f"a joint state names joint '{twice}' twice")
+            raise InvalidInputError(f"a joint state names a joint twice: '{twice}'")
         mine = [joint for joint in self.needed if joint in found]
         if not np.isfinite([found[joint] for joint in mine]).all():
             raise InvalidInputError('a joint state has positions that are not finite')

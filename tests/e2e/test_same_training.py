@@ -39,7 +39,8 @@ def train_both_ways(graph, tmp_path, reference, weights):
                   CAMERA_REMAPPINGS)
         trainer = graph.add(Trainer, plan.parameters('trainer'))
         graph.until(lambda: trainer.finished, 300)
-        masker = Masker.load('mini', MaskerSettings(**QUICK, colour_rules=True), weights=weights)
+        masker = Masker.load('mini-sim', MaskerSettings(**QUICK, colour_rules=True),
+                             weights=weights)
         masker.fit(Reference.load(plan.reference))
         progress = train_direct(plan.config, tmp_path / 'direct', masker=masker,
                                 demonstrations=demonstrations or None)

@@ -100,7 +100,7 @@ def paste(logits: Tensor, windows: Tensor, height: int, width: int) -> Tensor:
                        dim=-1)
     found = F.grid_sample(logits[:, None], grid, padding_mode='border', align_corners=False)[:, 0]
     inside = (grid.abs() <= 1).all(dim=-1)
-    return torch.where(inside, found, found.new_tensor(OUTSIDE))
+    return torch.where(inside, found, OUTSIDE)
 
 
 def look_again(found: Prediction, frames: Tensor, size: int,
