@@ -57,9 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              'reference moved sideways)')
 
 
+@torch.no_grad()
 def run(args: argparse.Namespace) -> int:
     """Run `samg export`; the exit status is 1 where a file differs from torch."""
-    torch.set_grad_enabled(False)
     policy = load_policy(args.policy) if args.policy else None
     masker = _masker(args, policy)
     networks = []
