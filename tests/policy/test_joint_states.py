@@ -56,7 +56,8 @@ def test_each_joint_is_paired_with_a_frame_by_its_own_stamp(states):
 
 
 @pytest.mark.parametrize('names, positions, said', [
-    (['a', 'b'], [1.0], 'has 2 names but 1 positions'), (['a', 'a'], [1.0, 2.0], "a joint twice: 'a'"),
+    (['a', 'b'], [1.0], 'has 2 names but 1 positions'),
+    (['a', 'a'], [1.0, 2.0], "a joint twice: 'a'"),
     (['a'], [float('nan')], 'not finite'), (['b'], [float('inf')], 'not finite')])
 def test_a_message_that_cannot_be_used_changes_nothing(states, names, positions, said):
     with pytest.raises(InvalidInputError, match=said):
