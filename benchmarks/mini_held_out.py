@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prints `mini`'s mean IoU on held-out scenes of its training, with and without two settings.
 
-The defaults of `mini` for the second look and for fitted weights were chosen by such a table, not on
-the tasks and sequences that masks are tested on. It reads what `samg train mini` has made.
+The defaults of `mini` for the second look and for fitted weights were chosen by such a table, not
+on the tasks and sequences that masks are tested on. It reads what `samg train mini` has made.
 """
 
 from __future__ import annotations
