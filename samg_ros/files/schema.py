@@ -13,7 +13,7 @@ import math
 from collections.abc import Hashable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 import yaml
@@ -49,7 +49,15 @@ def convert(values: Any, kind: type[Kind], name: str, error: type[SamgError],
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as problem:
-        raise error(f'{name}: {plain(problem)}') from problem
+        raise error(f'{name}: {plain(problem)}{_beside(problem, values, kind)}') from problem
+
+
+def _beside(problem: Exception, values: Any, kind: Any) -> str:
+    """Return what msgspec leaves out of its message about a single value."""
+    if get_origin(kind) is Literal:
+        return f'; expected {", ".join(map(str, get_args(kind)))}'
+    single = isinstance(values, int | float | str) and 'got' not in str(problem)
+    return f', got {plain(values, 60)}' if single else ''
 
 
 def read_json(path: Path | str, kind: type[Kind], error: type[SamgError],

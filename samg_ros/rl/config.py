@@ -8,11 +8,12 @@ same run on every machine.
 
 import ast
 import inspect
-import math
 import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, get_type_hints
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+from msgspec import Meta
 
 from samg_ros.errors import ConfigError
 from samg_ros.files.schema import convert
@@ -22,66 +23,29 @@ PRESETS = ('quick', 'evening', 'paper')
 """quick: two CPU cores, minutes. evening: two CPU cores, up to three hours.
 paper: the figures of SAM-G and DrQ-v2, for a GPU."""
 
-AGENTS = ('drqv2', 'svea', 'pieg')
-"""Names of the agents; `samg_ros.rl.agents` builds them."""
-
-STRONG_AUGMENTATIONS = ('overlay', 'convolution')
-"""overlay: half the observation, half another picture. convolution: a random 3 x 3 one."""
-
 IMITATION = 'imitation'
 """Name of the agent that learns from an expert's actions (`samg train clone`), not from reward."""
 
-RESNETS = ('resnet18', 'resnet34', 'resnet50')
-"""Frozen encoders, by timm's names."""
+Agent = Literal['drqv2', 'svea', 'pieg', 'imitation']
+StrongAugmentation = Literal['overlay', 'convolution']
+"""overlay: half the observation, half another picture. convolution: a random 3 x 3 one."""
+Resnet = Literal['resnet18', 'resnet34', 'resnet50']
+Dtype = Literal['float32', 'bfloat16']
 
-DTYPES = ('float32', 'bfloat16')
-"""Types that the networks compute in while they learn."""
+AGENTS = tuple(name for name in get_args(Agent) if name != IMITATION)
+"""Names of the agents that learn from reward; `samg_ros.rl.agents` builds them."""
+DTYPES = get_args(Dtype)
 
-_AT_LEAST_1 = (
-    'camera_size',
-    'action_repeat',
-    'steps',
-    'update_every',
-    'replay_capacity',
-    'batch_size',
-    'n_step',
-    'noise_steps',
-    'feature_dim',
-    'hidden_dim',
-    'checkpoint_every',
-)
-_AT_LEAST_0 = (
-    'seed',
-    'critic_first',
-    'expert_episodes',
-    'svea_alpha',
-    'svea_beta',
-    'random_steps',
-    'noise_start',
-    'noise_end',
-    'noise_clip',
-    'squash_penalty',
-    'shift_pad',
-)
-_MOST_LAYERS, _WIDEST = 32, 2**16
+_WIDEST = 2**16
 """Of networks: no machine has memory for more, and a wrong number is found before it is tried."""
-_AT_MOST = {
-    'seed': 2**63 - 1,
-    'camera_size': 8192,
-    'steps': 10**12,
-    'replay_capacity': 10**12,
-    'batch_size': 2**20,
-    'n_step': 10_000,
-    'feature_dim': _WIDEST,
-    'hidden_dim': _WIDEST,
-    'shift_pad': 1024,
-}
-_ONE_OF = {
-    'agent': (*AGENTS, IMITATION),
-    'strong_augmentation': STRONG_AUGMENTATIONS,
-    'resnet': RESNETS,
-    'dtype': DTYPES,
-}
+
+Count = Annotated[int, Meta(ge=1, le=10**12)]
+NotNegative = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Positive = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Weight = Annotated[float, Meta(ge=0)]
+Width = Annotated[int, Meta(ge=1, le=_WIDEST)]
+Layers = Annotated[tuple[tuple[Width, Width, Width], ...], Meta(min_length=1, max_length=32)]
 
 
 @dataclass(frozen=True)
@@ -96,128 +60,104 @@ class TrainConfig:
     """Task to train on, as `samg_ros.sim.tasks` names it."""
     preset: str = 'quick'
     """The preset that the other values came from."""
-    seed: int = 0
+    seed: NotNegative = 0
     """Seed of the simulation, the network weights, the exploration and the replay."""
-    agent: str = 'drqv2'
-    """What learns: DrQ-v2, SVEA, or PIE-G with its frozen encoder, one of AGENTS; a clone's is
-    IMITATION."""
+    agent: Agent = 'drqv2'
+    """What learns: DrQ-v2, SVEA, or PIE-G with its frozen encoder; a clone's is 'imitation'."""
     observation: ObservationSpec = field(default_factory=ObservationSpec)
     """What the policy sees."""
     setting: str = 'train'
     """Visual setting to train in."""
-    camera_size: int = 84
+    camera_size: Annotated[int, Meta(ge=1, le=8192)] = 84
     """Side of the square camera frame in pixels, on which the masking works."""
     quality: str = 'fast'
     """How the simulator renders: fast, or paper, the very pixels of dm_control."""
     composite: str = 'segmentation'
     """How a video is put behind the robot: segmentation, exactly, or chroma_key, DMC-GB's green
     screen with its fringes."""
-    action_repeat: int = 2
+    action_repeat: Count = 2
     """Control steps of the simulation for one action; environment frames = steps x this."""
-    steps: int = 550_000
+    steps: Count = 550_000
     """Training budget in agent steps."""
-    random_steps: int = 2_000
+    random_steps: NotNegative = 2_000
     """Agent steps with uniformly random actions at the start."""
-    update_after: int = 2_000
+    update_after: Annotated[int, Meta(ge=2)] = 2_000
     """Agent steps before the first update."""
-    update_every: int = 2
+    update_every: Count = 2
     """Agent steps between two updates."""
-    replay_capacity: int = 1_000_000
+    replay_capacity: Count = 1_000_000
     """Time steps that the replay remembers."""
-    batch_size: int = 256
+    batch_size: Annotated[int, Meta(ge=1, le=2**20)] = 256
     """Transitions in one update."""
     start: str = ''
     """Checkpoint whose encoder and actor a new run begins with; empty for random ones."""
-    critic_first: int = 0
+    critic_first: NotNegative = 0
     """Agent steps until encoder and actor learn too: the critic of a run that starts from a policy
     knows nothing yet, and would first of all unlearn it."""
-    expert_episodes: int = 0
+    expert_episodes: NotNegative = 0
     """Episodes of the package's expert that the replay of a new run begins with."""
-    demonstrated_share: float = 0.0
+    demonstrated_share: Share = 0.0
     """Share of each batch that is drawn from what the replay began with; 0 draws uniformly."""
-    n_step: int = 3
+    n_step: Annotated[int, Meta(ge=1, le=10_000)] = 3
     """Rewards summed before the bootstrap value."""
-    discount: float = 0.99
+    discount: Annotated[float, Meta(gt=0, le=1)] = 0.99
     """Discount of one agent step."""
-    reward_scale: float = 1.0
+    reward_scale: Positive = 1.0
     """Factor on rewards inside the updates; values in the hundreds are learned slowly."""
-    learning_rate: float = 1e-4
+    learning_rate: Positive = 1e-4
     """Learning rate of Adam for encoder, actor and critic."""
-    target_rate: float = 0.01
+    target_rate: Annotated[float, Meta(gt=0, le=1)] = 0.01
     """Share of the critic that moves into its target at every update (tau)."""
-    noise_start: float = 1.0
+    noise_start: Weight = 1.0
     """Standard deviation of the exploration noise at the first step."""
-    noise_end: float = 0.1
+    noise_end: Weight = 0.1
     """Standard deviation of the exploration noise after `noise_steps`."""
-    noise_steps: int = 50_000
+    noise_steps: Count = 50_000
     """Agent steps over which the noise falls linearly."""
-    noise_clip: float = 0.3
+    noise_clip: Weight = 0.3
     """Limit of the noise in the actions that the updates are computed with."""
-    squash_penalty: float = 0.0
+    squash_penalty: Weight = 0.0
     """Weight of the squared outputs before the actor's tanh, against early saturation."""
-    shift_pad: int = 4
+    shift_pad: Annotated[int, Meta(ge=0, le=1024)] = 4
     """Largest random shift of the observations in pixels."""
-    strong_augmentation: str = 'overlay'
-    """What SVEA and PIE-G do to a copy of the observations; one of STRONG_AUGMENTATIONS."""
+    strong_augmentation: StrongAugmentation = 'overlay'
+    """What SVEA and PIE-G do to a copy of the observations."""
     overlay_images: str = ''
     """Folder of the pictures that 'overlay' mixes in; empty for painted ones."""
-    svea_alpha: float = 0.5
+    svea_alpha: Weight = 0.5
     """SVEA's weight of the critic's error on observations as they are."""
-    svea_beta: float = 0.5
+    svea_beta: Weight = 0.5
     """SVEA's weight of the critic's error on strongly augmented ones; 0 makes none."""
     pixel_offset: float = 0.5
     """Subtracted from pixels in 0 to 1; with 0, a black background is nothing to the network."""
-    convolutions: tuple[tuple[int, int, int], ...] = (
+    convolutions: Layers = (
         (32, 3, 2),
         (32, 3, 1),
         (32, 3, 1),
         (32, 3, 1),
     )
     """Layers of the encoder as channels, kernel, stride."""
-    resnet: str = 'resnet18'
-    """PIE-G's frozen encoder; one of RESNETS."""
+    resnet: Resnet = 'resnet18'
+    """PIE-G's frozen encoder."""
     resnet_weights: str = ''
     """Its weights: a file, a folder, or a hub id; empty for those of torchvision on the hub."""
-    feature_dim: int = 50
+    feature_dim: Width = 50
     """Width of the layer between the encoder and each head."""
-    hidden_dim: int = 1024
+    hidden_dim: Width = 1024
     """Width of the two hidden layers of actor and critics."""
-    dtype: str = 'float32'
+    dtype: Dtype = 'float32'
     """What the networks compute in while they learn; bfloat16 where the machine is fast at it."""
     compile: bool = False
     """Compile the networks with torch.compile; on a GPU, with CUDA graphs."""
-    checkpoint_every: int = 5_000
+    checkpoint_every: Count = 5_000
     """Agent steps between two checkpoints."""
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            self._check(name, not isinstance(value, float) or math.isfinite(value), 'finite')
-        for name, most in _AT_MOST.items():
-            self._check(name, getattr(self, name) <= most, f'at most {most}')
-        for name in _AT_LEAST_1:
-            self._check(name, getattr(self, name) >= 1, 'at least 1')
-        for name in _AT_LEAST_0:
-            self._check(name, getattr(self, name) >= 0, 'at least 0')
-        for name, known in _ONE_OF.items():
-            self._check(name, getattr(self, name) in known, f'one of {", ".join(known)}')
-        both = self.svea_alpha + self.svea_beta
-        self._check('svea_alpha', both > 0, 'above 0 where svea_beta is 0')
-        share = self.demonstrated_share
-        self._check('demonstrated_share', 0 <= share <= 1, 'from 0 to 1')
-        self._check('update_after', self.update_after >= 2, 'at least 2')
-        self._check('discount', 0 < self.discount <= 1, 'above 0 and at most 1')
-        self._check('reward_scale', self.reward_scale > 0, 'above 0')
-        self._check('learning_rate', self.learning_rate > 0, 'above 0')
-        self._check('target_rate', 0 < self.target_rate <= 1, 'above 0 and at most 1')
-        layers = tuple((int(c), int(k), int(s)) for c, k, s in self.convolutions)
-        self._check('convolutions', 0 < len(layers) <= _MOST_LAYERS
-                    and min(map(min, layers)) >= 1 and max(map(max, layers)) <= _WIDEST,
-                    f'at most {_MOST_LAYERS} layers of numbers from 1 to {_WIDEST}')
-        object.__setattr__(self, 'convolutions', layers)
-
-    def _check(self, name: str, good: bool, wanted: str) -> None:
-        if not good:
-            raise ConfigError(f'{name} must be {wanted}, got {getattr(self, name)!r}')
+        for name, kind in _KINDS.items():
+            value = convert(getattr(self, name), kind, name, ConfigError)
+            object.__setattr__(self, name, value)
+        if self.svea_alpha + self.svea_beta == 0:
+            raise ConfigError('svea_alpha is 0, and so is svea_beta; one of them must be above 0')
 
     def noise(self, step: int) -> float:
         """Return the exploration noise's standard deviation at an agent step."""
@@ -241,7 +181,7 @@ class TrainConfig:
         return override(cls(), dict(values))
 
 
-_KINDS = get_type_hints(TrainConfig)
+_KINDS = get_type_hints(TrainConfig, include_extras=True)
 
 
 def field_help() -> dict[str, str]:
@@ -257,15 +197,11 @@ def field_help() -> dict[str, str]:
 
 def override(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
     """Replace fields by name, turning plain JSON types into the fields' types."""
-    known = {f.name: f for f in fields(TrainConfig)}
-    for name, value in values.items():
-        if name not in known:
-            raise ConfigError(
-                f"unknown training setting '{name}'; known are {', '.join(sorted(known))}"
-            )
-        old = getattr(config, name)
-        if name == 'observation' and isinstance(value, Mapping):
-            value = ObservationSpec.from_dict({**old.to_dict(), **value})
-        kind = ObservationSpec if name == 'observation' else _KINDS[name]
-        values[name] = convert(value, kind, name, ConfigError)
+    if unknown := sorted(values.keys() - _KINDS.keys()):
+        raise ConfigError(f"unknown training setting '{unknown[0]}'; known are "
+                          f'{", ".join(sorted(_KINDS))}')
+    seen = values.get('observation')
+    if isinstance(seen, Mapping):
+        seen = ObservationSpec.from_dict({**config.observation.to_dict(), **seen})
+        values = {**values, 'observation': seen}
     return replace(config, **values)

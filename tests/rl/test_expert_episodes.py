@@ -51,5 +51,5 @@ def test_a_share_of_each_batch_is_drawn_from_the_first_time_steps(tmp_path):
 def test_what_does_not_fit_is_named():
     with pytest.raises(ExpertError, match='reacher_easy'):
         ExpertEpisodes(settings('reacher_easy'))
-    with pytest.raises(ConfigError, match='demonstrated_share must be from 0 to 1'):
+    with pytest.raises(ConfigError, match='demonstrated_share: Expected `float` <= 1.0, got'):
         TrainConfig(demonstrated_share=1.5)

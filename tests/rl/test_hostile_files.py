@@ -25,7 +25,7 @@ def shipped():
     ({'action_low': torch.tensor([2.0])}, 'low below high'),
     ({'action_low': torch.tensor([float('nan')])}, 'finite'),
     ({'action_low': 3}, r'Expected `Tensor`, got `int` - at `\$.action_low`'),
-    ({'config': '{"hidden_dim": 1000000000000}'}, 'hidden_dim must be at most'),
+    ({'config': '{"hidden_dim": 1000000000000}'}, 'hidden_dim: Expected `int` <= 65536'),
     ({'config': '{"task": 3}'}, 'Expected `str`'), ({'config': '{'}, 'not JSON'),
     ({'config': '{"discount": NaN}'}, 'finite'), ({'masker': '[]'}, 'got `array`'),
     ({'counters': {'steps': -1}}, '>= 0'), ({'counters': {'steps': 'x'}}, 'Expected `int`'),
