@@ -35,6 +35,7 @@ ABSENT_FRAMES = 2
 """Of a scene's frames, the last so many are without the bodies."""
 BACKGROUNDS_PER_SHARD = 100
 
+PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp')
 CUTOUT_SIDE = 180
 """Longer side of a cut-out in its picture: turned by up to 30 degrees, it stays inside."""
 PHOTOGRAPHED = 64
@@ -221,7 +222,22 @@ def load_cutouts(pictures: Sequence[Path]) -> Images:
                                                   np.uint8)
 
 
+def picture_files(folder: Path) -> list[Path]:
+    """Return the pictures below a folder.
+
+    Raises:
+        ConfigError: if there are none.
+    """
+    found = sorted(path for path in folder.rglob('*') if path.suffix.lower() in PICTURE_SUFFIXES)
+    if not found:
+        raise ConfigError(f'{folder}: no picture in it ({", ".join(PICTURE_SUFFIXES)}); give a '
+                          'folder of photographs')
+    return found
+
+
 def is_cutout(path: Path) -> bool:
     """Return whether a picture has an alpha channel with something transparent in it."""
+    if path.suffix.lower() in ('.jpg', '.jpeg'):
+        return False
     picture = read_picture(path, cv2.IMREAD_UNCHANGED)
     return picture.ndim == 3 and picture.shape[2] == 4 and bool((picture[..., 3] < 128).any())

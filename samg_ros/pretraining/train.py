@@ -19,7 +19,7 @@ from torch import nn
 from tqdm import tqdm
 
 from samg_ros.arguments import RunFolder, add_seed, path_argument, whole
-from samg_ros.errors import CheckpointError, ConfigError
+from samg_ros.errors import CheckpointError
 from samg_ros.files.reading import parsing
 from samg_ros.files.tensors import read_torch
 from samg_ros.masking.models.mini.network import Mini
@@ -32,6 +32,7 @@ from samg_ros.pretraining.dataset import (
     load_cutouts,
     load_scenes,
     photograph_crops,
+    picture_files,
 )
 from samg_ros.pretraining.losses import batch_losses
 from samg_ros.pretraining.pieces import Pictures
@@ -43,7 +44,6 @@ HELD_OUT_EVERY = 20
 """One scene and one background in so many are for validation alone."""
 FALLING_SHARE = 0.45
 """Share of the steps, at the end, over which the learning rate falls."""
-PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
 @dataclass(frozen=True)
@@ -299,8 +299,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='folder of the procedural frames; made when missing')
     parser.add_argument('--run-dir', action=RunFolder, default=Path('runs/mini'),
                         help='checkpoint, weights and curve; an interrupted run goes on')
-    parser.add_argument('--backgrounds', type=path_argument, metavar='FOLDER',
-                        help='photographs to use as further backgrounds (.jpg, .png)')
+    parser.add_argument('--backgrounds', type=path_argument, metavar='FOLDER', action='append',
+                        default=[], help='photographs, as further backgrounds; pictures with an '
+                        'alpha channel are used as objects; may be given several times')
     parser.add_argument('--meshes', type=path_argument, metavar='FOLDER', action='append',
                         default=[], help='MJCF files of robots and objects, such as the '
                         'assets of the wheel robosuite; may be given several times')
@@ -323,13 +324,7 @@ def run(args: argparse.Namespace) -> None:
     changes: dict[str, Any] = {'seed': args.seed, 'bfloat16': args.bfloat16}
     changes |= {'steps': args.steps} if args.steps else {}
     config = MiniConfig(**(asdict(PRESETS[args.preset]) | changes))
-    photographs: tuple[Path, ...] = ()
-    if args.backgrounds:
-        photographs = tuple(sorted(p for p in args.backgrounds.rglob('*')
-                                   if p.suffix.lower() in PICTURE_SUFFIXES))
-        if not photographs:
-            raise ConfigError(f'--backgrounds {args.backgrounds}: no .jpg or .png in it; give a '
-                              'folder of photographs')
+    photographs = tuple(path for folder in args.backgrounds for path in picture_files(folder))
     meshes = tuple(path for folder in args.meshes for path in mesh_files(folder))
     print(train_mini(config, args.data, args.run_dir, args.device, photographs, args.workers,
                      meshes, args.trunk, args.start))
