@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 _SIZE = 84
 """Side of a frame in pixels, unless another is asked for."""
 _OF_POLICIES = ('task', 'size', 'reference', 'points', 'clicks', 'model', 'weights', 'passes',
-                'colour_rules', 'second_look')
+                'colour_rules', 'second_look', 'temporal')
 """Options of what a trained policy has in its checkpoint."""
 _OF_TASKS = ('task', 'size', 'reference', 'points', 'clicks', 'setting', 'videos', 'nuisance',
              'hide_object', 'frames', 'every', 'quality')
@@ -117,6 +117,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='use the colour rules, as training on DMControl and Adroit does')
     parser.add_argument('--second-look', action=argparse.BooleanOptionalAction,
                         help="mask a crop around what was found again (the model's)")
+    parser.add_argument('--temporal', choices=('off', 'prior'), help='of sequences: prior looks '
+                        'first where the object was in the frame before (off)')
     parser.add_argument('--frames', type=whole(1), default=None, help='per task and setting (300)')
     parser.add_argument('--every', type=whole(1), default=None, metavar='STEPS',
                         help='agent steps from frame to frame (4, of policies so many that frames '
@@ -144,6 +146,7 @@ def run(args: argparse.Namespace) -> None:
         found = (score for name in args.policy for score in _on_policy(args, name, settings))
     else:
         tasks = [get_task(name).name for name in args.task or ['walker_walk']]
+        _refuse(args, ('temporal',), 'is for recorded sequences (--sequence)')
         masker = _masker(args)
         found = (score for task in tasks for score in _on_task(args, masker, task, settings))
     results = list(found)
@@ -168,7 +171,7 @@ def _masker(args: argparse.Namespace) -> Masker:
     from samg_ros.masking import Masker, MaskerSettings
 
     settings = MaskerSettings(passes=args.passes, second_look=args.second_look,
-                              colour_rules=args.colour_rules)
+                              colour_rules=args.colour_rules, temporal=args.temporal or 'off')
     return Masker.load(args.model or 'mini', settings, args.device, args.weights)
 
 
