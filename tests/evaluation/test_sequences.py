@@ -2,6 +2,7 @@
 """Recorded sequences and what cameras do to pictures, as `samg eval masks` scores them."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -51,6 +52,20 @@ def test_the_command_scores_a_sequence_as_it_is_and_degraded(sequence, tmp_path)
     assert rows[0]['iou_mean'] > 0.8
     assert {row['task'] for row in rows} == {'disc'}
     assert all(row['sequence'] == str(sequence) and 'rollouts' not in row for row in rows)
+
+
+def test_hidden_objects_are_looked_for_in_the_other_sequences(sequence, tmp_path):
+    other = tmp_path / 'other'
+    shutil.copytree(sequence, other)
+    for path in (other / 'frames').iterdir():
+        cv2.imwrite(str(path), np.random.default_rng(9).integers(60, 120, (50, 70, 3)))
+        cv2.imwrite(str(other / 'masks' / path.name), np.full((50, 70), 1, np.uint8))
+    figures = tmp_path / 'figures.json'
+    assert cli.main(['eval', 'masks', '--sequence', str(sequence), '--sequence', str(other),
+                     '--hide-object', '--temporal', 'prior', '--json', str(figures)]) == 0
+    gone, _ = json.loads(figures.read_text())
+    assert (gone['task'], gone['setting'], gone['frames']) == ('disc', 'first gone', 4)
+    assert gone['share_empty'] == 0 and gone['share_of_inventions'] in (0, 0.25, 0.5, 0.75, 1)
 
 
 @pytest.mark.parametrize('option', [

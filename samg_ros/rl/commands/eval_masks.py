@@ -55,7 +55,7 @@ _OF_POLICIES = ('task', 'size', 'reference', 'points', 'clicks', 'model', 'weigh
                 'colour_rules', 'second_look', 'temporal')
 """Options of what a trained policy has in its checkpoint."""
 _OF_TASKS = ('task', 'size', 'reference', 'points', 'clicks', 'setting', 'videos', 'nuisance',
-             'hide_object', 'frames', 'every', 'quality')
+             'frames', 'every', 'quality')
 """Options of rendered frames."""
 
 
@@ -233,9 +233,19 @@ def _scores(args: argparse.Namespace, masker: Masker, frames: Frames,
 
 
 def _on_sequences(args: argparse.Namespace, masker: Masker) -> Iterator[MaskScores]:
-    """Score recorded sequences by both protocols: as they are, recoloured, and degraded."""
-    for folder in args.sequence:
-        sequence = load_sequence(folder)
+    """Score recorded sequences by both protocols: as they are, recoloured, and degraded.
+
+    With --hide-object: the frames of the others, which must all have empty masks.
+    """
+    sequences = [load_sequence(folder) for folder in args.sequence]
+    if args.hide_object and len(sequences) < 2:
+        raise ConfigError('--hide-object masks the frames of the other sequences; give several by '
+                          '--sequence')
+    for sequence in sequences:
+        if args.hide_object:
+            gone = sequence.without_object(each for each in sequences if each is not sequence)
+            yield evaluate_sequence(masker, gone, 'first', gone.frames, ' gone')
+            continue
         variants: dict[str, Sequence[np.ndarray]] = {'': sequence.frames}
         if args.recolour:
             variants[f' recolour:{args.recolour:g}'] = [
