@@ -197,7 +197,8 @@ def evaluate_sequence(masker: Masker, sequence: MaskedSequence, protocol: str,
         np.array([float(boundary_f(each.mask[None], each.truth[None])[0]) for each in scored]),
         np.array([float((each.mask & ~each.truth).mean()) for each in scored]),
         np.array([bool(each.truth.any() and not each.mask.any()) for each in scored]),
-        float(np.mean(hits)), None, None, float(np.median(times)), tuple(scored[i] for i in order[:WORST]),
+        float(np.mean(hits)), None, None, float(np.median(times)),
+        tuple(scored[i] for i in order[:WORST]),
         tuple(scored[:: max(1, len(scored) // WORST)][:WORST]))
 
 
