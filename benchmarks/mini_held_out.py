@@ -16,23 +16,25 @@ import numpy as np
 from samg_ros.evaluation.metrics import mask_iou
 from samg_ros.masking import Masker, MaskerSettings, Reference
 from samg_ros.pretraining.batches import BatchSource
-from samg_ros.pretraining.dataset import DatasetSize, load_backgrounds, load_scenes
+from samg_ros.pretraining.dataset import DatasetSize, load_scenes, picture_files
 from samg_ros.pretraining.losses import SEEN_SHARE
-from samg_ros.pretraining.train import HELD_OUT_EVERY
+from samg_ros.pretraining.train import HELD_OUT_EVERY, MiniConfig, load_pictures
 
 
 def main() -> None:
     """Print a line for each pair of settings: mean IoU by the pictures' size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--data', type=Path, default=Path('runs/mini-data'))
+    parser.add_argument('--backgrounds', type=Path, action='append', default=[],
+                        help='as given to samg train mini')
     parser.add_argument('--weights', default=None, help="of mini (the package's)")
     parser.add_argument('--batches', type=int, default=40, help='of 4 references, 2 targets (40)')
     args = parser.parse_args()
+    photographs = tuple(path for folder in args.backgrounds for path in picture_files(folder))
     size, rng = DatasetSize(), np.random.default_rng(123)
     images, labels = load_scenes(args.data, size, meshes=True)
     source = BatchSource(images[::HELD_OUT_EVERY], labels[::HELD_OUT_EVERY],
-                         load_backgrounds(args.data, size.backgrounds)[::HELD_OUT_EVERY],
-                         absent_share=0.0)
+                         load_pictures(args.data, MiniConfig(), photographs)[1], absent_share=0.0)
     batches = [source.draw(rng, 4, 2, 0.2) for _ in range(args.batches)]
     for second_look in (False, True):
         for fit_weights in (False, True):

@@ -8,12 +8,17 @@ frame size.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+Args = ParamSpec('Args')
+Made = TypeVar('Made')
 
 
 def resize_matrix(source: int, target: int, antialias: bool = False) -> Tensor:
@@ -104,24 +109,30 @@ def _chain(*sizes: int) -> Tensor:
     return matrix
 
 
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)  # tensors in these caches outlive the call that asks for them first
+def _kept(make: Callable[Args, Made]) -> Callable[Args, Made]:
+    """Keep what a function made, which outlives the call that asks first: made as if outside of it.
+
+    So it is no inference tensor, and in float32 whatever the caller computes in.
+    """
+    outside = torch.inference_mode(False)(torch.autocast('cpu', enabled=False)(make))
+    return cast(Callable[Args, Made], lru_cache(maxsize=32)(outside))
+
+
+@_kept
 def _prompt_scale(geometry: Geometry) -> Tensor:
     rows, columns = geometry.input_size
     scale = (columns / geometry.width, rows / geometry.height)
     return torch.tensor(scale * 2, device=geometry.device)
 
 
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)
+@_kept
 def _of_mask_scale(geometry: Geometry) -> Tensor:
     small = geometry.of_mask
     return torch.tensor((geometry.width / small.width, geometry.height / small.height),
                         device=geometry.device)
 
 
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)
+@_kept
 def _padded_matrices(geometry: Geometry, size: int) -> tuple[Tensor, Tensor]:
     chain = _chain(size, geometry.mask_size, geometry.image_size)
     rows, columns = geometry.input_size
@@ -129,16 +140,14 @@ def _padded_matrices(geometry: Geometry, size: int) -> tuple[Tensor, Tensor]:
         (_chain(columns, geometry.width) @ chain[:columns]).to(geometry.device)
 
 
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)
+@_kept
 def _stretched_matrices(geometry: Geometry) -> tuple[Tensor, Tensor]:
     chain = _chain(geometry.grid_size, geometry.mask_size, geometry.image_size)
     return (_chain(geometry.image_size, geometry.height) @ chain).to(geometry.device), \
         (_chain(geometry.image_size, geometry.width) @ chain).to(geometry.device)
 
 
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)
+@_kept
 def _mask_matrices(geometry: Geometry) -> tuple[Tensor, Tensor]:
     matrices = []
     for extent, side in zip(geometry.input_size, (geometry.height, geometry.width), strict=True):

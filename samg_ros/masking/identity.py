@@ -77,18 +77,23 @@ def resolved(settings: MaskerSettings, model: VisionModel) -> MaskerSettings:
     """Return settings with the model's own in the place of None.
 
     Raises:
-        InvalidInputError: if the model was not trained for the guidance that they name.
+        InvalidInputError: if the model was not trained for the guidance that they name, or they
+            contradict one another.
     """
     kind = settings.similarity_prompt or model.similarity_prompt
     if kind not in model.similarity_prompts:
         raise InvalidInputError(f'similarity_prompt {kind!r}: not for this model; expected '
                                 f'{", ".join(model.similarity_prompts)} or None')
     fits, looks = settings.fit_weights, settings.second_look
+    looks = model.second_look if looks is None else looks
+    if settings.temporal == 'prior' and not looks:
+        raise InvalidInputError("temporal 'prior': looks again where the objects were, so it needs "
+                                'second_look')
     return replace(
         settings, similarity_prompt=kind, passes=settings.passes or model.passes,
         grid_size=settings.grid_size or model.grid_size,
         fit_weights=model.fits_weights if fits is None else fits,
-        second_look=model.second_look if looks is None else looks)
+        second_look=looks)
 
 
 def described(settings: MaskerSettings) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from samg_ros.masking.engines.choice import models_for
 from samg_ros.masking.engines.cuda_graphs import GraphedCall
 from samg_ros.masking.frames.pipeline import find, find_nothing, similarity_prompt
 from samg_ros.masking.frames.prediction import Frames, Prediction
-from samg_ros.masking.frames.second_look import cropped_reference, look_again
+from samg_ros.masking.frames.second_look import Finder, cropped_reference, look_again, look_near
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.identity import Description, described, identity, renamed, resolved
 from samg_ros.masking.models import Weights, check_weights, describe_weights, load_model
@@ -52,8 +52,7 @@ class Masker:
         """Wrap a loaded model.
 
         Args:
-            model: from `samg_ros.masking.models.load_model`, or one's own. It is moved to the
-                device and, in half precision, converted.
+            model: from `models.load_model`, or one's own; it is moved to the device and converted.
             settings: switches of the method; None takes the defaults.
             device: where it runs.
             name: how `describe` calls the model.
@@ -143,15 +142,10 @@ class Masker:
         return next((references[0].reference for references in self._objects.values()), None)
 
     def fit(self, reference: References | Mapping[str, References]) -> Masker:
-        """Set the objects to find: compute their features and fit how the three masks are combined.
-
-        Several references of one object are fitted one by one, and their weights are averaged.
+        """Set the objects to find.
 
         Args:
             reference: one or several of one object, or a mapping from objects' names to theirs.
-
-        Returns:
-            This masker.
 
         Raises:
             InvalidInputError: if it is anything else.
@@ -164,21 +158,19 @@ class Masker:
                    reference: int = 0, frame: npt.NDArray[np.uint8] | None = None) -> None:
         """Add clicked points to a fitted reference, from the next frame on.
 
-        Nothing but the features at these points is computed. The weights of the mask combination
-        stay those of the last `fit`: they say how fine-grained the object is, which a further
-        point on it does not change. `fit` with `Reference.with_points` fits them anew.
+        The weights of the mask combination stay those of the last `fit`: they say how fine-grained
+        the object is, which a further point does not change.
 
         Args:
             points: (K, 2) [x, y] in pixels of the reference image, or of `frame`.
             name: of the object; None if there is only one.
             reference: which of its references was clicked on.
-            frame: (H, W, 3) uint8 RGB, another picture that was clicked on instead. Only the
-                features are kept: `objects` does not show such points.
+            frame: (H, W, 3) uint8 RGB, another picture that was clicked on; of its points only
+                the features are kept.
 
         Raises:
             NotFittedError: if there is no reference yet.
-            InvalidInputError: if points are malformed or outside, or there is no such object or
-                reference.
+            InvalidInputError: if points are outside, or there is no such object or reference.
         """
         name, chosen = self._chosen(name, reference)
         if frame is None:
@@ -206,7 +198,7 @@ class Masker:
             source: where it came from, for people.
 
         Raises:
-            InvalidInputError: if a point is outside the frame, or the mask covers the whole frame.
+            InvalidInputError: if a point is outside, or the mask covers the whole frame.
             EmptyMaskError: if no object is found at these points.
         """
         clicked, encoding, geometry = self._clicked_on(frame, points)
@@ -256,10 +248,14 @@ class Masker:
             return find_nothing(frames, self._geometry(*frames.shape[1:3]), self._targets)
         return self._call(frames.to(self.device))
 
+    @torch.inference_mode()
+    def predict_near(self, frame: npt.NDArray[np.uint8], before: Tensor) -> Prediction | None:
+        """Return what `look_near` finds in a frame (H, W, 3); arguments as of `look_near`."""
+        frames = checked_frames(frame[None]).to(self.device)
+        return look_near(before, frames, self._model.detail_size, self._close_finders())
+
     def warm_up(self, height: int, width: int, count: int = 1) -> None:
         """Do now what the first `count` frames of height x width would wait for.
-
-        Kernels are chosen and loaded, resizing matrices made, CUDA graphs recorded.
 
         Raises:
             InvalidInputError: if there are no frames of that size.
@@ -276,10 +272,7 @@ class Masker:
 
     @torch.no_grad()
     def _fit_one(self, reference: Reference) -> FittedReference:
-        geometry = self._geometry(*reference.mask.shape)
-        frame = torch.from_numpy(reference.image).to(self.device)[None]
-        encoding = self._model.encode(frame).on_grid(geometry.grid_size)
-        fitted = FittedReference.read(reference, encoding, self.settings.features, geometry)
+        fitted, encoding, geometry = self._read(reference)
         if not self.settings.fit_weights:
             return fitted
         weights = fit_weights(
@@ -287,6 +280,13 @@ class Masker:
             1 + len(reference.parts), similarity_prompt(self._model, self.settings), fitted.samples,
             self.settings.fit_steps, self.settings.seed)
         return replace(fitted, weights=weights)
+
+    def _read(self, reference: Reference) -> tuple[FittedReference, Encoding, Geometry]:
+        geometry = self._geometry(*reference.mask.shape)
+        frame = torch.from_numpy(reference.image).to(self.device)[None]
+        encoding = self._model.encode(frame).on_grid(geometry.grid_size)
+        return FittedReference.read(reference, encoding, self.settings.features, geometry), \
+            encoding, geometry
 
     def _look_for(self, objects: dict[str, list[FittedReference]]) -> None:
         targets = Targets.gather(list(objects.values()))
@@ -332,11 +332,7 @@ class Masker:
     @torch.no_grad()
     def _close_up(self, fitted: FittedReference) -> FittedReference:
         """Return the reference as a second look sees it: cropped around its object."""
-        reference = cropped_reference(fitted.reference, self._model.detail_size)
-        geometry = self._geometry(*reference.mask.shape)
-        frame = torch.from_numpy(reference.image).to(self.device)[None]
-        encoding = self._model.encode(frame).on_grid(geometry.grid_size)
-        close = FittedReference.read(reference, encoding, self.settings.features, geometry)
+        close, _, _ = self._read(cropped_reference(fitted.reference, self._model.detail_size))
         return replace(close, weights=fitted.weights, elsewhere=fitted.elsewhere)
 
     def _find(self, frames: Tensor) -> Prediction:
@@ -344,7 +340,9 @@ class Masker:
                      self.settings)
         if not self.settings.second_look:
             return found
+        return look_again(found, frames, self._model.detail_size, self._close_finders())
+
+    def _close_finders(self) -> list[Finder]:
         size = self._model.detail_size
-        return look_again(found, frames, size, [
-            partial(find, self._frame_model, geometry=self._geometry(size, size), targets=targets,
-                    settings=self.settings) for targets in self._close_targets])
+        return [partial(find, self._frame_model, geometry=self._geometry(size, size),
+                        targets=targets, settings=self.settings) for targets in self._close_targets]

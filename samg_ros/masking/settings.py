@@ -18,6 +18,7 @@ GUIDANCE_MAPS = {'off': 0, 'region': 1, 'dense': 2, 'colour': 3, 'full': 7}
 SIMILARITY_PROMPTS = tuple(GUIDANCE_MAPS)
 """Each with the maps of those before it; see `guidance`."""
 MOST_FIT_STEPS = 10**6
+TEMPORAL = ('off', 'prior')
 ENGINES = ('auto', 'torch', 'openvino', 'onnxruntime')
 DTYPES = ('float32', 'bfloat16', 'float16')
 
@@ -52,6 +53,9 @@ class MaskerSettings:
         second_look: crop around what was found, with a margin, and mask the crop at the network's
             full resolution (see `frames.second_look`). Takes twice the time. None: the model's
             (`mini` true, the others false).
+        temporal: what `Tracker` does with the frames of one camera: 'off' masks each by itself, as
+            the paper does; 'prior' looks first where the objects were in the frame before, which
+            takes half the time of a second look. Needs `second_look`.
         colour_rules: where the decoder gets 'colour', let colours that hardly anything else has
             outvote it, and doubt an object without its colours (see `frames.recognition`). The
             constants of these rules were found on robots of DMControl and Adroit in clean renders;
@@ -78,6 +82,7 @@ class MaskerSettings:
     combine_references: str = 'max'
     min_predicted_iou: float = 0.0
     second_look: bool | None = None
+    temporal: str = 'off'
     colour_rules: bool = False
     dtype: str = 'float32'
     cuda_graphs: bool = False
@@ -109,6 +114,7 @@ class MaskerSettings:
             ('min_predicted_iou', isinstance(self.min_predicted_iou, Real)
              and not isinstance(self.min_predicted_iou, bool)
              and 0 <= self.min_predicted_iou <= 1, 'a value in 0..1'),
+            ('temporal', _one_of(self.temporal, TEMPORAL), ' or '.join(TEMPORAL)),
             ('dtype', _one_of(self.dtype, DTYPES), ', '.join(DTYPES)),
             ('engine', _one_of(self.engine, ENGINES), ', '.join(ENGINES)),
             ('seed', is_whole(self.seed, 0, 2**63 - 1), 'a whole number, 0 or more'),

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from std_srvs.srv import Trigger
 
 from samg_ros.errors import ConfigError, NotFittedError, SamgError
-from samg_ros.masking import Masker
+from samg_ros.masking import Masker, Prediction
 from samg_ros.masking.models import load_model
 from samg_ros.memory import is_out_of_memory, keep_freed_memory
 from samg_ros.perception.camera import CameraStream
@@ -134,20 +137,27 @@ class Perception(ManagedNode):
     # Frames
 
     def _mask_waiting(self) -> None:
-        """Mask the next frame of every camera; equal sizes of one masker in one batch."""
+        """Mask the next frame of every camera; equal sizes of one masker in one batch if each
+        frame is masked by itself.
+        """
         together: dict[Any, list[tuple[CameraStream, Frame]]] = {}
         for camera in self.cameras:
             if (frame := camera.take()) is not None:
                 together.setdefault((camera.clicks, frame.pixels.shape), []).append((camera, frame))
         for (clicks, _), members in together.items():
-            self._mask(clicks.masker, members)
+            if self._params.settings.temporal == 'off':
+                self._mask(clicks.masker.predict, members)
+                continue
+            for camera, frame in members:
+                self._mask(partial(_tracked, camera, frame.stamp_s), [(camera, frame)])
         if any(camera.waiting for camera in self.cameras):
             self._turn.request()
 
-    def _mask(self, masker: Masker, members: list[tuple[CameraStream, Frame]]) -> None:
+    def _mask(self, predict: Callable[[npt.NDArray[np.uint8]], Prediction],
+              members: list[tuple[CameraStream, Frame]]) -> None:
         started = time.perf_counter()
         try:
-            prediction = masker.predict(np.stack([frame.pixels for _, frame in members]))
+            prediction = predict(np.stack([frame.pixels for _, frame in members]))
             masks = prediction.masks.cpu().numpy()  # a GPU has done its work only now
         except (SamgError, MemoryError, RuntimeError) as error:
             cause, why = _cause(error)
@@ -192,6 +202,12 @@ class Perception(ManagedNode):
                         f'{share:.1%} of the frame; look at masked/overlay')
         response.message = '; '.join(said)
         return response
+
+
+def _tracked(camera: CameraStream, stamp_s: float, frames: npt.NDArray[np.uint8]) -> Prediction:
+    """Mask the next frame (1, H, W, 3) of a camera, with a memory of its last one."""
+    assert camera.tracker is not None
+    return camera.tracker.predict(frames[0], stamp_s)
 
 
 def _cause(error: Exception) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from std_msgs.msg import Header
 
 from samg_ros.errors import EncodingError, SamgError
 from samg_ros.masking import apply_mask
+from samg_ros.masking.tracker import Tracker
 from samg_ros.perception.clicks import Clicks
 from samg_ros.perception.frames import Frame, MaskResult, overlay
 from samg_ros.perception.parameters import COMPRESSED, PerceptionParameters
@@ -70,6 +71,8 @@ class CameraStream:
         """Frames that were not masked because no topic of the result has a subscriber."""
         self.clicks: Clicks | None = None
         """The clicks on the objects of this camera; set from `configure` to `cleanup`."""
+        self.tracker: Tracker | None = None
+        """Of this camera's frames; set likewise."""
         self._arrivals = Arrivals()
         self._waiting: deque[tuple[Any, float]] = deque(maxlen=1)
         self._infos: deque[CameraInfo] = deque(maxlen=_KEPT_INFOS)
@@ -95,7 +98,7 @@ class CameraStream:
         Args:
             clicks: on the objects to be found; they hold the masker.
         """
-        self.clicks = clicks
+        self.clicks, self.tracker = clicks, Tracker(clicks.masker)
 
         def publisher(message_type: Any, topic: str) -> Any:
             made = qos.publisher(self._node, self._node.diagnostics, message_type,
@@ -159,7 +162,7 @@ class CameraStream:
 
     def cleanup(self) -> None:
         """Release the clicks and the publishers."""
-        self.clicks = self._newest = None
+        self.clicks = self.tracker = self._newest = None
         self._infos.clear()
         while self._outputs:
             self._node.destroy_publisher(self._outputs.pop())
@@ -256,8 +259,7 @@ class CameraStream:
         masked = apply_mask(frame.pixels, mask, fill)
         self._image_topic.publish(array_to_image(masked, header))
         self.latency.tick(time.perf_counter() - frame.received_at)
-        stamp_s = header.stamp.sec + header.stamp.nanosec / 1e9
-        self._stamp_age.tick(self._node.get_clock().now().nanoseconds / 1e9 - stamp_s)
+        self._stamp_age.tick(self._node.get_clock().now().nanoseconds / 1e9 - frame.stamp_s)
 
     def _info_of(self, header: Header) -> CameraInfo | None:
         """Return the camera's data that hold for a frame, with the frame's header.

@@ -24,6 +24,11 @@ class Frame:
     received_at: float
     """When the middleware received it, in seconds of `time.perf_counter`."""
 
+    @property
+    def stamp_s(self) -> float:
+        """When it was taken, seconds of the header's stamp."""
+        return float(self.header.stamp.sec + self.header.stamp.nanosec / 1e9)
+
 
 @dataclass(frozen=True)
 class MaskResult:

@@ -20,6 +20,7 @@ from samg_ros.masking.settings import (
     ENGINES,
     MOST_FIT_STEPS,
     SIMILARITY_PROMPTS,
+    TEMPORAL,
 )
 from samg_ros.ros.parameters import declare
 
@@ -143,6 +144,9 @@ def _declare_settings(node: Node, model: type[VisionModel]) -> MaskerSettings:
         second_look=declare(node, 'second_look', model.second_look, 'Mask a crop around what was '
                             'found again, at full resolution; twice the time. The default is the '
                             "model's."),
+        temporal=declare(node, 'temporal', defaults.temporal, 'prior: look first where the objects '
+                         'were in the frame before, which takes half the time of a second look.',
+                         choices=TEMPORAL),
         colour_rules=declare(node, 'colour_rules', defaults.colour_rules, 'Let colours outvote '
                              'the decoder: for clean renders of DMControl and Adroit only.'),
         dtype=declare(node, 'dtype', defaults.dtype, 'What the networks compute in.',

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from samg_ros.pretraining.dataset import BACKGROUND_SIZE, FRAME_SIZE
+from samg_ros.masking.frames.second_look import MARGIN, crop_windows
+from samg_ros.pretraining.dataset import FRAME_SIZE
 from samg_ros.pretraining.faults import camera_picture
-from samg_ros.pretraining.pieces import draw_piece
+from samg_ros.pretraining.pieces import Pictures, draw_piece
 from samg_ros.sim.procedural.bodies import FIRST_DISTRACTOR, FLOOR, SECOND_BODY, SKY
 
 Images = npt.NDArray[np.uint8]
@@ -23,13 +25,17 @@ RECOLOURED_SHARE = 0.3
 """Share of targets whose object has other colours than in the reference."""
 TINTED_SHARE = 0.35
 """Share of replaced surroundings that take on the object's own colour."""
-PIECE_SHARE = 0.15
+PIECE_SHARE = 0.3
 """Share of references that are pieces of photographs instead of rendered bodies."""
 FAULTY_REFERENCES, FAULTY_TARGETS = 0.25, 0.75
 """Shares of pictures that a camera took."""
-SHAPES = ((84, 84), (FRAME_SIZE, FRAME_SIZE), (FRAME_SIZE * 3 // 4, FRAME_SIZE))
-SHAPE_ODDS = (0.5, 0.25, 0.25)
+SMALL, LARGE = (84, 84), (FRAME_SIZE, FRAME_SIZE)
+SHAPES = (SMALL, LARGE, (FRAME_SIZE * 3 // 4, FRAME_SIZE))
+SHAPE_ODDS = (0.45, 0.35, 0.2)
 """Rows and columns of a batch's pictures: as simulators and policies have them, and as cameras."""
+CLOSE_SHARE = 0.6
+"""Share of the batches of the size of a second look that are what it sees: crops around the object,
+half of them of small pictures."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Batch:
 
 
 def composite(rng: np.random.Generator, image: Images, labels: Images, kept: Mask,
-              backgrounds: Images, keep_share: float) -> Images:
+              pictures: Pictures, keep_share: float) -> Images:
     """Return the image with its surroundings replaced, as `video_*` settings do, or left.
 
     Args:
@@ -62,7 +68,7 @@ def composite(rng: np.random.Generator, image: Images, labels: Images, kept: Mas
         image: (192, 192, 3) uint8 RGB.
         labels: (192, 192) uint8 scene labels.
         kept: (192, 192) bool, never replaced.
-        backgrounds: (M, 224, 224, 3) uint8 RGB.
+        pictures: what is put there.
         keep_share: probability of leaving the surroundings as rendered.
 
     Returns:
@@ -70,7 +76,7 @@ def composite(rng: np.random.Generator, image: Images, labels: Images, kept: Mas
     """
     kind = rng.random()
     if kind >= keep_share:
-        background = window(rng, backgrounds[int(rng.integers(len(backgrounds)))])
+        background = pictures.surroundings(rng)
         if kept.any() and rng.random() < TINTED_SHARE:
             background = _tinted(rng, background, image[kept].mean(axis=0))
         if kind < keep_share + 0.15:
@@ -85,23 +91,6 @@ def composite(rng: np.random.Generator, image: Images, labels: Images, kept: Mas
         image = (image + (background.astype(np.float32) - image) * alpha[..., None]
                  ).astype(np.uint8)
     return image
-
-
-def window(rng: np.random.Generator, picture: Images) -> Images:
-    """Return (192, 192, 3) uint8: a window of a background, sometimes in other light or colours."""
-    side = int(rng.integers(FRAME_SIZE * 2 // 3, BACKGROUND_SIZE + 1))
-    top, left = rng.integers(0, BACKGROUND_SIZE - side + 1, 2)
-    window = picture[top:top + side, left:left + side]
-    if rng.random() < 0.5:
-        window = window[:, ::-1]
-    if rng.random() < 0.15:
-        window = window[..., rng.permutation(3)]
-    window = cv2.resize(window, (FRAME_SIZE, FRAME_SIZE), interpolation=cv2.INTER_LINEAR)
-    if rng.random() < 0.3:
-        window = cv2.convertScaleAbs(window, alpha=rng.uniform(0.5, 1.4), beta=rng.normal(0, 15))
-    if rng.random() < 0.25:
-        window = cv2.GaussianBlur(window, (0, 0), rng.uniform(0.4, 2))
-    return np.asarray(window, np.uint8)
 
 
 def _tinted(rng: np.random.Generator, picture: Images, colour: npt.NDArray[np.float64]) -> Images:
@@ -142,6 +131,33 @@ def _placed(rng: np.random.Generator, shape: tuple[int, int], image: Images, lab
     return image, labels
 
 
+def _closer(rng: np.random.Generator, image: Images, labels: Images,
+            found: bool) -> tuple[Images, Images]:
+    """Return what a second look sees of a picture, (192, 192).
+
+    Args:
+        rng: source of randomness.
+        image: (H, W, 3) uint8 RGB.
+        labels: (H, W) uint8; where they are all 0, the window is one around anything.
+        found: the window is around a mask that was found, not around the true one.
+    """
+    if labels.any():
+        x, y, side = crop_windows(torch.from_numpy(labels > 0)[None])[0].tolist()
+    else:
+        side = max(image.shape[:2]) * rng.uniform(0.25, 1)
+        x, y = rng.uniform(0.2, 0.8, 2) * image.shape[1::-1]
+    if found:  # a first mask lacks a limb, or has something beside the object
+        side *= np.exp(rng.normal(0, 0.2))
+        x, y = np.array([x, y]) + rng.normal(0, 0.08, 2) * side / MARGIN
+    scale = FRAME_SIZE / side
+    how = np.array([[scale, 0, FRAME_SIZE / 2 - 0.5 - scale * (x - 0.5)],
+                    [0, scale, FRAME_SIZE / 2 - 0.5 - scale * (y - 0.5)]])
+    shape = (FRAME_SIZE, FRAME_SIZE)
+    return (np.asarray(cv2.warpAffine(image, how, shape, flags=cv2.INTER_LINEAR,
+                                      borderMode=cv2.BORDER_REPLICATE), np.uint8),
+            np.asarray(cv2.warpAffine(labels, how, shape, flags=cv2.INTER_NEAREST), np.uint8))
+
+
 def _object_labels(labels: Images, wanted: str) -> Images:
     """Keep the labels of the wanted bodies ('first', 'second' or 'both'); 0 elsewhere."""
     low = SECOND_BODY if wanted == 'second' else 1
@@ -152,18 +168,18 @@ def _object_labels(labels: Images, wanted: str) -> Images:
 class BatchSource:
     """Draws batches; the generator alone is its state."""
 
-    def __init__(self, images: Images, labels: Images, backgrounds: Images,
-                 absent_share: float = 0.08) -> None:
+    def __init__(self, images: Images, labels: Images, pictures: Pictures,
+                 absent_share: float = 0.12) -> None:
         """Wrap the data.
 
         Args:
             images: (S, F, 192, 192, 3) uint8 frames of S scenes.
             labels: (S, F, 192, 192) uint8.
-            backgrounds: (M, 224, 224, 3) uint8.
-            absent_share: share of targets that show another scene or background instead, beside the
-                frames of the scenes themselves that are without their bodies.
+            pictures: what stands behind and beside the bodies, and the pieces.
+            absent_share: share of targets that show something else instead, beside the frames of
+                the scenes themselves that are without their bodies.
         """
-        self._images, self._labels, self._backgrounds = images, labels, backgrounds
+        self._images, self._labels, self.pictures = images, labels, pictures
         self._absent_share = absent_share
         self._first_pixels = ((labels >= 1) & (labels < SECOND_BODY)).sum(axis=(2, 3))
         self._second_pixels = ((labels >= SECOND_BODY)
@@ -184,24 +200,29 @@ class BatchSource:
         extras = int(rng.integers(0, MAX_EXTRAS + 1))
         with_parts = extras >= 2 and rng.random() < 0.4 and self._any_pair
         shape = SHAPES[int(rng.choice(len(SHAPES), p=SHAPE_ODDS))]
-        items = [self._draw_one(rng, shape, targets, keep_share, extras, with_parts)
+        close = shape == LARGE and rng.random() < CLOSE_SHARE
+        items = [self._draw_one(rng, shape, close, targets, keep_share, extras, with_parts)
                  for _ in range(references)]
         pictures, targets_, labels, truths, parts, points = zip(*items, strict=True)
         return Batch(np.stack(pictures), np.stack(targets_), np.stack(labels), np.stack(truths),
                      list(parts), np.stack(points))
 
-    def _draw_one(self, rng: np.random.Generator, shape: tuple[int, int], targets: int,
-                  keep_share: float, extras: int, with_parts: bool,
+    def _draw_one(self, rng: np.random.Generator, shape: tuple[int, int], close: bool,
+                  targets: int, keep_share: float, extras: int, with_parts: bool,
                   ) -> tuple[Images, Images, Images, Images, list[Mask], npt.NDArray[np.int64]]:
         while True:
-            drawn = draw_piece(rng, self._backgrounds, targets, self._absent_share) \
+            drawn = draw_piece(rng, self.pictures, targets, self._absent_share) \
                 if not with_parts and rng.random() < PIECE_SHARE \
                 else self._draw_scene(rng, targets, keep_share, with_parts)
             mirror = slice(None, None, -1 if rng.random() < 0.5 else 1)
-            pictures, truths = zip(*(
-                _placed(rng, shape, image[:, mirror], labels[:, mirror],
-                        FAULTY_TARGETS if index else FAULTY_REFERENCES)
-                for index, (image, labels) in enumerate(drawn)), strict=True)
+            taken = SMALL if close and rng.random() < 0.5 else shape
+            placed = [_placed(rng, taken, image[:, mirror], labels[:, mirror],
+                              FAULTY_TARGETS if index else FAULTY_REFERENCES)
+                      for index, (image, labels) in enumerate(drawn)]
+            if close:
+                placed = [_closer(rng, image, labels, bool(index))
+                          for index, (image, labels) in enumerate(placed)]
+            pictures, truths = zip(*placed, strict=True)
             reference_labels = truths[0]
             parts: list[Mask] = []
             if with_parts:
@@ -221,7 +242,7 @@ class BatchSource:
                             replace=False)
         reference_labels = _object_labels(self._labels[scene, frame], wanted)
         drawn = [(composite(rng, self._images[scene, frame], self._labels[scene, frame],
-                            reference_labels > 0, self._backgrounds, 0.75), reference_labels)]
+                            reference_labels > 0, self.pictures, 0.75), reference_labels)]
         for other in others:
             source = scene
             if rng.random() < self._absent_share:
@@ -231,7 +252,7 @@ class BatchSource:
             keep_bodies = kept > 0 if source == scene else (labels < FLOOR) & (rng.random() < 0.6)
             if keep_bodies.any() and rng.random() < RECOLOURED_SHARE:
                 image = _recoloured(rng, image, keep_bodies)
-            drawn.append((composite(rng, image, labels, keep_bodies, self._backgrounds, keep_share),
+            drawn.append((composite(rng, image, labels, keep_bodies, self.pictures, keep_share),
                           kept))
         return drawn
 

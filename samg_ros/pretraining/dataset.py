@@ -35,6 +35,12 @@ ABSENT_FRAMES = 2
 """Of a scene's frames, the last so many are without the bodies."""
 BACKGROUNDS_PER_SHARD = 100
 
+PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp')
+CUTOUT_SIDE = 180
+"""Longer side of a cut-out in its picture: turned by up to 30 degrees, it stays inside."""
+PHOTOGRAPHED = 64
+"""Colours, of 32 levels a channel, that a photograph of an object has at least."""
+
 Images = npt.NDArray[np.uint8]
 
 
@@ -158,31 +164,80 @@ def load_scenes(folder: Path, size: DatasetSize, meshes: bool) -> tuple[Images, 
             np.concatenate([s['labels'] for s in shards]))
 
 
-def load_backgrounds(folder: Path, count: int, photographs: Sequence[Path] = (),
-                     seed: int = 0) -> Images:
-    """Return the backgrounds, half of them crops of photographs if there are any.
+def load_backgrounds(folder: Path, count: int) -> Images:
+    """Return (n, 224, 224, 3) uint8 RGB: painted and rendered backgrounds.
 
     Args:
         folder: where the shards lie.
-        count: painted and rendered pictures to read.
-        photographs: image files.
-        seed: source of the crops.
-
-    Returns:
-        (n, 224, 224, 3) uint8 RGB.
-
-    Raises:
-        InvalidInputError: if a photograph cannot be read.
+        count: pictures to read.
     """
     paths = shard_paths(folder, 'backgrounds', count)
     square = ArraySpec('u', (None, BACKGROUND_SIZE, BACKGROUND_SIZE, 3))
-    pictures = np.concatenate([_read(path, {'images': square})['images'] for path in paths])[:count]
-    if not photographs:
-        return pictures
+    return np.concatenate([_read(path, {'images': square})['images'] for path in paths])[:count]
+
+
+def photograph_crops(photographs: Sequence[Path], count: int, seed: int) -> Images:
+    """Return (n, 224, 224, 3) uint8 RGB: as many crops of each photograph, at least `count`.
+
+    Args:
+        photographs: image files; without one, n is 0.
+        count: crops.
+        seed: of the crops' places.
+
+    Raises:
+        PictureError: if a photograph cannot be read.
+    """
     rng = np.random.default_rng([seed, 2])
-    sources = []
+    crops = [np.zeros((0, BACKGROUND_SIZE, BACKGROUND_SIZE, 3), np.uint8)]
     for path in photographs:
-        sources.append(np.ascontiguousarray(read_picture(path)[..., ::-1]))
-    crops = [random_crop(rng, sources[int(rng.integers(len(sources)))], BACKGROUND_SIZE)
-             for _ in range(count)]
-    return np.concatenate([pictures, np.stack(crops)])
+        picture = np.ascontiguousarray(read_picture(path)[..., ::-1])
+        each = [random_crop(rng, picture, BACKGROUND_SIZE)
+                for _ in range(-(-count // len(photographs)))]
+        crops.append(np.stack(each))
+    return np.concatenate(crops)
+
+
+def load_cutouts(pictures: Sequence[Path]) -> Images:
+    """Return (n, 224, 224, 4) uint8 RGB and alpha: photographed objects with nothing around them.
+
+    Args:
+        pictures: image files with an alpha channel. Drawings and letters, which have fewer than
+            PHOTOGRAPHED colours, are left out.
+    """
+    found = []
+    for path in pictures:
+        picture = read_picture(path, cv2.IMREAD_UNCHANGED)
+        inside = picture[picture[..., 3] > 127, :3]
+        if len(np.unique(inside // 8, axis=0)) < PHOTOGRAPHED:
+            continue
+        scale = CUTOUT_SIDE / max(picture.shape[:2])
+        size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1
+                             else cv2.INTER_LINEAR)
+        room = np.zeros((BACKGROUND_SIZE, BACKGROUND_SIZE, 4), np.uint8)
+        top, left = (BACKGROUND_SIZE - size[1]) // 2, (BACKGROUND_SIZE - size[0]) // 2
+        room[top:top + size[1], left:left + size[0]] = picture[..., [2, 1, 0, 3]]
+        found.append(room)
+    return np.stack(found) if found else np.zeros((0, BACKGROUND_SIZE, BACKGROUND_SIZE, 4),
+                                                  np.uint8)
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Return the pictures below a folder.
+
+    Raises:
+        ConfigError: if there are none.
+    """
+    found = sorted(path for path in folder.rglob('*') if path.suffix.lower() in PICTURE_SUFFIXES)
+    if not found:
+        raise ConfigError(f'{folder}: no picture in it ({", ".join(PICTURE_SUFFIXES)}); give a '
+                          'folder of photographs')
+    return found
+
+
+def is_cutout(path: Path) -> bool:
+    """Return whether a picture has an alpha channel with something transparent in it."""
+    if path.suffix.lower() in ('.jpg', '.jpeg'):
+        return False
+    picture = read_picture(path, cv2.IMREAD_UNCHANGED)
+    return picture.ndim == 3 and picture.shape[2] == 4 and bool((picture[..., 3] < 128).any())

@@ -17,8 +17,10 @@ def camera_picture(rng: np.random.Generator, image: Image) -> Image:
         rng: source of randomness.
         image: (H, W, 3) uint8 RGB.
     """
-    if rng.random() < 0.3:
+    if rng.random() < 0.35:
         image = _blurred(rng, image)
+    if rng.random() < 0.15:
+        image = _coarse(rng, image)
     if rng.random() < 0.5:
         image = _developed(rng, image)
     if rng.random() < 0.4:
@@ -37,6 +39,14 @@ def _blurred(rng: np.random.Generator, image: Image) -> Image:
     kernel = np.zeros((length, length), np.float32)
     cv2.line(kernel, (0, int(rng.integers(length))), (length - 1, int(rng.integers(length))), 1)
     return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()), np.uint8)
+
+
+def _coarse(rng: np.random.Generator, image: Image) -> Image:
+    """Of fewer pixels than it has: a cheap sensor, a window of a larger picture."""
+    size = image.shape[1::-1]
+    fewer = [max(1, round(side / np.exp(rng.uniform(0.2, 1)))) for side in size]
+    small = cv2.resize(image, fewer, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _developed(rng: np.random.Generator, image: Image) -> Image:

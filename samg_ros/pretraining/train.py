@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 from torch import nn
 from tqdm import tqdm
 
 from samg_ros.arguments import RunFolder, add_seed, path_argument, whole
-from samg_ros.errors import CheckpointError, ConfigError
+from samg_ros.errors import CheckpointError
 from samg_ros.files.reading import parsing
 from samg_ros.files.tensors import read_torch
 from samg_ros.masking.models.mini.network import Mini
@@ -26,10 +27,15 @@ from samg_ros.pretraining.batches import BatchSource
 from samg_ros.pretraining.dataset import (
     DatasetSize,
     build_dataset,
+    is_cutout,
     load_backgrounds,
+    load_cutouts,
     load_scenes,
+    photograph_crops,
+    picture_files,
 )
 from samg_ros.pretraining.losses import batch_losses
+from samg_ros.pretraining.pieces import Pictures
 from samg_ros.pretraining.presence import calibrate_presence
 from samg_ros.pretraining.start import begin, trained
 from samg_ros.sim.procedural.meshes import mesh_files
@@ -38,7 +44,6 @@ HELD_OUT_EVERY = 20
 """One scene and one background in so many are for validation alone."""
 FALLING_SHARE = 0.45
 """Share of the steps, at the end, over which the learning rate falls."""
-PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class MiniConfig:
         meshes: scenes with robots and objects from files.
         backgrounds: painted and rendered backgrounds.
         checkpoint_every: steps between checkpoints and validation.
+        bfloat16: compute the networks in bfloat16: 1.5 times as fast on CPUs that have it.
         seed: of everything.
     """
 
@@ -71,6 +77,7 @@ class MiniConfig:
     meshes: int = 600
     backgrounds: int = 1500
     checkpoint_every: int = 200
+    bfloat16: bool = False
     seed: int = 0
 
 
@@ -156,7 +163,8 @@ class MiniTrainer:
             group['lr'] = learning_rate(config, self.step)
         self.model.train()
         batch = source.draw(rng, config.references, config.targets)
-        losses = batch_losses(self.model, batch, rng, self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bfloat16):
+            losses = batch_losses(self.model, batch, rng, self.device)
         self.optimiser.zero_grad(set_to_none=True)
         losses.total.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -208,22 +216,19 @@ def train_mini(config: MiniConfig, data: Path, folder: Path, device: str = 'cpu'
     size = DatasetSize(config.scenes, config.meshes, config.backgrounds)
     build_dataset(data, size, config.seed, workers, meshes)
     images, labels = load_scenes(data, size, bool(meshes))
-    backgrounds = load_backgrounds(data, config.backgrounds, photographs, config.seed)
-    held_out_scenes = np.arange(len(images)) % HELD_OUT_EVERY == 0
-    held_out_views = np.arange(len(backgrounds)) % HELD_OUT_EVERY == 0
-    source = BatchSource(images[~held_out_scenes], labels[~held_out_scenes],
-                         backgrounds[~held_out_views])
-    held_out = BatchSource(images[held_out_scenes], labels[held_out_scenes],
-                           backgrounds[held_out_views])
+    training, held_out = (BatchSource(images[part], labels[part], pictures) for part, pictures in
+                          zip(_split(len(images)), load_pictures(data, config, photographs),
+                              strict=True))
     if trainer.step == 0:
-        trainer.start_from(trained(start) if start else begin(trunk, images[:, 0], backgrounds))
+        trainer.start_from(trained(start) if start else begin(
+            trunk, images[:, 0], training.pictures.backgrounds))
     bar = tqdm(total=config.steps, initial=trainer.step, desc='mini', unit='step',
                dynamic_ncols=True)
     recent: list[dict[str, float]] = []
     started = time.monotonic()
     try:
         while trainer.step < config.steps:
-            recent.append(trainer.train_step(source))
+            recent.append(trainer.train_step(training))
             bar.update()
             bar.set_postfix({k: f'{v:.3f}' for k, v in recent[-1].items()})
             if trainer.step % config.checkpoint_every == 0 or trainer.step == config.steps:
@@ -247,6 +252,36 @@ def train_mini(config: MiniConfig, data: Path, folder: Path, device: str = 'cpu'
     return trainer.write_weights(trainer.averaged)
 
 
+def _split(count: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return which of some items are trained on, and which are for validation."""
+    held_out = np.arange(count) % HELD_OUT_EVERY == 0
+    return ~held_out, held_out
+
+
+def load_pictures(data: Path, config: MiniConfig,
+                  photographs: tuple[Path, ...]) -> tuple[Pictures, Pictures]:
+    """Return the pictures for training and those for validation; no photograph is in both.
+
+    Args:
+        data: folder of the painted and rendered ones.
+        config: how many.
+        photographs: image files; those with transparent parts are objects.
+    """
+    alpha = [is_cutout(path) for path in photographs]
+    both = []
+    for part in _split(len(photographs)):
+        chosen = [(path, cut) for path, cut, wanted in zip(photographs, alpha, part, strict=True)
+                  if wanted]
+        both.append((tuple(path for path, cut in chosen if not cut),
+                     load_cutouts([path for path, cut in chosen if cut])))
+    painted = load_backgrounds(data, config.backgrounds)
+    pictures = []
+    for part, (photos, cutouts) in zip(_split(len(painted)), both, strict=True):
+        crops = photograph_crops(photos, 2 * int(part.sum()), config.seed)
+        pictures.append(Pictures(np.concatenate([painted[part], crops]), cutouts))
+    return pictures[0], pictures[1]
+
+
 def _log(path: Path, row: dict[str, Any]) -> None:
     fresh = not path.exists()
     with path.open('a', newline='') as file:
@@ -264,8 +299,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='folder of the procedural frames; made when missing')
     parser.add_argument('--run-dir', action=RunFolder, default=Path('runs/mini'),
                         help='checkpoint, weights and curve; an interrupted run goes on')
-    parser.add_argument('--backgrounds', type=path_argument, metavar='FOLDER',
-                        help='photographs to use as further backgrounds (.jpg, .png)')
+    parser.add_argument('--backgrounds', type=path_argument, metavar='FOLDER', action='append',
+                        default=[], help='photographs, as further backgrounds; pictures with an '
+                        'alpha channel are used as objects; may be given several times')
     parser.add_argument('--meshes', type=path_argument, metavar='FOLDER', action='append',
                         default=[], help='MJCF files of robots and objects, such as the '
                         'assets of the wheel robosuite; may be given several times')
@@ -275,6 +311,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--start', type=path_argument, metavar='FILE',
                         help='weights of mini to begin with, such as those of the package')
     parser.add_argument('--steps', type=whole(1), help="optimiser steps (default: the preset's)")
+    parser.add_argument('--bfloat16', action='store_true',
+                        help='compute in bfloat16: faster where the processor has it')
     parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda' (default: %(default)s)")
     parser.add_argument('--workers', type=whole(1), default=2,
                         help='processes that render scenes (default: %(default)s)')
@@ -283,15 +321,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run `samg train mini`."""
-    changes = {'seed': args.seed} | ({'steps': args.steps} if args.steps else {})
+    changes: dict[str, Any] = {'seed': args.seed, 'bfloat16': args.bfloat16}
+    changes |= {'steps': args.steps} if args.steps else {}
     config = MiniConfig(**(asdict(PRESETS[args.preset]) | changes))
-    photographs: tuple[Path, ...] = ()
-    if args.backgrounds:
-        photographs = tuple(sorted(p for p in args.backgrounds.rglob('*')
-                                   if p.suffix.lower() in PICTURE_SUFFIXES))
-        if not photographs:
-            raise ConfigError(f'--backgrounds {args.backgrounds}: no .jpg or .png in it; give a '
-                              'folder of photographs')
+    photographs = tuple(path for folder in args.backgrounds for path in picture_files(folder))
     meshes = tuple(path for folder in args.meshes for path in mesh_files(folder))
     print(train_mini(config, args.data, args.run_dir, args.device, photographs, args.workers,
                      meshes, args.trunk, args.start))

@@ -2,6 +2,7 @@
 """Recorded sequences and what cameras do to pictures, as `samg eval masks` scores them."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -53,9 +54,28 @@ def test_the_command_scores_a_sequence_as_it_is_and_degraded(sequence, tmp_path)
     assert all(row['sequence'] == str(sequence) and 'rollouts' not in row for row in rows)
 
 
+def test_hidden_objects_are_looked_for_in_the_other_sequences(sequence, tmp_path):
+    other = tmp_path / 'other'
+    shutil.copytree(sequence, other)
+    for path in (other / 'frames').iterdir():
+        cv2.imwrite(str(path), np.random.default_rng(9).integers(60, 120, (50, 70, 3)))
+        cv2.imwrite(str(other / 'masks' / path.name), np.eye(50, 70, dtype=np.uint8))
+    figures = tmp_path / 'figures.json'
+    assert cli.main(['eval', 'masks', '--sequence', str(sequence), '--sequence', str(other),
+                     '--hide-object', '--temporal', 'prior', '--json', str(figures)]) == 0
+    gone, _ = json.loads(figures.read_text())
+    assert (gone['task'], gone['setting'], gone['frames']) == ('disc', 'first gone', 4)
+    assert gone['share_empty'] == 0 and gone['share_of_inventions'] in (0, 0.25, 0.5, 0.75, 1)
+
+
+def test_a_hidden_object_needs_other_sequences(sequence, capsys):
+    assert cli.main(['eval', 'masks', '--sequence', str(sequence), '--hide-object']) == 2
+    assert 'give several' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('option', [
     ['--setting', 'train'], ['--frames', '5'], ['--every', '4'], ['--nuisance', 'light=0.3'],
-    ['--hide-object'], ['--size', '84'], ['--clicks', '0'], ['--policy', 'walker_walk']])
+    ['--size', '84'], ['--clicks', '0'], ['--policy', 'walker_walk']])
 def test_options_of_rendered_frames_are_refused_beside_a_sequence(sequence, option, capsys):
     assert cli.main(['eval', 'masks', '--sequence', str(sequence), *option]) == 2
     assert f'{option[0]} means nothing to recorded sequences' in capsys.readouterr().err

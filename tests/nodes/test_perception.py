@@ -118,6 +118,23 @@ def test_encoding_and_size_may_change_in_mid_stream(graph, reference):
     assert camera.frame() is not None
 
 
+def test_with_a_prior_the_whole_frame_is_looked_at_only_after_a_gap(graph, reference, monkeypatch):
+    camera = Camera(graph, reference, temporal='prior')
+    whole, predict = [], camera.masker.predict
+
+    def count(frames):
+        whole.append(len(frames))
+        return predict(frames)
+
+    monkeypatch.setattr(camera.masker, 'predict', count)
+    masks = []
+    for tenths in (10, 11, 12, 30, 31):
+        header = Header(stamp=Time(sec=tenths // 10, nanosec=tenths % 10 * 10**8), frame_id='c')
+        masks.append(image_to_rgb(camera.send(array_to_image(picture(), header))).any(axis=2))
+    assert whole == [1, 1]
+    assert all((mask & masks[0]).sum() > 0.8 * (mask | masks[0]).sum() for mask in masks)
+
+
 def test_compressed_images_are_masked_like_others(graph, reference):
     camera = Camera(graph, reference, CompressedImage, 'image/compressed',
                     image_transport='compressed')

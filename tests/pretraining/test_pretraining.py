@@ -16,19 +16,21 @@ import torch
 from samg_ros.errors import CheckpointError, ConfigError, MissingDependencyError, WeightsError
 from samg_ros.masking.models.mini.network import TRUNK_FEATURES, TRUNK_SIZE, Mini, load_mini, padded
 from samg_ros.pretraining import start
-from samg_ros.pretraining.batches import SHAPES, BatchSource, composite
+from samg_ros.pretraining.batches import SHAPES, BatchSource, _closer, composite
 from samg_ros.pretraining.dataset import (
     BACKGROUND_SIZE,
+    CUTOUT_SIDE,
     FRAME_SIZE,
-    DatasetSize,
-    load_backgrounds,
+    is_cutout,
+    load_cutouts,
+    picture_files,
     shard_paths,
 )
 from samg_ros.pretraining.faults import camera_picture
 from samg_ros.pretraining.losses import mask_losses, true_iou
-from samg_ros.pretraining.pieces import draw_piece
+from samg_ros.pretraining.pieces import Pictures, draw_piece
 from samg_ros.pretraining.presence import calibrate_presence, calibration_error
-from samg_ros.pretraining.train import MiniConfig, MiniTrainer, learning_rate
+from samg_ros.pretraining.train import MiniConfig, MiniTrainer, learning_rate, load_pictures
 from samg_ros.sim.procedural.bodies import FIRST_DISTRACTOR, SECOND_BODY
 from samg_ros.sim.procedural.meshes import mesh_files
 from samg_ros.sim.procedural.rooms import render_room
@@ -37,6 +39,7 @@ from samg_ros.sim.visual.backgrounds import ProceduralVideo
 
 CONFIG = MiniConfig(steps=4, references=2, targets=2, warmup=1, checkpoint_every=2)
 CPU = torch.device('cpu')
+NO_CUTOUTS = np.zeros((0, BACKGROUND_SIZE, BACKGROUND_SIZE, 4), np.uint8)
 TETRAHEDRON = """<mujoco>
   <asset><mesh name="m" vertex="0 0 0  1 0 0  0 1 0  0 0 1"/></asset>
   <worldbody>
@@ -53,7 +56,8 @@ def source():
     rng = np.random.default_rng(0)
     scenes = [render_scene(rng, 5, FRAME_SIZE) for _ in range(3)]
     return BatchSource(np.stack([s.images for s in scenes]), np.stack([s.labels for s in scenes]),
-                       render_room(rng, 4, BACKGROUND_SIZE), absent_share=0.0)
+                       Pictures(render_room(rng, 4, BACKGROUND_SIZE), NO_CUTOUTS),
+                       absent_share=0.0)
 
 
 def test_the_same_seed_gives_the_same_scene():
@@ -107,7 +111,7 @@ def test_compositing_keeps_the_object_but_for_a_soft_rim(source):
     rng = np.random.default_rng(0)
     shifts = []
     for _ in range(20):
-        out = composite(rng, image, labels, kept, source._backgrounds, 0.0).astype(int)
+        out = composite(rng, image, labels, kept, source.pictures, 0.0).astype(int)
         inside = cv2.erode(kept.astype(np.uint8), np.ones((3, 3))) > 0
         assert inside.any() and (out == image)[inside].all()
         shifts.append(np.abs(out - image)[~kept].mean())
@@ -126,14 +130,53 @@ def test_a_piece_of_a_photograph_is_where_its_labels_are():
     red, grey = (np.full((1, BACKGROUND_SIZE, BACKGROUND_SIZE, 3), value, np.uint8)
                  for value in ((250, 0, 0), (90, 90, 90)))
     for _ in range(10):
-        drawn = draw_piece(rng, np.concatenate([red, grey]), 3, absent_share=0.0)
+        drawn = draw_piece(rng, Pictures(np.concatenate([red, grey]), NO_CUTOUTS), 3,
+                           absent_share=0.0)
         inner = [labels > 0 for _, labels in drawn]
         assert len(drawn) == 4 and all(image.shape == (FRAME_SIZE, FRAME_SIZE, 3)
                                        for image, _ in drawn)
         assert max(labels.max() for _, labels in drawn) < SECOND_BODY
         assert inner[0].any()
-    gone = draw_piece(rng, grey, 3, absent_share=1.0)
+    gone = draw_piece(rng, Pictures(grey, NO_CUTOUTS), 3, absent_share=1.0)
     assert gone[0][1].any() and not any(labels.any() for _, labels in gone[1:])
+
+
+def test_pictures_with_an_alpha_channel_are_objects_and_drawings_are_left_out(tmp_path):
+    rng = np.random.default_rng(1)
+    photographed = np.zeros((60, 90, 4), np.uint8)
+    photographed[10:50, 20:80] = np.dstack([rng.integers(0, 256, (40, 60, 3)),
+                                            np.full((40, 60), 255)])
+    drawn = np.zeros((60, 90, 4), np.uint8)
+    drawn[10:50, 20:80] = (0, 0, 200, 255)
+    for name, picture in (('photo.png', photographed), ('drawing.png', drawn),
+                          ('background.png', photographed[..., :3])):
+        cv2.imwrite(str(tmp_path / name), picture)
+    files = picture_files(tmp_path)
+    assert [is_cutout(path) for path in files] == [False, True, True]
+    cutouts = load_cutouts(files[1:])
+    assert cutouts.shape == (1, BACKGROUND_SIZE, BACKGROUND_SIZE, 4)
+    rows, columns = np.nonzero(cutouts[0, ..., 3] > 127)
+    assert abs(np.ptp(columns) - CUTOUT_SIDE * 60 / 90) <= 3
+    assert abs(np.ptp(rows) - CUTOUT_SIDE * 40 / 90) <= 3
+    pictures = Pictures(np.full((1, BACKGROUND_SIZE, BACKGROUND_SIZE, 3), 90, np.uint8), cutouts)
+    boxes = [labels for _, labels in draw_piece(rng, pictures, 3, 0.0) if labels.any()]
+    assert all(labels.max() <= 25 for labels in boxes)
+    with pytest.raises(ConfigError, match='no picture'):
+        picture_files(tmp_path / 'none')
+
+
+def test_a_second_look_sees_the_object_near_the_middle_and_whole(source):
+    rng = np.random.default_rng(5)
+    labels = np.zeros((84, 84), np.uint8)
+    labels[50:60, 20:28] = 3
+    image = np.repeat(labels[..., None], 3, axis=2)
+    for found in (False, True):
+        closer, where = _closer(rng, image, labels, found)
+        assert closer.shape == (FRAME_SIZE, FRAME_SIZE, 3)
+        rows, columns = np.nonzero(where)
+        assert np.abs([rows.mean() - 96, columns.mean() - 96]).max() < (60 if found else 16)
+        assert np.ptp(rows) + 1 > 90 or found  # smallest window: 0.2 of 84 pixels over 192
+        assert (closer[where > 0] > 0).mean() > 0.9
 
 
 def test_a_batch_has_labels_only_on_the_object(source):
@@ -154,9 +197,9 @@ def test_batches_have_every_shape(source):
 
 def test_a_projection_of_trunk_features_is_centred_and_uncorrelated(source):
     model = Mini()
-    start._project(model, (source._images[:, 0], source._backgrounds))
+    start._project(model, (source._images[:, 0], source.pictures.backgrounds))
     pictures = [padded(torch.from_numpy(one), TRUNK_SIZE)
-                for one in (source._images[:, 0], source._backgrounds)]
+                for one in (source._images[:, 0], source.pictures.backgrounds)]
     found = torch.cat([model.photo_features(one)[1][:, :, ::2, ::2] for one in pictures])
     rows = found.permute(0, 2, 3, 1).reshape(-1, TRUNK_FEATURES).double()
     covariance = torch.cov(rows.T)
@@ -198,6 +241,15 @@ def test_calibrated_presence_is_a_probability(source):
     before = model.presence[-1].weight.clone()
     assert 0 <= calibrate_presence(model, source, 0, CPU, batches=4) <= 1
     assert not torch.equal(model.presence[-1].weight, before)
+
+
+def test_training_in_bfloat16_leaves_no_rounded_matrix_behind(source, tmp_path):
+    trainer = MiniTrainer(replace(CONFIG, bfloat16=True, seed=3), tmp_path, 'cpu')
+    assert np.isfinite(trainer.train_step(source)['loss'])
+    geometry = trainer.model.geometry(83, 85, None, CPU)  # of no other test
+    with torch.autocast('cpu', torch.bfloat16):
+        geometry.padded_to_frame(torch.zeros(96, 96))
+    assert geometry.padded_to_frame(torch.zeros(96, 96)).dtype == torch.float32
 
 
 def test_training_resumes_to_the_same_weights(source, tmp_path):
@@ -282,8 +334,11 @@ def test_a_better_mask_costs_less():
 
 def test_photographs_join_the_backgrounds(tmp_path):
     path, = shard_paths(tmp_path, 'backgrounds', 1)
-    np.savez(path, images=np.zeros((6, BACKGROUND_SIZE, BACKGROUND_SIZE, 3), np.uint8))
-    cv2.imwrite(str(tmp_path / 'p.png'), np.full((150, 200, 3), 200, np.uint8))
-    pictures = load_backgrounds(tmp_path, 6, [tmp_path / 'p.png'])
-    assert len(pictures) == 12 and (pictures[6:] == 200).all()
-    assert DatasetSize(scenes=1).backgrounds > 0
+    np.savez(path, images=np.zeros((40, BACKGROUND_SIZE, BACKGROUND_SIZE, 3), np.uint8))
+    photographs = tuple(tmp_path / f'{index:02d}.png' for index in range(21))
+    for index, photograph in enumerate(photographs):
+        cv2.imwrite(str(photograph), np.full((150, 200, 3), 100 + index, np.uint8))
+    training, held_out = load_pictures(tmp_path, MiniConfig(backgrounds=40), photographs)
+    shown = [set(np.unique(one.backgrounds)) for one in (training, held_out)]
+    assert shown == [{0, *range(101, 120)}, {0, 100, 120}]  # no photograph is in both
+    assert len(training.backgrounds) == 38 + 4 * 19 and len(held_out.backgrounds) == 2 + 4

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from samg_ros.masking import Masker
 
 BATCH = 10
+SEQUENCE_PERIOD_S = 0.1
+"""From frame to frame of a sequence, for a masker with a memory: they follow one another."""
 WORST = 8
 LOW_IOU = 0.5
 LARGE_FALSE_AREA = 0.01
@@ -172,15 +174,17 @@ def evaluate_sequence(masker: Masker, sequence: MaskedSequence, protocol: str,
         SamgError: whatever the masker raises.
     """
     from samg_ros.masking import Reference
+    from samg_ros.masking.tracker import Tracker
 
     scored, hits, times, fitted = [], [], [], -1
+    tracker = Tracker(masker)
     for reference, index in sequence.pairs(protocol):
         if reference != fitted:
             masker.fit(Reference(sequence.frames[reference], sequence.masks[reference]))
-            fitted = reference
+            fitted, tracker = reference, Tracker(masker)
         truth = sequence.masks[index]
         start = time.perf_counter()
-        prediction = masker.predict(images[index][None])
+        prediction = tracker.predict(images[index], index * SEQUENCE_PERIOD_S)
         mask = prediction.masks.cpu().numpy()[0]
         times.append((time.perf_counter() - start) * 1000)
         x, y = prediction.prompts[0].points[0, 0].tolist()
@@ -192,8 +196,9 @@ def evaluate_sequence(masker: Masker, sequence: MaskedSequence, protocol: str,
         sequence.name, protocol + change, sequence, iou,
         np.array([float(boundary_f(each.mask[None], each.truth[None])[0]) for each in scored]),
         np.array([float((each.mask & ~each.truth).mean()) for each in scored]),
-        np.array([not each.mask.any() for each in scored]), float(np.mean(hits)), None, None,
-        float(np.median(times)), tuple(scored[i] for i in order[:WORST]),
+        np.array([bool(each.truth.any() and not each.mask.any()) for each in scored]),
+        float(np.mean(hits)), None, None, float(np.median(times)),
+        tuple(scored[i] for i in order[:WORST]),
         tuple(scored[:: max(1, len(scored) // WORST)][:WORST]))
 
 

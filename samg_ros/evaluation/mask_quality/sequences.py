@@ -8,7 +8,8 @@ from half a sequence away.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -43,6 +44,13 @@ class MaskedSequence:
         if protocol == 'first':
             return [(0, index) for index in range(1, count)]
         return [((index + count // 2) % count, index) for index in range(count)]
+
+
+    def without_object(self, others: Iterable[MaskedSequence]) -> MaskedSequence:
+        """Return its first frame, then the frames of other sequences, which show other things."""
+        frames = [frame for other in others for frame in other.frames]
+        return replace(self, frames=(self.frames[0], *frames), masks=(
+            self.masks[0], *(np.zeros(frame.shape[:2], np.bool_) for frame in frames)))
 
 
 def load_sequence(folder: Path | str) -> MaskedSequence:

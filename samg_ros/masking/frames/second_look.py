@@ -31,6 +31,8 @@ no pixel, for the smallest crop is about as large as the input."""
 OUTSIDE = -20.0
 """Logit of pixels outside the crop; the network's own are within +-20."""
 
+Finder = Callable[[Tensor], Prediction]
+
 
 def crop_windows(masks: Tensor) -> Tensor:
     """Return the squares to look at again.
@@ -81,17 +83,19 @@ def crop(frames: Tensor, windows: Tensor, size: int) -> Tensor:
     return found.round().to(torch.uint8) if frames.dtype == torch.uint8 else found
 
 
-def paste(logits: Tensor, windows: Tensor, height: int, width: int) -> Tensor:
-    """Put logits of crops back into their frames.
+def paste(logits: Tensor, windows: Tensor, height: int, width: int,
+          outside: float = OUTSIDE) -> Tensor:
+    """Put maps of crops back into their frames.
 
     Args:
         logits: (N, size, size) float.
         windows: (N, 3), see `crop_windows`.
         height: of the frames in pixels.
         width: of the frames in pixels.
+        outside: value beyond the crop.
 
     Returns:
-        (N, height, width) float, OUTSIDE beyond the crop.
+        (N, height, width) float.
     """
     device = logits.device
     x = ((torch.arange(width, device=device) + 0.5 - windows[:, :1]) / windows[:, 2:]) * 2
@@ -100,11 +104,11 @@ def paste(logits: Tensor, windows: Tensor, height: int, width: int) -> Tensor:
                        dim=-1)
     found = F.grid_sample(logits[:, None], grid, padding_mode='border', align_corners=False)[:, 0]
     inside = (grid.abs() <= 1).all(dim=-1)
-    return torch.where(inside, found, OUTSIDE)
+    return torch.where(inside, found, outside)
 
 
-def look_again(found: Prediction, frames: Tensor, size: int,
-               finders: Sequence[Callable[[Tensor], Prediction]]) -> Prediction:
+def look_again(found: Prediction, frames: Tensor, size: int, finders: Sequence[Finder],
+               ) -> Prediction:
     """Return the prediction with the masks of a second look, where the first found something.
 
     Args:
@@ -113,21 +117,71 @@ def look_again(found: Prediction, frames: Tensor, size: int,
         size: side of a crop in pixels.
         finders: of each object, what finds it in (N, size, size, 3) crops.
     """
-    height, width = frames.shape[1:3]
     logits, scores, masks = [], [], []
     for index, finder in enumerate(finders):
         first = found.object_masks[:, index]
         windows = crop_windows(first)
         close = finder(crop(frames, windows, size))
         there = first.flatten(1).any(dim=1)
-        pasted = paste(close.logits[:, 0], windows, height, width)
-        kept = close.object_masks[:, 0].flatten(1).any(dim=1)
-        again = (pasted > 0) & kept[:, None, None]
+        pasted, again = _pasted(close, windows, frames)
         logits.append(torch.where(there[:, None, None], pasted, found.logits[:, index]))
         scores.append(torch.where(there, close.predicted_iou[:, 0], found.predicted_iou[:, index]))
         masks.append(torch.where(there[:, None, None], again, first))
     return replace(found, object_masks=torch.stack(masks, dim=1),
                    logits=torch.stack(logits, dim=1), predicted_iou=torch.stack(scores, dim=1))
+
+
+def look_near(before: Tensor, frames: Tensor, size: int, finders: Sequence[Finder],
+              ) -> Prediction | None:
+    """Return what is found where the objects were in the frame before.
+
+    Args:
+        before: (1, O, H, W) bool, the objects' masks there.
+        frames: (1, H, W, 3) uint8 RGB.
+        size: side of a crop in pixels.
+        finders: of each object, what finds it in (1, size, size, 3) crops.
+
+    Returns:
+        None if an object was not there before, is not there now, or reaches over its crop.
+    """
+    if not bool(before.flatten(2).any(dim=2).all()):
+        return None
+    height, width = frames.shape[1:3]
+    looks = []
+    for index, finder in enumerate(finders):
+        windows = crop_windows(before[:, index])
+        close = finder(crop(frames, windows, size))
+        pasted, mask = _pasted(close, windows, frames)
+        if _reaches_over(mask[0], windows[0]) or not bool(mask.any()):
+            return None
+        prompts = close.prompts[0]
+        to_frame = windows[0, 2] / size
+        points = (prompts.points + 0.5) * to_frame + windows[0, :2] - windows[0, 2] / 2
+        edge = torch.tensor([width - 1, height - 1], device=points.device)
+        points = torch.minimum(points.floor().clamp(min=0), edge).to(prompts.points.dtype)
+        similarity = paste(close.similarity[:, 0], windows, height, width, -1.0)
+        looks.append((mask, pasted, close.predicted_iou[:, 0], similarity,
+                      replace(prompts, points=points)))
+    *maps, prompts_ = zip(*looks, strict=True)
+    masks, logits, scores, similarities = (torch.stack(each, dim=1) for each in maps)
+    return Prediction(masks, logits, scores, prompts_, similarities)
+
+
+def _pasted(close: Prediction, windows: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits and mask of a crop's object in its frame, (N, H, W) each."""
+    logits = paste(close.logits[:, 0], windows, *frames.shape[1:3])
+    kept = close.object_masks[:, 0].flatten(1).any(dim=1)
+    return logits, (logits > 0) & kept[:, None, None]
+
+
+def _reaches_over(mask: Tensor, window: Tensor) -> bool:
+    """Return whether a mask (H, W) touches a side of its window that is not the frame's own."""
+    height, width = mask.shape
+    x, y, half = window[0].item(), window[1].item(), window[2].item() / 2
+    x0, y0, x1, y1 = mask_box(mask[None])[0].tolist()
+    return (x - half > 0.5 and x0 < x - half + 1.5) or (y - half > 0.5 and y0 < y - half + 1.5) \
+        or (x + half < width - 0.5 and x1 > x + half - 2.5) \
+        or (y + half < height - 0.5 and y1 > y + half - 2.5)
 
 
 def cropped_reference(reference: Reference, size: int) -> Reference:

@@ -52,10 +52,10 @@ if TYPE_CHECKING:
 _SIZE = 84
 """Side of a frame in pixels, unless another is asked for."""
 _OF_POLICIES = ('task', 'size', 'reference', 'points', 'clicks', 'model', 'weights', 'passes',
-                'colour_rules', 'second_look')
+                'colour_rules', 'second_look', 'temporal')
 """Options of what a trained policy has in its checkpoint."""
 _OF_TASKS = ('task', 'size', 'reference', 'points', 'clicks', 'setting', 'videos', 'nuisance',
-             'hide_object', 'frames', 'every', 'quality')
+             'frames', 'every', 'quality')
 """Options of rendered frames."""
 
 
@@ -117,6 +117,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='use the colour rules, as training on DMControl and Adroit does')
     parser.add_argument('--second-look', action=argparse.BooleanOptionalAction,
                         help="mask a crop around what was found again (the model's)")
+    parser.add_argument('--temporal', choices=('off', 'prior'), help='of sequences: prior looks '
+                        'first where the object was in the frame before (off)')
     parser.add_argument('--frames', type=whole(1), default=None, help='per task and setting (300)')
     parser.add_argument('--every', type=whole(1), default=None, metavar='STEPS',
                         help='agent steps from frame to frame (4, of policies so many that frames '
@@ -144,6 +146,7 @@ def run(args: argparse.Namespace) -> None:
         found = (score for name in args.policy for score in _on_policy(args, name, settings))
     else:
         tasks = [get_task(name).name for name in args.task or ['walker_walk']]
+        _refuse(args, ('temporal',), 'is for recorded sequences (--sequence)')
         masker = _masker(args)
         found = (score for task in tasks for score in _on_task(args, masker, task, settings))
     results = list(found)
@@ -168,7 +171,7 @@ def _masker(args: argparse.Namespace) -> Masker:
     from samg_ros.masking import Masker, MaskerSettings
 
     settings = MaskerSettings(passes=args.passes, second_look=args.second_look,
-                              colour_rules=args.colour_rules)
+                              colour_rules=args.colour_rules, temporal=args.temporal or 'off')
     return Masker.load(args.model or 'mini', settings, args.device, args.weights)
 
 
@@ -230,9 +233,19 @@ def _scores(args: argparse.Namespace, masker: Masker, frames: Frames,
 
 
 def _on_sequences(args: argparse.Namespace, masker: Masker) -> Iterator[MaskScores]:
-    """Score recorded sequences by both protocols: as they are, recoloured, and degraded."""
-    for folder in args.sequence:
-        sequence = load_sequence(folder)
+    """Score recorded sequences by both protocols: as they are, recoloured, and degraded.
+
+    With --hide-object: the frames of the others, which must all have empty masks.
+    """
+    sequences = [load_sequence(folder) for folder in args.sequence]
+    if args.hide_object and len(sequences) < 2:
+        raise ConfigError('--hide-object masks the frames of the other sequences; give several by '
+                          '--sequence')
+    for sequence in sequences:
+        if args.hide_object:
+            gone = sequence.without_object(each for each in sequences if each is not sequence)
+            yield evaluate_sequence(masker, gone, 'first', gone.frames, ' gone')
+            continue
         variants: dict[str, Sequence[np.ndarray]] = {'': sequence.frames}
         if args.recolour:
             variants[f' recolour:{args.recolour:g}'] = [

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Masks the frames of one camera in their order, and looks first where the objects were.
+
+An object in a video does not jump: a crop around its last mask shows it, and one look at the crop
+replaces a look at the frame and a second one. Where it is not whole in the crop, or is no longer
+there, the whole frame is looked at again, so that no error stays for longer than it shows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from samg_ros.masking.frames.prediction import Prediction
+from samg_ros.masking.masker import Masker
+
+LONGEST_GAP_S = 0.3
+"""Between two frames. A crop leaves 0.3 of the object's size at each side (MARGIN of
+`second_look`), so what moves by its own size in a second has left it after this time."""
+
+
+class Tracker:
+    """A masker with a memory of one frame; with `temporal` 'off', a masker."""
+
+    def __init__(self, masker: Masker) -> None:
+        """Wrap a masker; several trackers may share it."""
+        self.masker = masker
+        self._before: Tensor | None = None
+        self._stamp_s = 0.0
+
+    def predict(self, frame: npt.NDArray[np.uint8], stamp_s: float) -> Prediction:
+        """Return the masks of the next frame.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+            stamp_s: when it was taken, seconds. After a jump back, or a gap longer than
+                LONGEST_GAP_S, nothing is known of where the objects are.
+
+        Raises:
+            InvalidInputError, NotFittedError: see `Masker.predict`.
+        """
+        gap_s, self._stamp_s = stamp_s - self._stamp_s, stamp_s
+        before, self._before = self._before, None
+        known = before is not None and 0 < gap_s <= LONGEST_GAP_S \
+            and before.shape[2:] == frame.shape[:2] \
+            and before.shape[1] == len(self.masker.objects)
+        prediction = self.masker.predict_near(frame, before) if known and before is not None \
+            else None
+        prediction = prediction or self.masker.predict(frame[None])
+        if self.masker.settings.temporal == 'prior':
+            self._before = prediction.object_masks
+        return prediction
