@@ -165,7 +165,7 @@ def fuzz(rig: Rig, subject: Subject, messages: int, seed: int = 0) -> dict[str, 
         refused |= {cause: int(value) for cause, value in values.items()
                     if cause not in ('in', 'out', 'dropped', 'last') and value.isdigit()}
     return {'node': subject.name, 'sent': sent, 'counted': counted, 'refused': refused,
-            'ended': ended, 'seconds': time.monotonic() - began}
+            'drops': subject.drops, 'ended': ended, 'seconds': time.monotonic() - began}
 
 
 def main() -> int:
