@@ -440,7 +440,7 @@ def test_frames_of_a_new_size_are_masked_while_their_network_is_compiled(
         return compile_elsewhere(*arguments)
 
     monkeypatch.setattr(compiled, 'compile_elsewhere', late)
-    camera = Camera(graph, reference, engine='openvino')
+    camera = Camera(graph, reference, engine='openvino', wait_for_engine=False)
     try:
         for scale in (1, 2):
             assert camera.frame(np.kron(picture(), np.ones((scale, scale, 1), np.uint8)))
