@@ -223,6 +223,7 @@ def main() -> int:
     args = parser.parse_args()
     for name in command_lines.HEAVY:  # once, not in each process
         __import__(name)
+    sys.stdout.reconfigure(errors='backslashreplace')  # type: ignore[union-attr]
     total: Counter[str] = Counter()
     by_command: dict[str, Counter[str]] = {name: Counter() for name in args.commands}
     began = time.monotonic()

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nonsense on every subscription of perception, policy, bridge and trainer: none may die of it.
+"""Nonsense on every subscription of every node: none may die of it, hang, or send what it must not.
 
     python benchmarks/graph_fuzz.py --messages 20000
-    python benchmarks/graph_fuzz.py --messages 2000 --nodes policy trainer
+    python benchmarks/graph_fuzz.py --messages 2000 --nodes policy trainer --seed 1
 
 Each topic that a node subscribes gets so many messages, most of them good ones in which a few
 fields are spoiled: numbers that are none or too large, other encodings, lists too short or too
-long, stamps of another time. Every one must be on /diagnostics: counted by its topic as it came,
-and by its cause if it was refused. After them the node must still do its work.
+long, stamps of another time. Every one must be counted by its topic as it came, and by its cause if
+it was refused. After them the node must still do its work. A node that is meant to end, in one
+line, when its messages contradict each other goes on from there, and these ends are counted.
 """
 
 from __future__ import annotations
@@ -16,46 +17,27 @@ import argparse
 import copy
 import json
 import random
+import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import traceback
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rclpy
-from geometry_msgs.msg import Point, PointStamped
-from graph_rig import (
-    JOINTS,
-    Rig,
-    header,
-    joint_state,
-    picture,
-    save_policy,
-    save_reference,
-    start_ros,
-)
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
-from std_msgs.msg import Float64MultiArray
-from std_srvs.srv import SetBool
+from graph_more_subjects import SUBJECTS
+from graph_rig import Rig, start_ros
+from graph_subjects import SIDE, Subject
 
-from samg_ros.nodes.mujoco_bridge_node import MujocoBridge
-from samg_ros.nodes.perception_node import Perception
-from samg_ros.nodes.policy_node import PolicyNode
-from samg_ros.nodes.trainer_node import Trainer
-from samg_ros.ros.messages import command, time_step
-from samg_ros.ros.messages.images import array_to_compressed, array_to_image, mask_to_image
+from samg_ros.errors import SamgError
 
-SIDE = 24
 SPOILED = 0.8
 """Share of the messages that are not left as they are."""
-TASK = 'cartpole_swingup'
 WORDS = ('', 'rgb8', 'bgr8', 'mono8', 'mono16', 'rgba8', 'bayer_rggb8', 'yuv422', '32FC1', '8UC9',
          'jpeg', 'rgb8; jpeg compressed bgr8', 'action', 'frame_index', 'reward', 'shoulder',
          'x' * 300, '\u00fc')
 FLOATS = (0.0, -1.0, 0.5, 1e-30, 1e30, float('nan'), float('inf'), float('-inf'))
-_IGNORED = ('/parameter_events', '/clock')
+_IGNORED = ('/parameter_events', '/clock', '/heartbeat')
 _LOST_S = 2.0
 
 
@@ -119,183 +101,39 @@ def _fields(message: Any) -> Any:
                 yield from _fields(each)
 
 
-@dataclass
-class Subject:
-    """A node, what its topics carry, and whether it still works."""
-
-    name: str
-    """Of the node, with how it was set up."""
-    node: Any
-    topics: dict[str, tuple[Any, Callable[[int], Any]]]
-    """Resolved name -> type and a good message for the index-th moment."""
-    drops: tuple[str, ...]
-    """Statuses on /diagnostics that count what was refused, by cause."""
-    works: Callable[[Callable[[], None]], None]
-    """Gets a function that sends one good moment; returns when the node has answered."""
-    prepare: Callable[[Callable[[], None]], None] = lambda send: None
-    """Likewise, called now and then, to bring it back to where it listens to everything."""
-
-
-def perception(rig: Rig, folder: Path, transport: str) -> Subject:
-    """A perception node in front of one camera."""
-    rng = np.random.default_rng(0)
-    frames = [picture(rng, SIDE)[0] for _ in range(20)]
-    node = rig.add(Perception, reference=save_reference(folder, SIDE), fit_weights=False, passes=1,
-                   image_transport=transport)
-    for topic in ('mask', 'score', 'overlay', 'camera_info'):  # so that all of it is made
-        rig.probe.create_subscription(CameraInfo if topic == 'camera_info' else Image,
-                                      f'masked/{topic}', lambda message: None, 10)
-    [camera] = node.cameras
-    image: tuple[Any, Callable[[int], Any]] = \
-        (CompressedImage, lambda i: array_to_compressed(frames[i % 20], header(i), 90)) \
-        if transport == 'compressed' else \
-        (Image, lambda i: array_to_image(frames[i % 20], header(i)))
-    point = Point(x=SIDE / 2, y=SIDE / 2)
-    topics: dict[str, tuple[Any, Callable[[int], Any]]] = {
-        '/image/compressed' if transport == 'compressed' else '/image': image,
-        '/camera_info': (CameraInfo, lambda i: CameraInfo(header=header(i))),
-        '/clicked_point': (PointStamped, lambda i: PointStamped(header=header(i), point=Point(
-            x=point.x, y=point.y))),
-        '/image_mouse_left': (Point, lambda i: Point(x=point.x, y=point.y)),
-        '/masked/overlay_mouse_left': (Point, lambda i: Point(x=point.x, y=point.y))}
-
-    def works(send: Callable[[], None]) -> None:
-        before = camera.latency.count
-        send()
-        rig.until(lambda: camera.latency.count > before)
-
-    def prepare(send: Callable[[], None]) -> None:
-        camera.clicks.clear()  # or every click but the first few were one too many
-
-    return Subject(f'perception, {transport}', node, topics,
-                   ('perception: frames', 'perception: clicks'), works, prepare)
-
-
-def policy(rig: Rig, folder: Path, lockstep: bool) -> Subject:
-    """A policy that acts, unless the last messages stopped it."""
-    rng = np.random.default_rng(0)
-    frames = [picture(rng, SIDE)[0] for _ in range(20)]
-    node = rig.add(PolicyNode, checkpoint=save_policy(folder / 'policy.pt', SIDE),
-                   joints=list(JOINTS), lockstep=lockstep)
-    sent: list[Any] = []
-    rig.probe.create_subscription(Float64MultiArray, 'command', sent.append, 10)
-    topics: dict[str, tuple[Any, Callable[[int], Any]]] = {
-        '/joint_states': (JointState, joint_state),
-        '/masked/image_raw': (Image, lambda i: array_to_image(frames[i % 20], header(i)))}
-    if lockstep:
-        topics['/time_step'] = (Float64MultiArray, _time_step)
-
-    def enabled(send: Callable[[], None]) -> bool:
-        send()
-        return bool(rig.call(SetBool, 'policy/enable', SetBool.Request(data=True)).success)
-
-    def prepare(send: Callable[[], None]) -> None:
-        if node.state == 'disabled':
-            enabled(send)
-
-    def works(send: Callable[[], None]) -> None:
-        rig.until(lambda: enabled(send))
-        sent.clear()
-
-        def answered() -> bool:
-            send()
-            return any(np.isfinite(message.data).all() for message in sent)
-
-        rig.until(answered)
-
-    return Subject(f'policy, {"lockstep" if lockstep else "realtime"}', node, topics,
-                   ('policy: inputs',), works, prepare)
-
-
-def bridge(rig: Rig, folder: Path, mode: str) -> Subject:
-    """A simulation; its clock stands still between commands, or runs."""
-    node = rig.add(MujocoBridge, task=TASK, mode=mode, height=SIDE, width=SIDE, rate_hz=20.0)
-
-    def works(send: Callable[[], None]) -> None:
-        before = node.frame_index
-        send()
-        rig.until(lambda: node.frame_index > before)
-
-    return Subject(
-        f'mujoco_bridge, {mode}', node,
-        {'/command': (Float64MultiArray, lambda i: command.to_message([0.1], node.frame_index))},
-        ('mujoco_bridge: commands',), works)
-
-
-def trainer(rig: Rig, folder: Path) -> Subject:
-    """A training that only acts; simulator and masker are there for what they know."""
-    away = {topic: f'away/{topic}' for topic in (
-        'command', 'time_step', 'joint_states', 'camera/image_raw', 'camera/segmentation')}
-    side = 84
-    reference = save_reference(folder, side)
-    simulator = rig.add(MujocoBridge, away, task=TASK, height=side, width=side, action_repeat=8)
-    rig.add(Perception, {'image': 'away/camera/image_raw', 'masked/image_raw': 'away/masked',
-                         'masked/mask': 'away/mask'},
-            reference=reference, fit_weights=False)
-    settings = {'random_steps': 10**6, 'update_after': 10**6 + 1, 'checkpoint_every': 5000,
-                'replay_capacity': 5000, 'action_repeat': 8, 'hidden_dim': 16}
-    node = rig.add(Trainer, task=TASK, run_dir=str(folder / 'run'), reference=reference,
-                   overrides=json.dumps(settings))
-    rig.until(lambda: node.learner is not None)
-    assert simulator.error is None
-    frame, mask = picture(np.random.default_rng(0), side)
-
-    def works(send: Callable[[], None]) -> None:
-        before = node.answers
-        send()
-        rig.until(lambda: node.answers > before)
-
-    return Subject('trainer', node, {
-        '/time_step': (Float64MultiArray, _time_step),
-        '/camera/segmentation': (Image, lambda i: mask_to_image(mask, header(i))),
-        '/masked/mask': (Image, lambda i: mask_to_image(mask, header(i))),
-        '/masked/image_raw': (Image, lambda i: array_to_image(frame, header(i)))},
-        ('trainer: time steps',), works)
-
-
-def _time_step(index: int) -> Float64MultiArray:
-    stamp = header(index).stamp
-    return time_step.to_message(time_step.StepInfo(
-        stamp_sec=stamp.sec, stamp_nanosec=stamp.nanosec, time_ns=index * 33_000_000, reward=0.5,
-        discount=1.0, step_type=time_step.FIRST if index % 50 == 1 else time_step.MID,
-        step_index=index % 50, frame_index=index))
-
-
-SUBJECTS: dict[str, tuple[Callable[[Rig, Path], Subject], ...]] = {
-    'perception': (lambda rig, folder: perception(rig, folder, 'raw'),
-                   lambda rig, folder: perception(rig, folder, 'compressed')),
-    'policy': (lambda rig, folder: policy(rig, folder, False),
-               lambda rig, folder: policy(rig, folder, True)),
-    'bridge': (lambda rig, folder: bridge(rig, folder, 'lockstep'),
-               lambda rig, folder: bridge(rig, folder, 'realtime')),
-    'trainer': (trainer,)}
-
-
 def fuzz(rig: Rig, subject: Subject, messages: int, seed: int = 0) -> dict[str, Any]:
     """Send so many messages on every topic of a node.
 
     Returns:
-        Figures of the node, and by topic what was sent and what /diagnostics counted.
+        Figures of the node, and by topic what was sent and what the node counted.
 
     Raises:
         TimeoutError: if the node does nothing any more.
         Exception: what the node died of.
     """
     node, topics, fuzzer = subject.node, subject.topics, Fuzzer(seed)
-    subscribed = {each.topic_name for each in node.subscriptions} - {*_IGNORED}
+    subscribed = {each.topic_name for each in node.subscriptions
+                  if not each.topic_name.endswith(_IGNORED)}
     if subscribed != set(topics):
         raise ValueError(f'{subject.name} subscribes {sorted(subscribed)}, known are '
                          f'{sorted(topics)}')
     publishers = {topic: rig.publisher(kind, topic) for topic, (kind, _) in topics.items()}
-    received, sent = node.diagnostics.received, dict.fromkeys(topics, 0)
-    moment = 0
+    arrived = subject.arrived or (lambda topic: node.diagnostics.received[topic])
+    sent, moment, ended = dict.fromkeys(topics, 0), 0, 0
 
     def send(topic: str, message: Any) -> None:
         """Send a message and wait until it has come, so that none overtakes another."""
-        before, lost = received[topic], time.monotonic() + _LOST_S
+        nonlocal ended
+        before, lost = arrived(topic), time.monotonic() + _LOST_S
         publishers[topic].publish(message)
         sent[topic] += 1
-        rig.until(lambda: received[topic] > before or time.monotonic() > lost)
+        try:
+            rig.until(lambda: arrived(topic) > before or time.monotonic() > lost)
+        except SamgError as error:
+            if subject.revive is None or error is not node.error:
+                raise
+            node.error, ended = None, ended + 1
+            subject.revive()
 
     def send_good() -> None:
         nonlocal moment
@@ -316,52 +154,67 @@ def fuzz(rig: Rig, subject: Subject, messages: int, seed: int = 0) -> dict[str, 
             subject.prepare(send_good)
     subject.prepare(send_good)
     subject.works(send_good)
-    counted = {topic: int(rig.diagnosed(f'{node.get_name()}: connections')[topic])
-               for topic in topics}
+    counted = {topic: arrived(topic) for topic in topics}
+    if subject.arrived is None and topics:
+        connections = rig.diagnosed(f'{node.get_name()}: connections')
+        counted = {topic: int(connections[topic]) for topic in topics}
+    subject.finish()
     refused: dict[str, int] = {}
     for status in subject.drops:
         values = rig.diagnosed(status)
         refused |= {cause: int(value) for cause, value in values.items()
                     if cause not in ('in', 'out', 'dropped', 'last') and value.isdigit()}
     return {'node': subject.name, 'sent': sent, 'counted': counted, 'refused': refused,
-            'seconds': time.monotonic() - began}
+            'drops': subject.drops, 'ended': ended, 'seconds': time.monotonic() - began}
 
 
-def main() -> None:
-    """Print the table."""
+def main() -> int:
+    """Print the table; return 1 if a node died, hung, or did not do its work any more."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--messages', type=int, default=20_000, metavar='N',
-                        help='on each topic (20000)')
+                        help='on each topic (%(default)s)')
     parser.add_argument('--nodes', nargs='+', choices=SUBJECTS, default=list(SUBJECTS))
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--json', type=Path, metavar='PATH', help='write the figures there too')
     args = parser.parse_args()
-    rows = []
+    rows, faults = [], 0
     for name in args.nodes:
         for make in SUBJECTS[name]:
             start_ros()
             rclpy.logging.set_logger_level('', rclpy.logging.LoggingSeverity.FATAL)
             rig = Rig()
             with tempfile.TemporaryDirectory() as folder:
-                row = fuzz(rig, make(rig, Path(folder)), args.messages, args.seed)
+                try:
+                    row = fuzz(rig, make(rig, Path(folder)), args.messages, args.seed)
+                    rows.append(row)
+                    _print(row)
+                except Exception:  # noqa: BLE001  # whatever it is, the other nodes have their turn
+                    faults += 1
+                    print(f'{name}: FAULT', flush=True)
+                    traceback.print_exc()
                 rig.close()
             rclpy.try_shutdown()
-            rows.append(row)
-            _print(row)
+    sent = sum(sum(row['sent'].values()) for row in rows)
+    refused = sum(sum(row['refused'].values()) for row in rows)
+    print(f'{len(rows)} nodes alive, {faults} faults; {sent} messages, {refused} refused, '
+          f'{sum(row["ended"] for row in rows)} ended a node as they should')
     if args.json:
         args.json.write_text(json.dumps(rows, indent=2) + '\n')
+    return int(bool(faults))
 
 
 def _print(row: dict[str, Any]) -> None:
     print(f'{row["node"]}: alive after {row["seconds"]:.0f} s', flush=True)
     for topic, count in row['sent'].items():
-        print(f'    {topic:28} sent {count:6}, on /diagnostics {row["counted"][topic]:6}')
+        print(f'    {topic:28} sent {count:6}, counted {row["counted"][topic]:6}')
     total, refused = sum(row['sent'].values()), sum(row['refused'].values())
     causes = ', '.join(f'{cause} {count}' for cause, count in sorted(row['refused'].items()))
+    if row['ended']:
+        print(f'    {row["ended"]} ended the node as they should', flush=True)
     print(f'    {total} = {total - refused} taken + {refused} refused ({causes or "none"})',
           flush=True)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

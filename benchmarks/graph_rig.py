@@ -32,7 +32,7 @@ from samg_ros.ros.parameters import overrides
 
 JOINTS = ('shoulder', 'elbow')
 DEEP = QoSProfile(depth=100)
-_PATIENCE_S = 30.0
+_PATIENCE_S = 300.0
 
 
 @dataclass(frozen=True)

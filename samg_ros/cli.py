@@ -221,6 +221,14 @@ def _table(paths: Iterable[tuple[str, ...]]) -> str:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    for word in arguments:  # of Python callers; a shell has no such words
+        try:
+            good = b'\0' not in os.fsencode(word)
+        except UnicodeEncodeError:
+            good = False
+        if not good:
+            raise ConfigError(f'argument {word!r}: no file name has such characters; leave them '
+                              'out')
     typed = next((path for path in COMMANDS if tuple(arguments[:len(path)]) == path), ())
     if not typed:
         _check_words(arguments)

@@ -82,6 +82,14 @@ def test_mistyped_command_is_one_line_that_says_what_was_meant(arguments, said, 
     assert shown.err.count('\n') == 1
 
 
+@pytest.mark.parametrize('word', ['\ud800', 'a\0b'])
+@pytest.mark.parametrize('command', [('doctor', '--json'), ('mask',)])
+def test_characters_that_no_file_name_has_are_one_line(capsys, command, word):
+    assert cli.main([*command, word]) == 2
+    line = capsys.readouterr().err
+    assert line.count('\n') == 1 and 'no file name has such characters' in line
+
+
 def test_error_of_the_package_is_one_line_and_exit_2(tmp_path):
     done = samg('reference', 'show', str(tmp_path / 'nowhere'))
     assert done.returncode == 2

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         started.cloning.run(show, should_stop)
     cloning = started.cloning
     if not cloning.done:
-        print(f'Saved in {started.run_dir} at the last checkpoint; the same command goes on.')
+        print(f'Saved in {started.run_dir} at step {cloning.saved_step}; the same command goes on.')
         return EXIT_INTERRUPTED
     figures = finish(started)
     _print(figures)

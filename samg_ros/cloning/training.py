@@ -98,7 +98,7 @@ class Cloning:
         self._average = {name: value.clone() for name, value in self._network.state_dict().items()}
         self._optimiser = torch.optim.AdamW(self._network.parameters(), lr=config.learning_rate,
                                             weight_decay=1e-4)
-        self.step = 0
+        self.step = self.saved_step = 0
         self.history: list[Validation] = []
         self.best: dict[str, Tensor] = self._average
         self.best_loss = float('inf')
@@ -118,7 +118,8 @@ class Cloning:
 
         Args:
             on_step: called after each step.
-            should_stop: asked before each step; true saves and returns.
+            should_stop: asked before each step; true returns; what was learned since the last
+                checkpoint is learned anew by the next run.
         """
         began = time.monotonic()
         while not self.done:
@@ -213,6 +214,7 @@ class Cloning:
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_bytes(self._path, buffer.getbuffer())
+        self.saved_step = self.step
 
     def _load(self) -> None:
         advice = 'delete it to begin anew, or choose another run folder'
@@ -223,7 +225,8 @@ class Cloning:
         if not same:
             raise CheckpointError(f"'{self._path.parent}' holds a training with other settings or "
                                   'demonstrations; choose another run folder')
-        self.step, self.seconds = state['step'], state['seconds']
+        self.step = self.saved_step = state['step']
+        self.seconds = state['seconds']
         self._network.load_state_dict(state['network'])
         self._average, self.best = state['average'], state['best']
         self.best_loss = state['best_loss']

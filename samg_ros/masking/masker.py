@@ -48,7 +48,7 @@ class Masker:
 
     def __init__(self, model: VisionModel, settings: MaskerSettings | None = None,
                  device: str | torch.device = 'cpu', name: str = '',
-                 weights: Weights = None) -> None:
+                 weights: Weights = None, wait_for_engine: bool = True) -> None:
         """Wrap a loaded model.
 
         Args:
@@ -57,6 +57,8 @@ class Masker:
             device: where it runs.
             name: how `describe` calls the model.
             weights: where `describe` says that its weights are.
+            wait_for_engine: whether frames of a new size wait until the engine has compiled their
+                networks. If not, torch runs until then, and which frames it runs is chance.
 
         Raises:
             InvalidInputError: if model or settings are something else.
@@ -77,7 +79,7 @@ class Masker:
                               f"({first_line(error)}); try 'cpu'") from error
         self._identity = identity(name, describe_weights(weights), model)
         self._models = models_for(model, self.settings, self.device,
-                                  self._identity['weights_sha256'])
+                                  self._identity['weights_sha256'], wait_for_engine)
         self._model, self._frame_model = self._models.fitted, self._models.on_frames
         self._objects: dict[str, list[FittedReference]] = {}
 
@@ -109,8 +111,7 @@ class Masker:
 
         See `masking.identity`; 'engine' is what the masks depend on to rounding only.
         """
-        return {**self._identity, 'settings': described(self.settings),
-                'engine': self.engine}
+        return {**self._identity, 'settings': described(self.settings), 'engine': self.engine}
 
     @property
     def engine(self) -> str:
@@ -234,9 +235,7 @@ class Masker:
             NotFittedError: if there is no reference yet.
         """
         masks = self.predict(frames).masks
-        if isinstance(frames, Tensor):
-            return masks.to(frames.device)
-        return masks.cpu().numpy()
+        return masks.to(frames.device) if isinstance(frames, Tensor) else masks.cpu().numpy()
 
     @torch.inference_mode()
     def predict(self, frames: npt.NDArray[np.uint8] | Tensor) -> Prediction:

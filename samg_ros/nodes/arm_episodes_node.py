@@ -63,8 +63,8 @@ class ArmEpisodes(PlainNode):
         self._recorder: dict[str, Any] = {
             name: self.create_client(Trigger, f'recorder/{name}')
             for name in ('start', 'mark_success', 'stop')}
-        self.create_subscription(Float64MultiArray, 'time_step', self._on_time_step,
-                                 qos.reliable(50))
+        qos.subscription(self, self.diagnostics, Float64MultiArray, 'time_step',
+                         self._on_time_step, qos.reliable(50))
         self._returns: list[float] = []
         self._successes: list[bool] = []
         self._total, self._held, self._steps = 0.0, 0, 0

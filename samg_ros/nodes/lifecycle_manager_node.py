@@ -94,10 +94,11 @@ class LifecycleManager(PlainNode):
             self, 'bring_down_timeout_s', 2.0, 'Seconds that a node may take to shut down before '
             'the next one is shut down.', between=(0.1, 60.0))
         self._nodes = [Managed(name, self) for name in names]
+        self.diagnostics = Diagnostics(self)
         for managed in self._nodes:
-            self.create_subscription(
-                TransitionEvent, f'{managed.name}/transition_event',
-                partial(self._on_transition, managed), qos.reliable(10))
+            qos.subscription(self, self.diagnostics, TransitionEvent,
+                             f'{managed.name}/transition_event',
+                             partial(self._on_transition, managed), qos.reliable(10))
         self._steps = deque((managed, transition) for transition in (CONFIGURE, ACTIVATE)
                             for managed in self._nodes)
         self._future: Any = None
@@ -106,7 +107,6 @@ class LifecycleManager(PlainNode):
         self._asked_at -= _ASK_S
         self._why = ''
         self._told_to_end = self._begun = False
-        self.diagnostics = Diagnostics(self)
         self.diagnostics.add('graph', self._report)
         steady_timer(self, _TICK_S, self._tick)
 

@@ -75,7 +75,8 @@ class Perception(ManagedNode):
         for name, paths in params.cameras.items():
             if paths in targets:
                 continue
-            masker = Masker(model, params.settings, params.device, params.model, weights)
+            masker = Masker(model, params.settings, params.device, params.model, weights,
+                            params.wait_for_engine)
             if paths:
                 masker.fit([load_reference(path) for path in paths])
             targets[paths] = Clicks(masker, params.max_points, params.folder_of(name))

@@ -303,7 +303,7 @@ class CameraStream:
     def _report(self) -> Report:
         latency, params = self.latency, self._params
         values = {'model': params.model, 'device': params.device,
-                  'engine': self.clicks.masker.engine if self.clicks else '',
+                  'engine': '' if self.clicks is None else self.clicks.masker.engine,
                   'frames': latency.count, 'rate_hz': latency.hz,
                   'latency_median_ms': latency.duration_ms(50),
                   'latency_p95_ms': latency.duration_ms(95),

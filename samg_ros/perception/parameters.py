@@ -50,6 +50,7 @@ class PerceptionParameters:
     lazy: bool
     stale_after_s: float
     fill: tuple[int, int, int]
+    wait_for_engine: bool
     settings: MaskerSettings
 
     @classmethod
@@ -93,6 +94,10 @@ class PerceptionParameters:
                                   'which /diagnostics warns.', between=(0.01, 3600.0)),
             fill=_colour(declare(node, 'fill', [0, 0, 0], 'RGB outside the mask, 0 to 255.',
                                  read_only=False)),
+            wait_for_engine=declare(
+                node, 'wait_for_engine', False, 'Let frames of a new size wait until the engine '
+                'has compiled their networks, so that the same frames give the same bits; if not, '
+                'torch masks them until then.'),
             settings=_declare_settings(node, model_class(model)))
 
     def changed(self, values: Mapping[str, Any]) -> PerceptionParameters:

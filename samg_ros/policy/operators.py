@@ -144,6 +144,8 @@ def in_order(joints: Sequence[str], names: Sequence[str], positions: Sequence[fl
         raise InvalidInputError(f'the leader gave {len(names)} names but {len(positions)} '
                                 'positions')
     found = dict(zip(names, positions, strict=True))
+    if len(found) < len(names):
+        raise InvalidInputError(f'the leader names a joint twice: {", ".join(names)}')
     if missing := [joint for joint in joints if joint not in found]:
         raise InvalidInputError(f'the leader gives no position of {", ".join(missing)}; it gives '
                                 f'{", ".join(names) or "none"}')

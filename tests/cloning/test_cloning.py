@@ -17,11 +17,13 @@ import torch
 from samg_ros import cli
 from samg_ros.arguments import check_outputs
 from samg_ros.cli import build_parser
+from samg_ros.cloning import runs
 from samg_ros.cloning.batches import Samples
 from samg_ros.cloning.samples import LearnedEpisode, learned_actions
 from samg_ros.cloning.training import TRAINING_NAME, Cloning
 from samg_ros.demonstrations.masked_export import export_masked
 from samg_ros.errors import CheckpointError, ConfigError, DemonstrationError
+from samg_ros.interruption import EXIT_INTERRUPTED
 from samg_ros.masking import Masker, MaskerSettings, Reference
 from samg_ros.observation import ObservationSpec, Observer
 from samg_ros.rl.agents.chunk_network import AS_RECORDED, VELOCITIES, ChunkSettings
@@ -118,6 +120,24 @@ def test_a_training_that_loses_its_last_steps_five_times_ends_with_the_same_weig
         for key, weights in whole[name].items():
             assert torch.equal(weights, again[name][key])
     assert whole['history'] == again['history'] and whole['step'] == again['step'] == 60
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_training_that_is_stopped_before_its_first_step_goes_on(dataset, tmp_path, monkeypatch,
+                                                                  capsys, number):
+    words = ('--source', 'raw', '--camera', 'front', '--steps', '20')
+    prepare = runs.prepare
+
+    def stopped(*arguments):
+        signal.raise_signal(number)
+        return prepare(*arguments)
+
+    monkeypatch.setattr(runs, 'prepare', stopped)
+    assert clone(dataset, tmp_path / 'run', *words) == EXIT_INTERRUPTED
+    assert 'at step 0; the same command goes on.' in capsys.readouterr().out
+    monkeypatch.setattr(runs, 'prepare', prepare)
+    assert clone(dataset, tmp_path / 'run', *words) == 0
+    assert _step(tmp_path / 'run') == 20
 
 
 def _seen(shown):

@@ -24,8 +24,9 @@ def rig():
 @pytest.mark.filterwarnings('ignore:overflow encountered')
 def test_nonsense_kills_no_node_and_is_all_on_diagnostics(rig, tmp_path, make):
     row = fuzz(rig, make(rig, tmp_path), 25)
-    assert row['counted'] == row['sent'] and min(row['sent'].values()) > 25
-    assert 0 < sum(row['refused'].values()) < sum(row['sent'].values())
+    assert row['counted'] == row['sent'] and all(count > 25 for count in row['sent'].values())
+    if row['drops']:
+        assert 0 < sum(row['refused'].values()) < sum(row['sent'].values())
 
 
 def test_cycles_of_the_lifecycle_leave_no_thread_and_no_handle(rig, tmp_path):

@@ -438,11 +438,34 @@ def test_with_a_warm_cache_the_first_frame_comes_within_two_seconds(
     masker.fit(Reference.load(reference))(picture()[None])
     assert list(tmp_path.rglob('*.compiled'))
     monkeypatch.setattr(compiled, '_SHARED', type(compiled._SHARED)())
-    camera = Camera(graph, reference, engine='openvino')
+    camera = Camera(graph, reference, engine='openvino', wait_for_engine=True)
     began = time.monotonic()
     assert camera.frame() is not None
     assert time.monotonic() - began < limit_s(2.0)
     assert camera.masker.engine == 'openvino'
+
+
+@pytest.mark.skipif(not is_installed('openvino'), reason='no OpenVINO')
+def test_frames_of_a_new_size_are_masked_while_their_network_is_compiled(
+        graph, reference, tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    monkeypatch.setattr(compiled, '_SHARED', type(compiled._SHARED)())
+    may_compile, compile_elsewhere = threading.Event(), compiled.compile_elsewhere
+
+    def late(*arguments):
+        may_compile.wait()
+        return compile_elsewhere(*arguments)
+
+    monkeypatch.setattr(compiled, 'compile_elsewhere', late)
+    camera = Camera(graph, reference, engine='openvino', wait_for_engine=False)
+    try:
+        for scale in (1, 2):
+            assert camera.frame(np.kron(picture(), np.ones((scale, scale, 1), np.uint8)))
+        graph.until(lambda: 'torch until' in graph.values('perception: masking').get('engine', ''))
+    finally:
+        may_compile.set()
+    graph.until(lambda: graph.values('perception: masking')['engine'] == 'openvino')
+    assert camera.frame() is not None
 
 
 def test_the_bench_measures_the_real_node(tmp_path, capfd):

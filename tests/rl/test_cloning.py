@@ -2,13 +2,16 @@
 """Cloning on the real simulated arm, briefly."""
 
 import argparse
+import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from samg_ros import cli
 from samg_ros.errors import CheckpointError, ConfigError, ExpertError
+from samg_ros.interruption import EXIT_INTERRUPTED
 from samg_ros.masking import Masker, MaskerSettings
 from samg_ros.rl.agents.imitation import Imitator
 from samg_ros.rl.commands import train_clone as clone_command
@@ -20,6 +23,7 @@ from samg_ros.rl.presets import clone_config
 from samg_ros.rl.training.checkpoint import load_checkpoint
 from samg_ros.rl.training.direct import train_direct
 from samg_ros.rl.training.imperfect_masks import show_imperfectly
+from samg_ros.rl.training.rollout import Rollout
 from samg_ros.sim.reference import render_reference
 
 
@@ -95,6 +99,34 @@ def test_a_clone_goes_on_by_reward_from_its_own_weights(tmp_path, capsys):
             assert torch.equal(weights, tuned.agent[network][name])
     with pytest.raises(ConfigError, match='goes on with one run'):
         clone_command.run(parser.parse_args([*command, '--seed', '0,1']))
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('finetune', [0, 10])
+def test_a_run_that_is_stopped_before_its_first_frame_is_saved_and_goes_on(
+        tmp_path, capsys, monkeypatch, number, finetune):
+    command = [
+        'train', 'clone', '--run-dir', str(tmp_path / 'run'), '--steps', '12', '--episodes', '0',
+        '--masks', 'truth', '--finetune', str(finetune),
+        *('--set', 'camera_size=32', '--set', 'action_repeat=50', '--set', 'update_after=4'),
+        *('--set', 'batch_size=4', '--set', 'observation={"size": 16}'),
+        *('--set', 'convolutions=[[4, 3, 2]]', '--set', 'replay_capacity=100')]
+    begin, stops = Rollout.begin, [number, *([0, number] if finetune else [0]), 0]
+
+    def stopped(rollout, learner):
+        if stop := stops.pop(0):
+            signal.raise_signal(stop)
+        return begin(rollout, learner)
+
+    monkeypatch.setattr(Rollout, 'begin', stopped)
+    for _ in range(2 if finetune else 1):
+        assert cli.main(command) == EXIT_INTERRUPTED
+        printed = capsys.readouterr()
+        assert 'at step 0; the same command goes on.' in printed.out
+        assert '0%  step 0/' in printed.err and 'Traceback' not in printed.err
+    assert cli.main(command) == 0
+    last = tmp_path / 'run' / 'finetuned' if finetune else tmp_path / 'run'
+    assert load_checkpoint(last).counters['done']
 
 
 def test_imitation_comes_closer_to_the_experts_actions():

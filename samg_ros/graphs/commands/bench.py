@@ -118,7 +118,8 @@ class Bench:
         self.executor = make_executor()
         self.probe = rclpy.create_node('bench')
         self.node = Perception(parameter_overrides=overrides({
-            'reference': str(reference), 'model': model, 'weights': weights, 'device': device}))
+            'reference': str(reference), 'model': model, 'weights': weights, 'device': device,
+            'wait_for_engine': True}))
         [self.stream] = self.node.cameras
         self.camera = self.probe.create_publisher(Image, 'image', 5)
         self.out: list[Header] = []

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 
 from samg_ros.errors import ConfigError, SamgError, first_line
-from samg_ros.masking.engines.compiled import CompiledModel, Engine
+from samg_ros.masking.engines.compilation import Engine
+from samg_ros.masking.engines.compiled import CompiledModel
 from samg_ros.masking.engines.library import is_installed
 from samg_ros.masking.engines.onnx_cpu import OnnxRuntimeEngine
 from samg_ros.masking.engines.openvino_cpu import OpenVinoEngine
@@ -38,12 +39,14 @@ class Models(NamedTuple):
         if not isinstance(self.on_frames, CompiledModel):
             reason = f'openvino cannot be used ({self.why_torch})' if self.why_torch else ''
             return '; '.join(filter(None, ['torch', reason]))
+        compiling = self.on_frames.compiling
         return '; '.join([self.on_frames.engine_name, *(
-            f'{part} in torch ({why})' for part, why in sorted(self.on_frames.failures.items()))])
+            f'{part} in torch ({why})' for part, why in sorted(self.on_frames.failures.items())),
+            *([f'torch until {compiling} more networks are compiled'] if compiling else [])])
 
 
 def models_for(model: VisionModel, settings: MaskerSettings, device: torch.device,
-               weights: str) -> Models:
+               weights: str, wait: bool = True) -> Models:
     """Return the model that references are fitted with and the one that frames get.
 
     Args:
@@ -51,6 +54,7 @@ def models_for(model: VisionModel, settings: MaskerSettings, device: torch.devic
         settings: engine and dtype.
         device: the model's.
         weights: hash of its weights.
+        wait: whether frames wait until their networks are compiled; see CompiledModel.
 
     Raises:
         MissingDependencyError: if the engine that was asked for is not installed.
@@ -62,7 +66,7 @@ def models_for(model: VisionModel, settings: MaskerSettings, device: torch.devic
         return Models(model, model, why_torch)
     full = model if settings.dtype == 'float32' else copy.deepcopy(model)
     model = in_precision(model, settings.dtype, device)
-    return Models(model, CompiledModel(full, engine, weights, model), '')
+    return Models(model, CompiledModel(full, engine, weights, model, wait), '')
 
 
 def _engine(settings: MaskerSettings, device: torch.device) -> tuple[Engine | None, str]:

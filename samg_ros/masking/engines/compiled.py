@@ -4,10 +4,14 @@
 Any model will do: its encoders are one network, its decoder one for every set of prompts. Batches
 are filled up to the next of BATCHES, or divided, so that few sizes are compiled. What cannot be
 compiled, or does not give what torch gives, runs in torch and says why.
+
+A call that meets new shapes either waits until its network is compiled, so that the same frames
+always give the same bits, or runs in torch until then, so that no frame comes late.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import inspect
@@ -16,22 +20,29 @@ import logging
 import sys
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from samg_ros.errors import first_line
 from samg_ros.masking.engines import cache
+from samg_ros.masking.engines.compilation import (
+    Engine,
+    Network,
+    compile_elsewhere,
+    compile_here,
+)
 from samg_ros.masking.engines.networks import Decoder, Encoders, Find, with_tensors
-from samg_ros.masking.engines.wrapped import WrappedModel
 from samg_ros.masking.frames.guidance import working_geometry
 from samg_ros.masking.frames.pipeline import find_tensors, similarity_prompt
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, VisionModel
+from samg_ros.masking.models.wrapped import WrappedModel
 from samg_ros.masking.references.targets import Targets
 from samg_ros.masking.settings import MaskerSettings
 
@@ -44,45 +55,48 @@ KEPT = 12
 FINDS = 6
 """Of these, so many from frames to masks; each size of frames has its own. Pictures of more sizes
 get the two networks that do not depend on it."""
-TOLERANCE = 1e-3
-"""Largest difference from torch in float32, as a share of the largest value of an output. Another
-order of summation makes some 1e-5; a wrong operator makes much more."""
 
 _UNUSED: dict[str, Any] = {
     'fit_weights': True, 'fit_steps': 1, 'seed': 0, 'engine': 'auto', 'dtype': 'float32',
     'cuda_graphs': False, 'second_look': False, 'min_predicted_iou': 0.0}
 """Settings that `find_tensors` does not depend on."""
 
-Network = Callable[..., tuple[Tensor, ...]]
-
-
-class Engine(Protocol):
-    """What compiles networks.
-
-    Attributes:
-        name: as in `MaskerSettings.engine`.
-        dtype: what networks compute in.
-        identity: what a compiled network depends on beside the network, plain JSON types.
-    """
-
-    name: str
-    dtype: str
-    identity: list[Any]
-
-    def compile(self, network: nn.Module, example: tuple[Tensor, ...]) -> bytes:
-        """Return a network compiled for the shapes of an example."""
-
-    def load(self, data: bytes) -> Network:
-        """Return a network that `compile` compiled."""
+Call = tuple[Any, ...]
+"""Part, kind, and shapes and types of all arguments: each has a compiled network of its own."""
 
 
 class _Networks:
     """The compiled networks of one set of weights, shared by all its maskers of a process."""
 
     def __init__(self) -> None:
-        self.by_call: dict[tuple[Any, ...], Network] = {}
+        self.by_call: dict[Call, Network] = {}
         self.failures: dict[str, str] = {}
-        self.lock = threading.RLock()
+        self.waiting: set[Call] = set()
+        """Calls whose networks a thread is to compile, or compiles now."""
+        self.tasks: deque[Callable[[], object]] = deque()
+        """What is left to that thread, which ends when there is nothing."""
+        self.lock = threading.Lock()
+        """Of the above, held for moments."""
+        self.compiling = threading.Lock()
+        """Held while a network is compiled."""
+
+    def has_room_for(self, part: str) -> bool:
+        """Whether one more network of a part may be compiled."""
+        return part != 'all' or sum(
+            each[0] == part for each in (*self.by_call, *self.waiting)) < FINDS
+
+    def keep(self, call: Call, network: Network) -> None:
+        """Keep a compiled network, and drop the oldest where there are KEPT."""
+        with self.lock:
+            while len(self.by_call) >= KEPT:
+                del self.by_call[next(iter(self.by_call))]
+            self.by_call[call] = network
+
+    def work_off(self) -> None:
+        """Do the tasks one by one; the process waits for the one in hand when it ends."""
+        with contextlib.suppress(IndexError):
+            while threading.main_thread().is_alive():
+                self.tasks.popleft()()
 
 
 _SHARED: weakref.WeakValueDictionary[str, _Networks] = weakref.WeakValueDictionary()
@@ -92,7 +106,7 @@ class CompiledModel(WrappedModel):
     """A model on the CPU, run by an engine."""
 
     def __init__(self, model: VisionModel, engine: Engine, weights: str,
-                 otherwise: VisionModel) -> None:
+                 otherwise: VisionModel, wait: bool = True) -> None:
         """Prepare to compile; that happens at the first call with each shape.
 
         Args:
@@ -100,9 +114,11 @@ class CompiledModel(WrappedModel):
             engine: that compiles.
             weights: hash of the model's weights.
             otherwise: what runs where it cannot: the model itself, or in half precision.
+            wait: whether a call waits until its networks are compiled. If not, the model itself
+                runs meanwhile.
         """
         super().__init__(model)
-        self._otherwise, self._engine = otherwise, engine
+        self._otherwise, self._engine, self._wait = otherwise, engine, wait
         self._key = json.dumps([engine.name, engine.identity, torch.__version__, weights,
                                 type(model).__qualname__, _sources_hash(type(model))])
         self._networks = _SHARED.setdefault(self._key, _Networks())
@@ -116,6 +132,11 @@ class CompiledModel(WrappedModel):
     def failures(self) -> dict[str, str]:
         """Part ('all', 'encoders', 'decoder') -> why it runs in torch and not compiled."""
         return dict(self._networks.failures)
+
+    @property
+    def compiling(self) -> int:
+        """How many networks a thread still has to compile, in whose place torch runs."""
+        return len(self._networks.waiting)
 
     def find_tensors(self, frames: Tensor, geometry: Geometry, targets: Targets,
                      settings: MaskerSettings) -> tuple[Tensor, ...]:
@@ -190,29 +211,47 @@ class CompiledModel(WrappedModel):
 
     def _compiled(self, part: str, kind: tuple[Any, ...], network: nn.Module,
                   rows: tuple[Tensor, ...]) -> Network | None:
+        """Return what runs a network; None if it is not to be compiled."""
         call = (part, kind, *((tuple(one.shape), str(one.dtype)) for one in rows))
         networks = self._networks
         if (found := networks.by_call.get(call)) is not None:
             return found
         with networks.lock:
-            if part == 'all' and sum(each[0] == part for each in networks.by_call) >= FINDS:
+            if call in networks.waiting:
+                if not self._wait:
+                    return network
+            elif not networks.has_room_for(part):
                 return None
+            elif not self._wait:
+                rows = tuple(one.clone() for one in rows)
+                networks.tasks.append(lambda: self._compile(call, network, rows))
+                networks.waiting.add(call)
+                if len(networks.waiting) == 1:
+                    threading.Thread(target=networks.work_off, name='compiler').start()
+                return network
+        return self._compile(call, network, rows)
+
+    def _compile(self, call: Call, network: nn.Module,
+                 rows: tuple[Tensor, ...]) -> Network | None:
+        """Return the compiled network of a call, from memory or made now; None if it cannot be."""
+        networks, part = self._networks, call[0]
+        with networks.compiling:
             if call not in networks.by_call and part not in networks.failures:
-                while len(networks.by_call) >= KEPT:
-                    del networks.by_call[next(iter(networks.by_call))]
                 try:
-                    networks.by_call[call] = self._made(part, call, network, rows)
+                    networks.keep(call, self._made(call, network, rows))
                 except Exception as error:  # noqa: BLE001  # of torch's or the engine's converter
                     networks.failures[part] = first_line(error)[:200]
                     _LOG.warning('%s: its %s cannot be compiled by %s; torch runs it (%s)',
                                  type(self.model).__name__, part, self._engine.name,
                                  networks.failures[part])
+            with networks.lock:
+                networks.waiting.discard(call)
             return networks.by_call.get(call)
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def _made(self, part: str, call: tuple[Any, ...], network: nn.Module,
-              rows: tuple[Tensor, ...]) -> Network:
+    def _made(self, call: Call, network: nn.Module, rows: tuple[Tensor, ...]) -> Network:
+        part = call[0]
         digest = hashlib.sha256(json.dumps([self._key, call]).encode()).hexdigest()
         name = f'{self._engine.name}-{part}-{digest}.compiled'
         if (data := cache.read(name)) is not None:
@@ -229,26 +268,13 @@ class CompiledModel(WrappedModel):
                 one.random_(256, generator=generator)
             else:
                 one.uniform_(generator=generator)
-        data = self._engine.compile(network.eval(), example)
-        found = self._engine.load(data)
-        if self._engine.dtype == 'float32':
-            _compare(found(*example), network(*example))
+        if self._wait:
+            data, found = compile_here(self._engine, network, example)
+        else:
+            data = compile_elsewhere(self._engine, network, example)
+            found = self._engine.load(data)
         cache.write(name, data)
         return found
-
-
-def _compare(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
-    """Raise ArithmeticError if outputs are not the same to rounding."""
-    for ours, theirs in zip(found, expected, strict=True):
-        if theirs.dtype == torch.bool:  # a logit of nearly zero may round to either side
-            if (ours != theirs).float().mean() > TOLERANCE:
-                raise ArithmeticError('its masks differ from those of torch')
-            continue
-        ours, theirs = ours.double(), theirs.double()
-        allowed = TOLERANCE * torch.where(theirs.isfinite(), theirs, 0).abs().max()
-        difference = torch.where(ours == theirs, 0, (ours - theirs).abs()).max()  # also infinities
-        if not difference <= allowed:
-            raise ArithmeticError(f'its result differs from that of torch by {difference:.2g}')
 
 
 @lru_cache(maxsize=8)

@@ -38,7 +38,7 @@ class OnnxRuntimeEngine:
         if dtype != 'float32':
             raise ConfigError(f"dtype '{dtype}': ONNX Runtime computes in float32 on a CPU; take "
                               "that, or engine 'openvino' or 'torch'")
-        self.dtype = dtype
+        self.dtype, self.threads = dtype, threads
         self._library = library('onnxruntime')
         self._options = self._library.SessionOptions()
         self._options.intra_op_num_threads = threads

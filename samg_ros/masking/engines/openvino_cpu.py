@@ -67,7 +67,7 @@ class OpenVinoEngine:
             MissingDependencyError: if OpenVINO is not installed.
             ConfigError: if this CPU cannot compute in that type.
         """
-        self.dtype = dtype
+        self.dtype, self.threads = dtype, threads
         core = _core()
         can = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
         if CAPABILITIES[dtype] not in can:

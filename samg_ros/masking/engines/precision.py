@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from samg_ros.errors import ConfigError, first_line
-from samg_ros.masking.engines.wrapped import WrappedModel
 from samg_ros.masking.models.base import Encoding, VisionModel
+from samg_ros.masking.models.wrapped import WrappedModel
 
 CONVERTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
