@@ -21,6 +21,7 @@ from samg_ros.bags.topics import ARRAY, IMAGE
 from samg_ros.errors import BagError
 
 MASK, MASKED, COMMAND = '/masked/mask', '/masked/image_raw', '/command'
+QUALITY = '/masked/quality'
 _VERSION: Literal[8] = 8
 """Of rosbag2's metadata; the next one stores QoS in another way."""
 

@@ -15,7 +15,7 @@ import numpy as np
 from rclpy.duration import Duration
 
 from samg_ros.policy.command_parameters import ARRAY
-from samg_ros.policy.inputs import FRAME, JOINTS, MASK, PAIR
+from samg_ros.policy.inputs import FRAME, JOINTS, MASK, PAIR, QUALITY
 from samg_ros.policy.watchdog import ACKNOWLEDGED_S, Deadlines
 from samg_ros.ros.diagnostics import Rate
 from samg_ros.ros.messages import command
@@ -35,7 +35,9 @@ DISABLED, ACTING, SAFE = 'disabled', 'acting', 'safe'
 ACTION, LEADER = 'action', 'leader'
 """Monitored beside the inputs of a policy, as named in Deadlines."""
 _MISSING = {LEADER: 'nothing came from the operator', FRAME: 'no new frame came',
-            JOINTS: 'no joint state came', MASK: 'the mask was empty or doubtful',
+            JOINTS: 'no joint state came',
+            QUALITY: 'perception said nothing of how good its masks are',
+            MASK: 'the mask was empty or doubtful',
             PAIR: 'no joint state was near a frame', ACTION: 'no finite action was ready in time'}
 
 
