@@ -83,6 +83,8 @@ COMMANDS: dict[tuple[str, ...], Command] = {
                                 'try policies in visual settings: returns, masks, a page'),
     ('eval', 'bag'): Command('samg_ros.bags.command',
                              'mask a recorded bag: figures, a page, a video, a bag of masks'),
+    ('eval', 'replay'): Command('samg_ros.bags.replay.command',
+                                'compare recorded commands with those of the policy, bit by bit'),
     ('bench', 'sim'): Command('samg_ros.sim.bench',
                               "time the simulator beside dm_control's pixels wrapper"),
     ('bench', 'masking'): Command('samg_ros.masking.bench',

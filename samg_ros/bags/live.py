@@ -17,7 +17,7 @@ import numpy.typing as npt
 from samg_ros.bags.bag import Bag, Recorded, open_bag
 from samg_ros.bags.evaluate import Evaluation, Seen
 from samg_ros.bags.output import COMMAND, MASK, MASKED, QUALITY
-from samg_ros.bags.replay import SideTopics, read_side_topics
+from samg_ros.bags.replay.actions import SideTopics, read_side_topics
 from samg_ros.bags.report import LIVE, VIDEO_NAME, present
 from samg_ros.bags.topics import Topics, labelled, stamp_ns
 from samg_ros.evaluation.episodes import View

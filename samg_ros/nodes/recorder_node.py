@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
@@ -37,7 +37,7 @@ from samg_ros.sim.tasks import COMMAND_TOPICS
 TOPICS = {
     'camera/image_raw': Image, 'camera/camera_info': CameraInfo, 'camera/segmentation': Image,
     'masked/image_raw': Image, 'masked/camera_info': CameraInfo, 'masked/mask': Image,
-    mask_quality.TOPIC: Float64MultiArray,
+    mask_quality.TOPIC: Float64MultiArray, 'policy/trace': String,
     'joint_states': JointState, 'time_step': Float64MultiArray, 'command': Float64MultiArray,
     **dict.fromkeys(COMMAND_TOPICS.values(), Float64MultiArray)}
 """Inputs, masks and commands; a topic without a publisher is left out."""
