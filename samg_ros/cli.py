@@ -54,6 +54,7 @@ class Command:
 VERBS = {
     'run': 'Start a ROS graph in this process: simulator, perception, learning',
     'train': 'Train without ROS, with the same code underneath',
+    'demo': 'See the whole way once, by the commands that one would type',
     'eval': 'Measure masks or policies: tables, plots, a report',
     'bench': 'Measure speed: tables',
     'demonstrations': 'Turn recorded bags and files into demonstrations to learn from',
@@ -77,6 +78,8 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ('train', 'expert'): Command('samg_ros.rl.commands.train_expert',
                                  "train an expert on the simulator's state, to be imitated"),
     ('train', 'mini'): Command('samg_ros.pretraining.train', 'train the embedded mask model'),
+    ('demo', 'arm'): Command('samg_ros.graphs.commands.demo_arm',
+                             'record, learn, run and measure on the simulated arm: a page'),
     ('eval', 'masks'): Command('samg_ros.rl.commands.eval_masks',
                                "compare masks with the simulator's segmentation"),
     ('eval', 'policy'): Command('samg_ros.rl.commands.eval_policy',

@@ -99,6 +99,7 @@ class EpisodeResults:
             'returns': list(self.returns),
             'mean_return': self.mean_return,
             'return_error': self.return_error,
+            'successes': list(self.successes),
             'success_rate': self.success_rate,
             'success_interval': self.success_interval,
             'mean_iou': self.mean_iou,

@@ -18,6 +18,8 @@ from samg_ros import cli
 from samg_ros.arguments import check_outputs
 from samg_ros.cli import build_parser
 from samg_ros.cloning.batches import Samples
+from samg_ros.cloning.command import _settings
+from samg_ros.cloning.runs import CloneChoices, begin
 from samg_ros.cloning.samples import LearnedEpisode, learned_actions
 from samg_ros.cloning.training import TRAINING_NAME, Cloning
 from samg_ros.demonstrations.masked_export import export_masked
@@ -210,6 +212,14 @@ def test_a_folder_without_demonstrations_is_named(tmp_path):
 def test_a_run_does_not_go_on_with_other_settings(dataset, learned):
     with pytest.raises(CheckpointError, match='other settings or'):
         clone(dataset, learned, '--source', 'raw', '--camera', 'front', '--steps', '700')
+
+
+def test_the_steps_of_an_expert_s_clone_are_not_those_of_demonstrations(dataset, tmp_path):
+    args = build_parser(('train', 'clone')).parse_args(['train', 'clone', '--demonstrations',
+                                                        str(dataset)])
+    run = begin(CloneChoices(dataset, tmp_path, None, {}, ('front',), 'raw', 'mini', None, 'cpu',
+                             8, 1, None, 0, _settings(args)))
+    assert run.cloning.config.steps == 6000
 
 
 @pytest.mark.parametrize('option', [['--task', 'walker_walk'], ['--expert', 'a.npz'],
