@@ -19,7 +19,7 @@ from samg_ros.arguments import check_outputs
 from samg_ros.cli import build_parser
 from samg_ros.cloning.batches import Samples
 from samg_ros.cloning.command import _settings
-from samg_ros.cloning.runs import CloneChoices, begin
+from samg_ros.cloning.runs import CloneChoices, _action_limits, begin
 from samg_ros.cloning.samples import LearnedEpisode, learned_actions
 from samg_ros.cloning.training import TRAINING_NAME, Cloning
 from samg_ros.demonstrations.masked_export import export_masked
@@ -159,6 +159,14 @@ def _step(run_dir):
     """Steps of the newest checkpoint of a training."""
     path = run_dir / TRAINING_NAME
     return torch.load(path, weights_only=True)['step'] if path.exists() else -1
+
+
+def test_a_joint_that_never_moves_has_limits_that_a_checkpoint_can_hold():
+    still = LearnedEpisode({}, np.zeros((3, 0), np.float32),
+                           np.array([[0.1, 0.0], [-0.2, 0.0], [0.3, 0.0]]), 0.1)
+    low, high = _action_limits([still])
+    assert (low < high).all() and low == pytest.approx([-0.325, 0.0])
+    assert high == pytest.approx([0.425, 0.0])
 
 
 def test_velocities_are_the_changes_until_the_next_sample():
