@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         done.append(Done(stage, time.monotonic() - began))
     from samg_ros.graphs.commands.demo_page import write_demo_page
 
-    rows = [(each.stage.title, f'samg {shlex.join(each.stage.words)}', duration(each.seconds))
+    rows = [(each.stage.title, duration(each.seconds), f'samg {shlex.join(each.stage.words)}')
             for each in done]
     print(write_demo_page(args.out, rows, facts(args)))
     return 0

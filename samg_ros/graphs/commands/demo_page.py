@@ -24,7 +24,8 @@ from samg_ros.files.schema import read_json
 PAGE_NAME = 'arm.html'
 _MOMENTS = 8
 """Frames of the first episode that are shown."""
-_EPISODE_FRAMES = 250
+_SHOWN_NS = 9 * 10**9
+"""So much of the first episode is shown; it takes 10 s."""
 _IMAGE = '/camera/image_raw'
 
 
@@ -34,7 +35,7 @@ def write_demo_page(folder: Path, stages: Sequence[tuple[str, str, str]],
 
     Args:
         folder: where the commands have left their results.
-        stages: title, command and duration of each.
+        stages: title, duration and command of each.
         facts: what was asked for, by name.
 
     Raises:
@@ -44,7 +45,7 @@ def write_demo_page(folder: Path, stages: Sequence[tuple[str, str, str]],
         read_json(folder / name, dict[str, Any], OutputError) for name in (
             'import.json', 'cloning.json', 'episodes.json', 'measured/bag.json', 'replay.json'))
     sections = [
-        Section('What was run', Table(('step', 'command', 'took'), tuple(stages), words=2)),
+        Section('What was run', Table(('step', 'took', 'command'), tuple(stages), words=3)),
         Section('Demonstrations', words=f'{imported["episodes"]} episodes with '
                 f'{imported["samples"]} samples.', items=[
                     f'{Path(bag).name}: left out {what}'
@@ -70,7 +71,7 @@ def _tiles(tried: Mapping[str, Any], measured: Mapping[str, Any], replayed: Mapp
     latency = measured['latency_ms']
     tiles = [Tile('Reached the target', f'{sum(successes)} of {len(successes)}',
                   f'95 % interval {low:.0%} to {high:.0%}'),
-             Tile('Camera', f'{tried["frames_per_s"]:.1f} frames/s', 'while the policy acted'),
+             Tile('Camera', f'{tried["frames_per_s"]:.0f}/s', 'frames while the policy acted'),
              Tile('Empty masks', str(measured['empty_masks']), f'of {measured["frames"]} frames'),
              Tile('Commands', str(replayed['commands']), f'{replayed["equal"]} of them computed '
                   'again from the recording, equal to the bit')]
@@ -100,7 +101,8 @@ def _strip(session: Path) -> Strip:
     wanted: dict[int, npt.NDArray[np.uint8]] = {}
     bag = open_bag(session)
     masked = {stamp_ns(each.message): frame_of(each.message) for each in bag.messages([MASKED])}
-    shown = sorted(masked)[:_EPISODE_FRAMES]
+    shown = sorted(masked)
+    shown = [stamp for stamp in shown if stamp - shown[0] < _SHOWN_NS]
     chosen = {shown[round(place)] for place in np.linspace(0, len(shown) - 1, _MOMENTS)}
     for each in bag.messages([_IMAGE]):
         if (stamp := stamp_ns(each.message)) in chosen:
