@@ -105,7 +105,7 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
-        *share_files('launch', 'config'),
+        *share_files('launch', 'config', 'samples'),
     ],
     python_requires='>=3.10',
     install_requires=LEARNING + BAGS,

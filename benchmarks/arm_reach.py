@@ -1,10 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prints how often a policy solves its task on the simulated arm, through `samg run arm`'s graph.
+"""From demonstrations to a moving arm, all through `samg` commands: how often the arm gets there.
 
-Camera, perception, policy with its watchdog, and arm run on the wall clock. Each setting's session
-is recorded, and every command in the recording is compared with the arm's joint limits. An episode
-of arm_reach is solved if the hand comes within 5 cm of the target, dm_control's radius, before its
-10 s are over.
+    python benchmarks/arm_reach.py runs/arm --videos ../shared/data/dmcgb/video_hard
+
+Four stages, each of which is left out if its result is there, and can be asked for alone by
+`--only`:
+
+record: the scripted expert stands in for a person and drives the simulated arm by the topic of a
+leader arm, in real time, behind the limits and the watchdog of `teleop`; a bag for each episode.
+Some of them are in front of procedural videos, so that masks have the errors that they have there.
+import: the bags become a LeRobot data set.
+train: a policy of chunks of actions is cloned from it, behind the shipped masker.
+evaluate: the policy drives the arm in real time through camera, perception, policy and watchdog.
+An episode of arm_reach is solved if the hand comes within 5 cm of the target, dm_control's radius,
+before its 10 s are over. Each setting is recorded, and every command in the recording is compared
+with the arm's joint limits.
 """
 
 from __future__ import annotations
@@ -14,6 +24,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from samg_ros.arguments import names
 from samg_ros.arm.joint_limits import load_joint_limits
@@ -21,46 +32,117 @@ from samg_ros.bags.bag import open_bag
 from samg_ros.bags.limits import count_excesses, read_commands
 from samg_ros.sim.tasks import COMMAND_TOPICS
 
-LIMITS = Path(__file__).parents[1] / 'config/jaco_limits.yaml'
+ROOT = Path(__file__).parents[1]
+LIMITS = ROOT / 'config/jaco_limits.yaml'
 COMMANDS = '/' + COMMAND_TOPICS['position']
 MAX_LEAD = 0.3
 """Of config/arm.yaml, rad: so far may the last command of an episode go back to the joints."""
 PAUSE_S = 0.25
 """Less than what lies between two episodes, in which the simulation puts the arm elsewhere."""
+STAGES = ('record', 'import', 'train', 'evaluate')
+SIDE = 128
+"""Pixels of the camera: a ball 80 cm away is 20 pixels wide, and 5 cm of distance change that by
+one."""
+GOAL_S = 4.0
+"""Mean seconds until the target goes elsewhere while demonstrations are recorded."""
+RATE_HZ = 8.333
+"""Samples per second of the data set, every third frame: what perception keeps up with on a core
+that other nodes share."""
+SEEDS = {'train': 1, 'video_hard': 2}
+"""First seed of each setting's demonstrations; those of evaluations begin at 1000."""
 
 
 def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('policy', help='checkpoint, run folder or shipped policy')
+    """Run the stages and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('folder', type=Path, help='for bags, data set, policy and figures')
+    parser.add_argument('--only', type=names, default=list(STAGES), metavar='STAGE[,STAGE]',
+                        help=f'of {", ".join(STAGES)} (all)')
+    parser.add_argument('--demonstrations', type=int, nargs=2, default=(160, 120),
+                        metavar=('TRAIN', 'VIDEO_HARD'), help='to record in each setting (160 120)')
+    parser.add_argument('--policy', default='', help='to evaluate in place of FOLDER/policy')
     parser.add_argument('--setting', type=names, default=['train', 'video_hard'],
-                        metavar='NAME[,NAME]')
-    parser.add_argument('--videos', default='', help='folder (painted ones)')
-    parser.add_argument('--episodes', type=int, default=20, help='in each setting (20)')
-    parser.add_argument('--seed', type=int, default=1000, help='of the episodes (1000)')
-    parser.add_argument('--out', type=Path, default=Path('arm_reach'), metavar='DIR',
-                        help='for recordings and figures (arm_reach)')
+                        metavar='NAME[,NAME]', help='to evaluate in (train,video_hard)')
+    parser.add_argument('--videos', default='', help='folder to evaluate with (procedural ones)')
+    parser.add_argument('--episodes', type=int, default=100, help='in each setting (100)')
+    parser.add_argument('--seed', type=int, default=1000, help='of the evaluated episodes (1000)')
+    parser.add_argument('--set', default=[], action='append', metavar='NAME=VALUE',
+                        help='setting of the training, for samg train clone')
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
+    stages: dict[str, Any] = {'record': record, 'import': import_bags, 'train': train,
+                              'evaluate': evaluate}
+    for stage in args.only:
+        if stage not in stages:
+            parser.error(f"no stage '{stage}'; there are {', '.join(STAGES)}")
+    for stage in STAGES:
+        if stage in args.only:
+            stages[stage](args)
+
+
+def samg(*words: object) -> None:
+    """Run a command of the package; ends this program if it fails."""
+    subprocess.run([sys.executable, '-m', 'samg_ros', *map(str, words)], check=True,
+                   stdout=sys.stderr)
+
+
+def record(args: argparse.Namespace) -> None:
+    """Record what is missing of the demonstrations."""
+    parameters = args.folder / 'record.yaml'
+    args.folder.mkdir(parents=True, exist_ok=True)
+    shipped = (ROOT / 'config/arm.yaml').read_text()
+    parameters.write_text(f'{shipped}\n/mujoco_bridge: {{ros__parameters: {{height: {SIDE}, '
+                          f'width: {SIDE}, operator_goal_s: {GOAL_S}}}}}\n')
+    for (setting, seed), count in zip(SEEDS.items(), args.demonstrations, strict=True):
+        folder = args.folder / 'bags' / setting
+        there = len(list(folder.glob('*.mcap')))
+        if there < count:
+            # Another seed for what is added, or the first episodes would come again.
+            samg('run', 'arm', '--sim', '--teleop', 'expert', '--setting', setting,
+                 '--seed', seed + 10 * there, '--episodes', count - there,
+                 '--params-file', parameters, '--demonstrations', folder)
+
+
+def import_bags(args: argparse.Namespace) -> None:
+    """Turn the bags into a data set."""
+    out = args.folder / 'data'
+    if out.is_dir():
+        return
+    contract = args.folder / 'contract.yaml'
+    contract.write_text(f'rate_hz: {RATE_HZ}\n')
+    samg('demonstrations', 'import', *sorted((args.folder / 'bags').iterdir()), '--task',
+         'arm_reach', '--contract', contract, '--out', out)
+
+
+def train(args: argparse.Namespace) -> None:
+    """Clone a policy; one that was interrupted goes on."""
+    reference = args.folder / 'reference'
+    if not reference.is_dir():
+        samg('reference', 'render', '--task', 'arm_reach', '--size', SIDE, '--out', reference)
+    samg('train', 'clone', '--demonstrations', args.folder / 'data', '--reference', reference,
+         '--run-dir', args.folder / 'policy', '--set', f'observation={{"size": {SIDE}}}',
+         *(word for given in args.set for word in ('--set', given)))
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Print the table."""
     limits = load_joint_limits(LIMITS)
-    print('| setting | solved | return | frames/s | commands | beyond a limit |\n'
-          '|---|---|---|---|---|---|')
+    print('| setting | solved | 95 % interval | return | frames/s | commands | beyond a limit |\n'
+          '|---|---|---|---|---|---|---|')
     for setting in args.setting:
-        recording, figures = (args.out / f'{setting}.{suffix}' for suffix in ('mcap', 'json'))
-        recording.unlink(missing_ok=True)
-        command = [sys.executable, '-m', 'samg_ros', 'run', 'arm', '--sim',
-                   '--policy', args.policy, '--setting', setting, '--seed', str(args.seed),
-                   '--episodes', str(args.episodes), '--limits', str(LIMITS),
-                   '--json', str(figures), '--record', str(recording)]
-        if args.videos and setting.startswith('video'):
-            command += ['--videos', args.videos]
-        subprocess.run(command, check=True, stdout=sys.stderr)
+        recording, figures = (args.folder / f'{setting}.{suffix}' for suffix in ('mcap', 'json'))
+        videos = ('--videos', args.videos) \
+            if args.videos and setting.startswith('video') else ()
+        samg('run', 'arm', '--sim', '--policy', args.policy or args.folder / 'policy',
+             '--setting', setting, '--seed', args.seed, '--episodes', args.episodes, '--limits',
+             LIMITS, '--json', figures, '--record', recording, '--overwrite', *videos)
         found = json.loads(figures.read_text())
         times, commands = read_commands(open_bag(recording), COMMANDS, len(limits))
         excesses = count_excesses(times, commands, limits, 'position', PAUSE_S, MAX_LEAD)
-        print(f'| {setting} | {found["success_rate"]:.0%} of {args.episodes} | '
-              f'{found["mean_return"]:.1f} | {found["frames_per_s"]:.1f} | {len(commands)} | '
-              f'{dict(excesses) or 0} |', flush=True)
+        low, high = found['success_interval']
+        print(f'| {setting} | {found["success_rate"] * args.episodes:.0f} of {args.episodes} | '
+              f'{low:.0%} to {high:.0%} | {found["mean_return"]:.1f} | '
+              f'{found["frames_per_s"]:.1f} | {len(commands)} | {dict(excesses) or 0} |',
+              flush=True)
 
 
 if __name__ == '__main__':

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -104,6 +105,10 @@ class ArmSettings:
         if np.isfinite([limit.max_acceleration for limit in self.limits]).any():
             raise ConfigError('max_acceleration is not enforced for position commands; set '
                               'has_acceleration_limits to false and let the controller keep it')
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values; of the workspace whether there is one."""
+        return {**asdict(replace(self, workspace=None)), 'workspace': self.workspace is not None}
 
     @property
     def integrates(self) -> bool:

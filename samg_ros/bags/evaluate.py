@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from samg_ros.bags.bag import Bag
-from samg_ros.bags.replay import Replay, ReplaySettings, SideTopics, read_side_topics
+from samg_ros.bags.replay.actions import Replay, ReplaySettings, SideTopics, read_side_topics
 from samg_ros.bags.result import Bad, BagResult
 from samg_ros.bags.topics import Topics, frame_of, stamp_ns
 from samg_ros.errors import BagError, ConfigError, EncodingError, InvalidInputError

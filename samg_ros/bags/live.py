@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from samg_ros.bags.bag import Bag, Recorded, open_bag
 from samg_ros.bags.evaluate import Evaluation, Seen
-from samg_ros.bags.output import COMMAND, MASK, MASKED
-from samg_ros.bags.replay import SideTopics, read_side_topics
+from samg_ros.bags.output import COMMAND, MASK, MASKED, QUALITY
+from samg_ros.bags.replay.actions import SideTopics, read_side_topics
 from samg_ros.bags.report import LIVE, VIDEO_NAME, present
-from samg_ros.bags.topics import Topics, stamp_ns
+from samg_ros.bags.topics import Topics, labelled, stamp_ns
 from samg_ros.evaluation.episodes import View
 from samg_ros.evaluation.pictures import Video
 from samg_ros.rl.evaluation.policy import Policy, load_policy
@@ -56,6 +56,7 @@ class LiveSession:
         self._raw = policy is not None and policy.spec.source == 'raw'
         self._arrived = {stamp_ns(each.message): each.log_time_ns
                          for each in session.messages([topics.image])}
+        self._predicted = _predicted(session.messages([QUALITY]))
         self._masks = session.messages([MASK])
         self._next: Recorded | None = next(self._masks, None)
         self._actions: dict[int, npt.NDArray[np.float64]] = {}
@@ -74,7 +75,8 @@ class LiveSession:
         self._next = next(self._masks, None)
         arrived = self._arrived.get(stamp)
         latency_ms = float('nan') if arrived is None else (made.log_time_ns - arrived) * 1e-6
-        return Seen(image_to_mask(made.message), float('nan'), latency_ms)
+        return Seen(image_to_mask(made.message), self._predicted.get(stamp, float('nan')),
+                    latency_ms)
 
     def act(self, stamp: int, view: View) -> npt.NDArray[np.float64] | None:
         action = self._actions.pop(stamp, None)
@@ -107,6 +109,17 @@ def report_session(path: Path, topics: Topics, session: Path, checkpoint: str, o
     present(result, bag, topics, out, json_file, {
         'Bag': str(path), 'Topics': ', '.join(topics.all), 'Recording': str(session),
         'Policy': checkpoint or 'none'}, LIVE)
+
+
+def _predicted(messages: Iterator[Recorded]) -> dict[int, float]:
+    """Return what the masker thought of each mask, by the frame's stamp in ns."""
+    found: dict[int, float] = {}
+    for _, _, message in messages:
+        said = labelled(message)
+        if {'stamp_sec', 'stamp_nanosec', 'predicted_iou'} <= said.keys():
+            stamp = int(said['stamp_sec']) * 10**9 + int(said['stamp_nanosec'])
+            found[stamp] = said['predicted_iou']
+    return found
 
 
 def _actions(messages: Iterator[Recorded], size: int) -> dict[int, npt.NDArray[np.float64]]:

@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.rosbag2.errors import WriterError
-from rosbags.typesys import Stores, get_typestore
 
+from samg_ros.bags import messages
 from samg_ros.bags.topics import ARRAY, IMAGE
 from samg_ros.errors import BagError
 
 MASK, MASKED, COMMAND = '/masked/mask', '/masked/image_raw', '/command'
+QUALITY = '/masked/quality'
 _VERSION: Literal[8] = 8
 """Of rosbag2's metadata; the next one stores QoS in another way."""
 
@@ -37,7 +38,6 @@ class MaskBag:
         Raises:
             BagError: if it is there already or cannot be written.
         """
-        self._store = get_typestore(Stores.ROS2_KILTED)
         try:
             self._writer = Writer(Path(folder), version=_VERSION, storage_plugin=StoragePlugin.MCAP)
             self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
@@ -68,22 +68,14 @@ class MaskBag:
         self._image(MASK, log_time_ns, header, mask.view(np.uint8) * np.uint8(255), 'mono8')
         self._image(MASKED, log_time_ns, header, masked, 'rgb8')
         if action is not None:
-            types = self._store.types
-            size = len(action)
-            layout = types['std_msgs/msg/MultiArrayLayout'](
-                dim=[types['std_msgs/msg/MultiArrayDimension'](label='action', size=size,
-                                                               stride=size)], data_offset=0)
-            self._write(COMMAND, ARRAY, log_time_ns, types[ARRAY](layout=layout, data=action))
+            self._write(COMMAND, ARRAY, log_time_ns, messages.array(action))
 
     def _image(self, topic: str, log_time_ns: int, header: Any, pixels: npt.NDArray[np.uint8],
                encoding: str) -> None:
-        height, width = pixels.shape[:2]
-        self._write(topic, IMAGE, log_time_ns, self._store.types[IMAGE](
-            header=header, height=height, width=width, encoding=encoding, is_bigendian=0,
-            step=pixels.size // height, data=np.ascontiguousarray(pixels).reshape(-1)))
+        self._write(topic, IMAGE, log_time_ns, messages.image(header, pixels, encoding))
 
     def _write(self, topic: str, kind: str, log_time_ns: int, message: Any) -> None:
         if topic not in self._topics:
-            self._topics[topic] = self._writer.add_connection(topic, kind, typestore=self._store)
+            self._topics[topic] = self._writer.add_connection(topic, kind, typestore=messages.STORE)
         self._writer.write(self._topics[topic], log_time_ns,
-                           self._store.serialize_cdr(message, kind))
+                           messages.STORE.serialize_cdr(message, kind))

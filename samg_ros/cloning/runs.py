@@ -189,5 +189,7 @@ def _action_limits(episodes: list[LearnedEpisode]) -> tuple[np.ndarray, np.ndarr
     actions = np.concatenate([episode.actions for episode in episodes])
     low, high = actions.min(axis=0), actions.max(axis=0)
     middle, half = (low + high) / 2, (high - low) / 2
-    return middle - _MARGIN * half, middle + _MARGIN * half
+    # A joint that never moved gets the narrowest range that there is: limits must differ.
+    return (np.minimum(middle - _MARGIN * half, np.nextafter(low, -np.inf)),
+            np.maximum(middle + _MARGIN * half, np.nextafter(high, np.inf)))
 

@@ -67,10 +67,13 @@ def export_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg demonstrations export`."""
     parser.add_argument('dataset', type=path_argument, metavar='DATASET',
                         help='a LeRobotDataset v3')
-    parser.add_argument('--reference', type=path_argument, required=True, metavar='DIR',
+    parser.add_argument('--format', choices=('lerobot', 'bag'), default='lerobot',
+                        help='lerobot: a data set with masked frames; bag: the data set as it is, '
+                        'an MCAP file for each episode (%(default)s)')
+    parser.add_argument('--reference', type=path_argument, default=None, metavar='DIR',
                         help='the object to keep: folder with image.png and mask.png')
     parser.add_argument('--out', action=OutputFolder, required=True, metavar='DIR',
-                        help='folder of the masked data set, new')
+                        help='folder of the data set or the bags, new')
     parser.add_argument('--frames', choices=('masked', 'both'), default='masked',
                         help='masked frames only, or raw and masked ones (%(default)s)')
     parser.add_argument('--model', default='mini', help='masking model (%(default)s)')
@@ -80,7 +83,13 @@ def export_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_export(args: argparse.Namespace) -> None:
-    """Mask every frame of a data set and write it anew."""
+    """Mask every frame of a data set and write it anew; or write it as bags."""
+    if args.format == 'bag':
+        _run_bag_export(args)
+        return
+    if args.reference is None:
+        raise DemonstrationError('frames are masked with a reference: give --reference DIR, or '
+                                 '--format bag for bags of the frames as they are')
     from samg_ros.demonstrations.masked_export import export_masked
     from samg_ros.masking import Masker, Reference
 
@@ -89,6 +98,18 @@ def run_export(args: argparse.Namespace) -> None:
     figures = export_masked(args.dataset, args.out, masker, keep_raw=args.frames == 'both')
     print(f'{figures["episodes"]} episodes, {figures["frames"]} frames masked, mean mask area '
           f'{figures["mask_area"]:.3f}: {args.out}')
+    _write_json(args.json, figures)
+
+
+def _run_bag_export(args: argparse.Namespace) -> None:
+    from samg_ros.demonstrations.bag_export import CONTRACT_NAME, export_bags
+
+    if args.reference is not None:
+        raise DemonstrationError('--format bag writes the frames as they are; leave out '
+                                 '--reference')
+    figures = export_bags(args.dataset, args.out)
+    print(f'{figures["episodes"]} bags, {figures["frames"]} frames: {args.out}; import them with '
+          f'--contract {args.out / CONTRACT_NAME}')
     _write_json(args.json, figures)
 
 

@@ -79,6 +79,12 @@ class EpisodeResults:
         return float(np.mean(self.successes)) if self.successes else None
 
     @property
+    def success_interval(self) -> tuple[float, float] | None:
+        """95 % interval of the success rate; None for tasks that only know rewards."""
+        count = len(self.successes)
+        return wilson_interval(sum(self.successes), count) if count else None
+
+    @property
     def mean_iou(self) -> float | None:
         """Mean over all frames of all episodes; None where nothing was masked."""
         values = flatten(self.mask_ious)
@@ -93,7 +99,9 @@ class EpisodeResults:
             'returns': list(self.returns),
             'mean_return': self.mean_return,
             'return_error': self.return_error,
+            'successes': list(self.successes),
             'success_rate': self.success_rate,
+            'success_interval': self.success_interval,
             'mean_iou': self.mean_iou,
             'iou_percentile_5': float(np.percentile(values, 5)) if values else None,
             'frames_per_s': self.frames_per_s,
@@ -105,6 +113,22 @@ def standard_error(values: Sequence[float]) -> float:
     if len(values) < 2:
         return 0.0
     return float(np.std(values, ddof=1) / math.sqrt(len(values)))
+
+
+_Z_95 = 1.959964
+"""Quantile of the normal distribution: 95 % lie within so many standard deviations."""
+
+
+def wilson_interval(successes: int, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of a success rate, for `count` of at least 1.
+
+    Wilson 1927, "Probable inference, the law of succession, and statistical inference": it does
+    not shrink to nothing where all succeed.
+    """
+    share, weight = successes / count, _Z_95**2 / count
+    middle = (share + weight / 2) / (1 + weight)
+    half = math.sqrt(share * (1 - share) * weight + weight**2 / 4) / (1 + weight)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def flatten(groups: Sequence[Sequence[float]]) -> list[float]:

@@ -164,9 +164,11 @@ class ArmEpisodes(PlainNode):
 
     def _finish(self) -> None:
         results = self.results
+        low, high = results.success_interval or (0.0, 0.0)
         print(f'solved {sum(self._successes)} of {self._count} episodes '
-              f'({results.success_rate:.0%}); return {results.mean_return:.1f} +- '
-              f'{results.return_error:.1f} (standard error)', flush=True)
+              f'({results.success_rate:.0%}, 95 % interval {low:.0%} to {high:.0%}); return '
+              f'{results.mean_return:.1f} +- {results.return_error:.1f} (standard error)',
+              flush=True)
         if self._json:
             try:
                 write_json(self._json, results.to_dict())

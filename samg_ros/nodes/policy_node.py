@@ -23,6 +23,7 @@ from samg_ros.policy.inference import InferenceWorker, Request
 from samg_ros.policy.inputs import InputSettings, PolicyInputs, SynchronizedInput
 from samg_ros.policy.parameters import PolicyParameters
 from samg_ros.policy.robot_clock import RobotClock
+from samg_ros.policy.trace import Trace
 from samg_ros.rl.evaluation.compatibility import masker_mismatch
 from samg_ros.rl.evaluation.policy import Policy, load_policy
 from samg_ros.ros.node import run_node
@@ -62,8 +63,9 @@ class PolicyNode(ArmNode):
         self._input_settings = InputSettings(
             policy.config, spec, arm.joints if arm.needs_positions else (), given.timeout_s,
             given.pairing_tolerance_s, given.min_mask_area, given.mask_limits, given.lockstep)
+        self._trace = Trace(self, self.diagnostics)
         self.make_driver(arm, clock, self._input_settings.needed_joints,
-                         (*self._input_settings.deadlines, ACTION))
+                         (*self._input_settings.deadlines, ACTION), self._trace)
         self._policy = policy
         self._compare_maskers()
         self._warn_of_limits(policy)
@@ -91,6 +93,7 @@ class PolicyNode(ArmNode):
     def cleanup(self) -> None:
         """Release the policy and the publisher."""
         super().cleanup()
+        self._trace.close()
         self._policy = None
 
     def _load(self, given: PolicyParameters) -> Policy:
@@ -133,10 +136,13 @@ class PolicyNode(ArmNode):
 
     def _on_action(self, request: Request, action: Vector, duration_s: float) -> None:
         """Send an action; called by the worker's thread."""
+        given = request.input
+        self._trace.add('look', stamp=given.stamp, begins=request.begins,
+                        seen=given.proprioception)
         if self._driver is not None and self.watched():
-            doubtful = request.input.doubtful
             self._driver.act(request, action, duration_s,
-                             self._parameters_given.mask_limits.slow_down if doubtful else 1.0)
+                             self._parameters_given.mask_limits.slow_down
+                             if given.doubtful else 1.0)
 
     def _on_mismatch(self, mismatch: str) -> None:
         """Stop until enabled again: camera or mask were changed, which a person has to check."""

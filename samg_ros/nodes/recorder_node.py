@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
@@ -26,6 +26,7 @@ from samg_ros.errors import BagError, ConfigError, OutputError
 from samg_ros.files.outputs import make_folder
 from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.diagnostics import OK, WARN, Diagnostics, Report
+from samg_ros.ros.messages import mask_quality
 from samg_ros.ros.node import PlainNode, run_node
 from samg_ros.ros.parameters import declare
 from samg_ros.ros.publishers import UniqueName
@@ -36,6 +37,7 @@ from samg_ros.sim.tasks import COMMAND_TOPICS
 TOPICS = {
     'camera/image_raw': Image, 'camera/camera_info': CameraInfo, 'camera/segmentation': Image,
     'masked/image_raw': Image, 'masked/camera_info': CameraInfo, 'masked/mask': Image,
+    mask_quality.TOPIC: Float64MultiArray, 'policy/trace': String,
     'joint_states': JointState, 'time_step': Float64MultiArray, 'command': Float64MultiArray,
     **dict.fromkeys(COMMAND_TOPICS.values(), Float64MultiArray)}
 """Inputs, masks and commands; a topic without a publisher is left out."""

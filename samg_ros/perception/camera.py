@@ -14,7 +14,7 @@ import numpy.typing as npt
 from geometry_msgs.msg import Point, PointStamped
 from rclpy.qos import HistoryPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Header
+from std_msgs.msg import Float64MultiArray, Header
 
 from samg_ros.errors import EncodingError, SamgError
 from samg_ros.masking import apply_mask
@@ -24,6 +24,7 @@ from samg_ros.perception.frames import Frame, MaskResult, overlay
 from samg_ros.perception.parameters import COMPRESSED, PerceptionParameters
 from samg_ros.ros import qos
 from samg_ros.ros.diagnostics import OK, WARN, Drops, Rate, Report
+from samg_ros.ros.messages import mask_quality
 from samg_ros.ros.messages.images import (
     array_to_image,
     compressed_to_rgb,
@@ -109,6 +110,7 @@ class CameraStream:
         self._mask_topic = publisher(Image, 'mask')
         self._score_topic = publisher(Image, 'score')
         self._info_topic = publisher(CameraInfo, 'camera_info')
+        self._quality_topic = publisher(Float64MultiArray, 'quality')
         self._overlay_topic = publisher(Image, 'overlay')
         self._image_topic = publisher(Image, 'image_raw')
 
@@ -256,6 +258,8 @@ class CameraStream:
             self._info_topic.publish(info)
         if qos.has_subscribers(self._overlay_topic):
             self._overlay_topic.publish(array_to_image(overlay(frame.pixels, mask), header))
+        if qos.has_subscribers(self._quality_topic):
+            self._quality_topic.publish(mask_quality.to_message(header, found.predicted_iou))
         masked = apply_mask(frame.pixels, mask, fill)
         self._image_topic.publish(array_to_image(masked, header))
         self.latency.tick(time.perf_counter() - frame.received_at)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from rclpy.duration import Duration
 
 from samg_ros.policy.command_parameters import ARRAY
-from samg_ros.policy.inputs import FRAME, JOINTS, MASK, PAIR
+from samg_ros.policy.inputs import FRAME, JOINTS, MASK, PAIR, QUALITY
 from samg_ros.policy.watchdog import ACKNOWLEDGED_S, Deadlines
 from samg_ros.ros.diagnostics import Rate
 from samg_ros.ros.messages import command
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from samg_ros.policy.inference import Request
     from samg_ros.policy.joint_states import JointStates
     from samg_ros.policy.robot_clock import RobotClock
+    from samg_ros.policy.trace import Trace
     from samg_ros.ros.diagnostics import Drops
     from samg_ros.ros.node import ManagedNode
 
@@ -35,7 +37,9 @@ DISABLED, ACTING, SAFE = 'disabled', 'acting', 'safe'
 ACTION, LEADER = 'action', 'leader'
 """Monitored beside the inputs of a policy, as named in Deadlines."""
 _MISSING = {LEADER: 'nothing came from the operator', FRAME: 'no new frame came',
-            JOINTS: 'no joint state came', MASK: 'the mask was empty or doubtful',
+            JOINTS: 'no joint state came',
+            QUALITY: 'perception said nothing of how good its masks are',
+            MASK: 'the mask was empty or doubtful',
             PAIR: 'no joint state was near a frame', ACTION: 'no finite action was ready in time'}
 
 
@@ -53,7 +57,8 @@ class Sources:
 class ArmDriver:
     """The states of the policy and the commands sent in each. Safe to call from any thread."""
 
-    def __init__(self, node: ManagedNode, drops: Drops, sources: Sources, publisher: Any) -> None:
+    def __init__(self, node: ManagedNode, drops: Drops, sources: Sources, publisher: Any,
+                 trace: Trace | None = None) -> None:
         """Begin disabled.
 
         Args:
@@ -61,9 +66,10 @@ class ArmDriver:
             drops: counts actions that are not sent, by cause.
             sources: what the commands depend on.
             publisher: of the commands.
+            trace: where all that commands depend on is published; None for nowhere.
         """
         self._log = node.get_logger()
-        self._drops, self._publisher = drops, publisher
+        self._drops, self._publisher, self._trace = drops, publisher, trace
         self._parameters, self._clock = sources.parameters, sources.clock
         self._commands, self._deadlines = sources.commands, sources.deadlines
         self._joint_states = sources.joint_states
@@ -87,7 +93,11 @@ class ArmDriver:
         with self._lock:
             if self.state != DISABLED:
                 return
-            self._commands.begin(self._positions())
+            positions = self._positions()
+            self._commands.begin(positions)
+            if self._trace is not None:
+                self._trace.add('begin', settings=self._commands.settings.to_dict(),
+                                torch_threads=torch.get_num_threads(), positions=positions)
             self.session += 1
             self._time_ns = self._answer = None
             self._sent_at = self._clock.now_s()
@@ -129,12 +139,16 @@ class ArmDriver:
                 return
             if not self._parameters.lockstep and not self._is_timely(request, duration_s):
                 return
-            if self.state == SAFE:
+            resumes = self.state == SAFE
+            if resumes:
                 self._commands.resume()
                 self.state = ACTING
                 self._log.info('all inputs are good again: acting')
-            values = self._commands.act(action, self._interval_s(request), self._positions(),
-                                        speed_share)
+            interval_s, positions = self._interval_s(request), self._positions()
+            values = self._commands.act(action, interval_s, positions, speed_share)
+            if self._trace is not None:
+                self._trace.add('act', interval_s=interval_s, positions=positions,
+                                speed_share=speed_share, resumes=resumes)
             self._send(values, request.input.frame_index)
             self._deadlines.mark_fresh(ACTION)
             self._actions.tick(duration_s)
@@ -222,7 +236,10 @@ class ArmDriver:
 
     def _send_safe(self, *, final: bool = False) -> None:
         positions = None if self._deadlines.is_late(JOINTS) else self._positions()
-        values = self._commands.safe(self._clock.now_s() - self._sent_at, positions, final=final)
+        interval_s = self._clock.now_s() - self._sent_at
+        values = self._commands.safe(interval_s, positions, final=final)
+        if self._trace is not None:
+            self._trace.add('safe', interval_s=interval_s, positions=positions, final=final)
         if values is not None:
             self._send(values)
 

@@ -21,6 +21,7 @@ from samg_ros.policy.arm_driver import ACTING, DISABLED, SAFE, ArmDriver, Source
 from samg_ros.policy.command_parameters import ARRAY, CommandParameters
 from samg_ros.policy.joint_states import JointStates
 from samg_ros.policy.robot_clock import RobotClock
+from samg_ros.policy.trace import Trace
 from samg_ros.policy.watchdog import ENDED, Deadlines, Watchdog
 from samg_ros.ros import qos
 from samg_ros.ros.compat import steady_timer
@@ -69,7 +70,7 @@ class ArmNode(ManagedNode):
         return DISABLED if self._driver is None else self._driver.state
 
     def make_driver(self, arm: ArmSettings, clock: RobotClock, joints: Sequence[str],
-                    monitored: Sequence[str]) -> None:
+                    monitored: Sequence[str], trace: Trace | None = None) -> None:
         """Create the publisher of the commands and what drives the arm.
 
         Args:
@@ -77,6 +78,7 @@ class ArmNode(ManagedNode):
             clock: the robot's.
             joints: names of those whose positions are needed.
             monitored: inputs and outputs that must not stop, causes before effects.
+            trace: see ArmDriver.
         """
         given = self._given
         self._commands, self._robot_clock = ArmCommands(arm), clock
@@ -86,7 +88,8 @@ class ArmNode(ManagedNode):
         self._publisher = qos.publisher(self, self.diagnostics, message_type, 'command',
                                         qos.reliable())
         self._driver = ArmDriver(self, self.drops, Sources(
-            given, self._commands, self._joint_states, self._deadlines, clock), self._publisher)
+            given, self._commands, self._joint_states, self._deadlines, clock), self._publisher,
+            trace)
 
     def activate(self) -> None:
         """Begin to watch inputs and outputs, disabled."""

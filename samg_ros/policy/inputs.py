@@ -21,7 +21,7 @@ from samg_ros.policy.mask_guard import MaskGuard, MaskLimits, MaskShape, mask_sh
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.evaluation.compatibility import frame_mismatch
 from samg_ros.ros import qos
-from samg_ros.ros.messages import time_step
+from samg_ros.ros.messages import mask_quality, time_step
 from samg_ros.ros.messages.images import image_to_rgb
 from samg_ros.ros.messages.pairing import StampPairer, stamp_of
 from samg_ros.ros.publishers import describe_publishers
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from samg_ros.ros.diagnostics import Drops
     from samg_ros.ros.node import ManagedNode
 
-FRAME, JOINTS, MASK, PAIR = 'frame', 'joints', 'mask', 'pair'
+FRAME, JOINTS, QUALITY, MASK, PAIR = 'frame', 'joints', 'quality', 'mask', 'pair'
 """What is monitored, as named in Deadlines."""
 
 
@@ -53,7 +53,7 @@ class SynchronizedInput:
     time_ns: int | None = None
     """The simulation's time, nanoseconds; in lockstep only."""
     doubtful: bool = False
-    """Whether the mask cannot be right, as MaskGuard has it."""
+    """Whether the mask is likely to be wrong, as MaskGuard has it."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,14 @@ class InputSettings:
     min_mask_area: float
     """Share of the frame below which a mask counts as empty."""
     mask_limits: MaskLimits
-    """How fast a mask may change; not in lockstep."""
+    """When a mask is doubtful; not in lockstep."""
     lockstep: bool
     """Whether frames, joint states and time steps come with one stamp, and every one counts."""
+
+    @property
+    def wants_quality(self) -> bool:
+        """Whether masks are judged by what the masker thinks of them."""
+        return self.mask_limits.min_iou > 0 and self.spec.source != 'raw' and not self.lockstep
 
     @property
     def needed_joints(self) -> tuple[str, ...]:
@@ -86,7 +91,8 @@ class InputSettings:
     def deadlines(self) -> tuple[str, ...]:
         """What is monitored, causes before effects."""
         monitored = {FRAME: True, JOINTS: bool(self.needed_joints),
-                     MASK: self.spec.source != 'raw', PAIR: bool(self.spec.proprioception)}
+                     QUALITY: self.wants_quality, MASK: self.spec.source != 'raw',
+                     PAIR: bool(self.spec.proprioception)}
         return tuple(name for name, needed in monitored.items() if needed)
 
 
@@ -118,12 +124,13 @@ class PolicyInputs:
         self.mask_area = 0.0
         """Share of the newest frame that is not masked out."""
         self.doubtful = 0
-        """Masks that cannot be right."""
+        """Masks that are likely to be wrong."""
         self.mask_guard = MaskGuard(settings.mask_limits, 2 * settings.timeout_s)
         self._stamp: time_step.Stamp = (-1, 0)  # of the newest frame
         self._used_stamp: time_step.Stamp = (-1, 0)  # of the newest good input
         self._waiting: tuple[time_step.Stamp, npt.NDArray[np.uint8], bool] | None = None
         required: tuple[str, ...] = ('image', 'time_step')
+        self._judged = StampPairer(('image', 'quality'))
         self._exact = StampPairer(required + (('joints',) if settings.needed_joints else ()))
         raw = settings.spec.source == 'raw'
         self._image_topic = 'camera/image_raw' if raw else 'masked/image_raw'
@@ -137,12 +144,12 @@ class PolicyInputs:
     @property
     def silent(self) -> str | None:
         """Say on which topic nothing new comes, and who publishes there; None if all come."""
-        topics = {FRAME: self._image_topic, JOINTS: 'joint_states'}
+        topics = {FRAME: self._image_topic, JOINTS: 'joint_states', QUALITY: mask_quality.TOPIC}
         for name, topic in topics.items():
             if name not in self._settings.deadlines or not self._deadlines.is_late(name):
                 continue
-            repeats = self.repeated if name == FRAME else self._joint_states.repeated
-            what = {FRAME: 'frame', JOINTS: 'joint state'}[name]
+            repeats = {FRAME: self.repeated, JOINTS: self._joint_states.repeated}.get(name, 0)
+            what = {FRAME: 'frame', JOINTS: 'joint state', QUALITY: 'quality of a mask'}[name]
             late = self._joint_states.late(self._settings.timeout_s)
             of = f' of {", ".join(late)}' \
                 if name == JOINTS and late != self._joint_states.needed else ''
@@ -164,6 +171,8 @@ class PolicyInputs:
             made.append(listen(Float64MultiArray, 'time_step', self._on_time_step, 1))
         if self._settings.needed_joints:
             made.append(listen(JointState, 'joint_states', self._on_joints, 10))
+        if self._settings.wants_quality:
+            made.append(listen(Float64MultiArray, mask_quality.TOPIC, self._on_quality, 10))
         made.append(listen(Image, self._image_topic, self._on_image, 1))
         return made
 
@@ -222,6 +231,29 @@ class PolicyInputs:
         if self._settings.lockstep:
             self._pair_exactly('image', stamp, frame)
             return
+        if self._settings.wants_quality:
+            self._on_judged(self._judged.add('image', stamp, frame))
+        else:
+            self._use(stamp, frame, 1.0)
+
+    def _on_quality(self, message: Float64MultiArray) -> None:
+        try:
+            quality = mask_quality.from_message(message)
+        except InvalidInputError as error:
+            self._drops.add('quality', str(error))
+            return
+        self._deadlines.mark_fresh(QUALITY)
+        self._on_judged(self._judged.add('quality', quality.stamp, quality))
+
+    def _on_judged(self, found: dict[str, Any] | None) -> None:
+        """Use a frame once it is known what the masker thinks of its mask."""
+        if found is not None:
+            quality: mask_quality.MaskQuality = found['quality']
+            self._use(quality.stamp, found['image'], quality.predicted_iou)
+
+    def _use(self, stamp: time_step.Stamp, frame: npt.NDArray[np.uint8],
+             predicted_iou: float) -> None:
+        """Pair a frame with joint positions, unless its mask is empty."""
         doubtful = False
         if self._settings.spec.source != 'raw':
             shape = mask_shape(frame, self._settings.spec.fill)
@@ -229,20 +261,20 @@ class PolicyInputs:
             if shape.area <= self._settings.min_mask_area:
                 self._drops.add('empty_mask', 'the mask is empty: the object is not found')
                 return
-            doubtful = self._is_doubtful(stamp, shape)
+            doubtful = self._is_doubtful(stamp, shape, predicted_iou)
         if self._waiting is not None:
             self._drops.add('unpaired', 'no joint positions came within '
                             f'{self._settings.tolerance_s:g} s of the stamp of a frame')
         self._pair_nearest(stamp, frame, doubtful)
 
-    def _is_doubtful(self, stamp: time_step.Stamp, shape: MaskShape) -> bool:
-        """Whether a mask cannot be right; one that can is marked as good."""
-        doubt = self.mask_guard.doubt(stamp[0] + stamp[1] * 1e-9, shape)
+    def _is_doubtful(self, stamp: time_step.Stamp, shape: MaskShape, predicted_iou: float) -> bool:
+        """Whether a mask is likely to be wrong; one that is not is marked as good."""
+        doubt = self.mask_guard.doubt(stamp[0] + stamp[1] * 1e-9, shape, predicted_iou)
         if doubt is None:
             self._deadlines.mark_fresh(MASK)
             return False
         self.doubtful += 1
-        self._drops.count_repaired('doubtful_mask', doubt)
+        self._drops.count_repaired(doubt.cause, doubt.words)
         return True
 
     def _fits(self, frame: npt.NDArray[np.uint8]) -> bool:

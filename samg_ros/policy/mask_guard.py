@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Notices a mask that is not empty and yet cannot be right: it moved farther than a body can.
+"""Notices a mask that is not empty and yet is likely to be wrong.
 
 A masker that takes another object for the one of the reference gives a clean picture of the wrong
 thing, and the policy acts on it. But a body moves and grows only so much from frame to frame. A
 mask that jumps is doubtful: the arm is slowed down, and unless the mask comes back to where the
 body can be within the watchdog's timeout, the safe action is sent. Where the mask stays at the new
-place, the body was moved; after some time it is taken for good again.
+place, the body was moved; after some time it is taken for good again. A mask of which the masker's
+network itself expects a low IoU with the truth is doubtful too, for as long as that is so.
 """
 
 from __future__ import annotations
@@ -41,12 +42,16 @@ class MaskLimits:
     second: 0.7 is a factor of 2 in a second; 0 for any."""
     slow_down: float = 0.3
     """Share of the policy's speed while the mask is doubtful."""
+    min_iou: float = 0.0
+    """Least IoU with the true mask that the masker may predict, 0 to 1; 0 for any."""
 
     def __post_init__(self) -> None:
-        if not (self.max_speed >= 0 and self.max_growth >= 0 and 0 <= self.slow_down <= 1):
-            raise ConfigError('mask_max_speed and mask_max_growth must be 0 or more and '
-                              f'mask_slow_down from 0 to 1, got {self.max_speed}, '
-                              f'{self.max_growth} and {self.slow_down}')
+        if not (self.max_speed >= 0 and self.max_growth >= 0 and 0 <= self.slow_down <= 1
+                and 0 <= self.min_iou <= 1):
+            raise ConfigError('mask_max_speed and mask_max_growth must be 0 or more, '
+                              'mask_slow_down and mask_min_iou from 0 to 1, got '
+                              f'{self.max_speed}, {self.max_growth}, {self.slow_down} and '
+                              f'{self.min_iou}')
 
 
 class MaskShape(NamedTuple):
@@ -56,6 +61,17 @@ class MaskShape(NamedTuple):
     """Share of the frame, 0 to 1."""
     x: float
     y: float
+
+
+class Doubt(NamedTuple):
+    """Why a mask is likely to be wrong."""
+
+    cause: str
+    """SPEED, GROWTH or IOU: under which it is counted."""
+    words: str
+
+
+SPEED, GROWTH, IOU = 'mask_speed', 'mask_growth', 'mask_iou'
 
 
 class _Seen(NamedTuple):
@@ -102,20 +118,24 @@ class MaskGuard:
         """Take the next mask as good, whatever it is like."""
         self._good = self._jumped = self._newest = None
 
-    def doubt(self, at_s: float, shape: MaskShape) -> str | None:
-        """Say why a mask cannot follow from the last good one; None if it can.
+    def doubt(self, at_s: float, shape: MaskShape, predicted_iou: float = 1.0) -> Doubt | None:
+        """Say why a mask is likely to be wrong; None if it is not.
 
         Args:
-            at_s: stamp of the frame, seconds. A clock that is set back makes the mask good.
+            at_s: stamp of the frame, seconds. After a clock that is set back, any mask can follow.
             shape: of a mask that is not empty.
+            predicted_iou: what the masker says of the mask, 0 to 1.
         """
+        if predicted_iou < self._limits.min_iou:
+            return Doubt(IOU, f'the masker predicts an IoU of {predicted_iou:.2f} for the mask, '
+                         f'less than {self._limits.min_iou:g}')
         now = _Seen(at_s, shape)
         reason = self._doubt(now)
         if reason is None:
             self._good, self._jumped, self._newest = now, None, None
         return reason
 
-    def _doubt(self, now: _Seen) -> str | None:
+    def _doubt(self, now: _Seen) -> Doubt | None:
         good, jumped, newest = self._good, self._jumped, self._newest
         if good is None or now.at_s <= (newest or good).at_s:
             return None
@@ -137,16 +157,16 @@ class MaskGuard:
         self._jumped = self._newest = now
         return reason
 
-    def _excess(self, before: _Seen, now: _Seen, seconds: float) -> str | None:
+    def _excess(self, before: _Seen, now: _Seen, seconds: float) -> Doubt | None:
         """Say which limit the change from one mask to another is beyond, within so much time."""
         limits, seconds = self._limits, max(seconds, SLOWEST_S)
         (area, x, y), (area_now, x_now, y_now) = before.shape, now.shape
         speed = math.hypot(x_now - x, y_now - y) / seconds
         growth = abs(math.log(area_now / area)) / seconds
         if limits.max_speed and speed > limits.max_speed:
-            return (f'the mask moved at {speed:.2g} frame widths per second, more than '
-                    f'{limits.max_speed:g}')
+            return Doubt(SPEED, f'the mask moved at {speed:.2g} frame widths per second, more '
+                         f'than {limits.max_speed:g}')
         if limits.max_growth and growth > limits.max_growth:
-            return (f'the area of the mask changed at {growth:.2g} per second (logarithm), more '
-                    f'than {limits.max_growth:g}')
+            return Doubt(GROWTH, f'the area of the mask changed at {growth:.2g} per second '
+                         f'(logarithm), more than {limits.max_growth:g}')
         return None

@@ -63,4 +63,6 @@ def _declare_mask_limits(node: Node) -> MaskLimits:
         declare(node, 'mask_max_growth', 0.0, 'A mask whose area changes faster is doubtful, '
                 'change of the natural logarithm per second; 0 for any.', between=(0.0, 1000.0)),
         declare(node, 'mask_slow_down', 0.3, "Share of the policy's speed while the mask is "
-                'doubtful.', between=(0.0, 1.0)))
+                'doubtful.', between=(0.0, 1.0)),
+        declare(node, 'mask_min_iou', 0.0, 'A mask for which perception predicts a lower IoU with '
+                'the true one is doubtful; 0 for any.', between=(0.0, 1.0)))

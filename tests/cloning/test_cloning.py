@@ -19,6 +19,8 @@ from samg_ros.arguments import check_outputs
 from samg_ros.cli import build_parser
 from samg_ros.cloning import runs
 from samg_ros.cloning.batches import Samples
+from samg_ros.cloning.command import _settings
+from samg_ros.cloning.runs import CloneChoices, _action_limits, begin
 from samg_ros.cloning.samples import LearnedEpisode, learned_actions
 from samg_ros.cloning.training import TRAINING_NAME, Cloning
 from samg_ros.demonstrations.masked_export import export_masked
@@ -179,6 +181,14 @@ def _step(run_dir):
     return torch.load(path, weights_only=True)['step'] if path.exists() else -1
 
 
+def test_a_joint_that_never_moves_has_limits_that_a_checkpoint_can_hold():
+    still = LearnedEpisode({}, np.zeros((3, 0), np.float32),
+                           np.array([[0.1, 0.0], [-0.2, 0.0], [0.3, 0.0]]), 0.1)
+    low, high = _action_limits([still])
+    assert (low < high).all() and low == pytest.approx([-0.325, 0.0])
+    assert high == pytest.approx([0.425, 0.0])
+
+
 def test_velocities_are_the_changes_until_the_next_sample():
     shown = episode(3)
     velocities = learned_actions(shown, VELOCITIES)
@@ -230,6 +240,14 @@ def test_a_folder_without_demonstrations_is_named(tmp_path):
 def test_a_run_does_not_go_on_with_other_settings(dataset, learned):
     with pytest.raises(CheckpointError, match='other settings or'):
         clone(dataset, learned, '--source', 'raw', '--camera', 'front', '--steps', '700')
+
+
+def test_the_steps_of_an_expert_s_clone_are_not_those_of_demonstrations(dataset, tmp_path):
+    args = build_parser(('train', 'clone')).parse_args(['train', 'clone', '--demonstrations',
+                                                        str(dataset)])
+    run = begin(CloneChoices(dataset, tmp_path, None, {}, ('front',), 'raw', 'mini', None, 'cpu',
+                             8, 1, None, 0, _settings(args)))
+    assert run.cloning.config.steps == 6000
 
 
 @pytest.mark.parametrize('option', [['--task', 'walker_walk'], ['--expert', 'a.npz'],

@@ -37,7 +37,7 @@ START_S = 300.0
 _LIMITS_FILE = share_file('config/jaco_limits.yaml')
 LIMITS = load_joint_limits(_LIMITS_FILE)
 
-MASK_LIMITS = {'mask_max_speed': 3.0, 'mask_max_growth': 10.0}
+MASK_LIMITS = {'mask_max_speed': 3.0, 'mask_max_growth': 10.0, 'mask_min_iou': 0.5}
 """As in config/arm.yaml."""
 DISABLED, ACTING = 'disabled; ~/enable starts it', 'acting'
 """What the policy says of itself."""

@@ -11,11 +11,13 @@ from processes import Command
 from samg_ros.arm.joint_limits import load_joint_limits
 from samg_ros.bags.bag import open_bag
 from samg_ros.bags.limits import count_excesses, read_commands
+from samg_ros.bags.replay.sent import compare_commands
 from samg_ros.errors import SamgError
 from samg_ros.files.share import share_file
 from samg_ros.graphs.arm import make_plan
 from samg_ros.graphs.spec import CAMERA_REMAPPINGS
 from samg_ros.nodes.arm_episodes_node import ArmEpisodes
+from samg_ros.rl.evaluation.policy import load_policy
 from samg_ros.rl.training.checkpoint import load_checkpoint, save_checkpoint
 
 TOPIC = '/forward_position_controller/commands'
@@ -47,6 +49,8 @@ def test_episodes_are_run_recorded_and_counted(tmp_path, arm_run):
     assert len(figures['returns']) == 2 and figures['success_rate'] == 0.0
     times, sent = read_commands(open_bag(tmp_path / 'arm.mcap'), TOPIC, 9)
     assert len(sent) > 10
+    repeated = compare_commands(open_bag(tmp_path / 'arm.mcap'), load_policy(arm_run), TOPIC)
+    assert repeated.equal == repeated.commands == len(sent) and not repeated.lost
     limits = load_joint_limits(share_file('config/jaco_limits.yaml'))
     assert not count_excesses(times, sent, limits, 'position', PAUSE_S, MAX_LEAD)
 

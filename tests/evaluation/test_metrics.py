@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from samg_ros.errors import InvalidInputError
+from samg_ros.evaluation.episodes import wilson_interval
 from samg_ros.evaluation.metrics import boundary_f, mask_iou
 
 
@@ -74,3 +75,11 @@ def test_masks_of_different_shape_or_kind_are_refused() -> None:
         mask_iou(mask, np.zeros((4, 5), dtype=bool))
     with pytest.raises(InvalidInputError, match='uint8'):
         boundary_f(mask, mask.astype(np.uint8))
+
+
+@pytest.mark.parametrize('successes, count, low, high', [
+    (81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611),
+    (1, 29, 0.0061, 0.1718)])
+def test_the_interval_of_a_success_rate_is_wilsons(successes, count, low, high):
+    """Against published values: Newcombe 1998, Statistics in Medicine 17, method 3."""
+    assert wilson_interval(successes, count) == pytest.approx((low, high), abs=5e-5)

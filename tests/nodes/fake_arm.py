@@ -14,6 +14,7 @@ from samg_ros.observation import ObservationSpec
 from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
+from samg_ros.ros.messages import mask_quality
 from samg_ros.ros.messages.images import array_to_image
 
 JOINTS = ('shoulder', 'elbow')
@@ -60,6 +61,8 @@ class Arm:
         self.sends_frames = self.sends_joints = True
         self.empty = False
         self.columns = slice(None)  # that the mask leaves
+        self.predicted_iou = None  # that perception publishes
+        self.qualities = graph.probe.create_publisher(Float64MultiArray, mask_quality.TOPIC, 5)
         self.behind = 0  # frames' stamps, in ticks
         self.frame_at = 0.0
         self.frozen_stamp = None  # of joint states that a driver repeats
@@ -85,7 +88,10 @@ class Arm:
         frame = shown
         if self.sends_frames:
             self.frame_at = time.monotonic()
-            self.images.publish(array_to_image(frame, header(self.ticks - self.behind)))
+            stamped = header(self.ticks - self.behind)
+            self.images.publish(array_to_image(frame, stamped))
+            if self.predicted_iou is not None:
+                self.qualities.publish(mask_quality.to_message(stamped, self.predicted_iou))
         return frame
 
     def run(self):

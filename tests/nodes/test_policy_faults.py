@@ -265,9 +265,41 @@ def test_a_mask_that_jumps_slows_the_arm_down_and_then_stops_it(graph, arm, chec
     graph.until(lambda: node.state == 'safe')
     assert arm.is_still() and 'the mask was empty or doubtful' in node._driver.reason
     graph.until(lambda: int(graph.values('policy: policy')['doubtful_masks']) > 20)
-    assert int(graph.values('policy: inputs')['doubtful_mask']) > 20
+    assert int(graph.values('policy: inputs')['mask_speed']) > 20
     arm.columns = slice(0, 8)
     graph.until(lambda: node.state == 'acting' and np.abs(arm.last).max() > 0.05)
+
+
+def test_a_mask_of_which_the_masker_is_not_sure_slows_the_arm_down_and_then_stops_it(
+        graph, arm, checkpoint):
+    arm.predicted_iou = 0.9
+    node = add(graph, checkpoint, mask_min_iou=0.5, mask_slow_down=0.1)
+    arm.start(node)
+    graph.until(lambda: np.abs(arm.last).max() > 0.05)
+    assert node._inputs.doubtful == 0
+    arm.commands.clear()
+    arm.predicted_iou = 0.4
+    graph.until(lambda: node.state == 'safe')
+    speeds = [np.abs(message.data).max() for _, message in arm.commands]
+    assert sum(0 < speed < 0.05 for speed in speeds) > 3
+    assert 'the mask was empty or doubtful' in node._driver.reason
+    graph.until(arm.is_still)
+    graph.until(lambda: int(graph.values('policy: inputs')['mask_iou']) > 20)
+    arm.predicted_iou = 0.9
+    graph.until(lambda: node.state == 'acting' and np.abs(arm.last).max() > 0.05)
+
+
+def test_masks_of_which_nothing_is_said_are_not_acted_on(graph, arm, checkpoint):
+    arm.predicted_iou = 0.9
+    node = add(graph, checkpoint, mask_min_iou=0.5)
+    arm.start(node)
+    arm.predicted_iou = None
+    graph.until(lambda: node.state == 'safe')
+    assert arm.is_still()
+    assert 'perception said nothing of how good its masks are' in node._driver.reason
+    arm.enable(False)
+    graph.until(lambda: "no new quality of a mask came: '/masked/quality' has"
+                in graph.said('policy: policy'))
 
 
 class SimulatedTime:

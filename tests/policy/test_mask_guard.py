@@ -8,7 +8,14 @@ import pytest
 from samg_ros.arm.commands import ArmCommands
 from samg_ros.arm.settings import ArmSettings
 from samg_ros.errors import ConfigError
-from samg_ros.policy.mask_guard import MaskGuard, MaskLimits, MaskShape, mask_shape
+from samg_ros.policy.mask_guard import (
+    IOU,
+    SPEED,
+    MaskGuard,
+    MaskLimits,
+    MaskShape,
+    mask_shape,
+)
 
 SETTLE_S = 1.0
 LIMITS = MaskLimits(max_speed=1.0, max_growth=2.0)
@@ -41,10 +48,10 @@ def test_a_mask_that_jumps_is_doubtful_and_one_that_comes_back_is_good(change, s
     guard = MaskGuard(LIMITS, SETTLE_S)
     guard.doubt(1.0, shape())
     for at_s in np.arange(1.04, 1.8, 0.04):  # after 0.4 s a body could have got there
-        assert said.split(' at ')[0] in guard.doubt(at_s, shape(**change))
+        assert said.split(' at ')[0] in guard.doubt(at_s, shape(**change)).words
     assert guard.doubt(1.84, shape(x=0.52)) is None
     assert said in guard.doubt(1.88, shape(**change | {'x': change.get('x', 0.52) + 0.02 * (
-        'x' in change)}))
+        'x' in change)})).words
 
 
 @pytest.mark.parametrize('change, said', JUMPS)
@@ -71,6 +78,23 @@ def test_a_step_that_was_just_too_long_is_made_up_for_by_the_next_frame():
     assert guard.doubt(1.08, shape(0.57)) is None
 
 
+def test_a_mask_of_which_the_masker_is_not_sure_is_doubtful_for_as_long_as_that_is_so():
+    guard = MaskGuard(MaskLimits(min_iou=0.6), SETTLE_S)
+    assert guard.doubt(1.0, shape(), 0.6) is None
+    for at_s in np.arange(1.04, 1.04 + 3 * SETTLE_S, 0.04):
+        assert guard.doubt(at_s, shape(), 0.59) == (
+            IOU, 'the masker predicts an IoU of 0.59 for the mask, less than 0.6')
+    assert guard.doubt(5.0, shape(), 0.7) is None
+
+
+def test_a_mask_of_which_the_masker_is_not_sure_is_nothing_to_follow_from():
+    guard = MaskGuard(MaskLimits(max_speed=1.0, min_iou=0.6), SETTLE_S)
+    guard.doubt(1.0, shape(x=0.2))
+    assert guard.doubt(1.04, shape(x=0.9), 0.1).cause == IOU
+    assert guard.doubt(1.08, shape(x=0.9), 0.9).cause == SPEED
+    assert guard.doubt(1.12, shape(x=0.2), 0.9) is None
+
+
 def test_a_clock_that_is_set_back_and_a_restart_begin_anew():
     guard = MaskGuard(LIMITS, SETTLE_S)
     guard.doubt(5.0, shape())
@@ -83,7 +107,7 @@ def test_limits_of_0_do_not_limit_and_others_out_of_range_are_refused():
     guard = MaskGuard(MaskLimits(), SETTLE_S)
     guard.doubt(1.0, shape())
     assert guard.doubt(1.01, shape(0.0, 0.0, 0.9)) is None
-    with pytest.raises(ConfigError, match='mask_slow_down from 0 to 1, got 0, 0 and 2'):
+    with pytest.raises(ConfigError, match='mask_min_iou from 0 to 1, got 0, 0, 2 and 0.0'):
         MaskLimits(0, 0, 2)
 
 

@@ -31,6 +31,9 @@ from samg_ros.rl.training.rollout import MASKS
 if TYPE_CHECKING:
     from samg_ros.masking import Masker
 
+STEPS = 30_000
+"""Of a clone of an expert."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg train clone`."""
@@ -48,8 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help=f'what the policy sees: {", ".join(SOURCES)} (masked)')
     parser.add_argument('--seed', type=read_seeds, action='extend', metavar='N[,N]',
                         help=help_of['seed'])
-    parser.add_argument('--steps', type=whole(1), default=30_000,
-                        help='agent steps, each with a frame and an update (%(default)s)')
+    parser.add_argument('--steps', type=whole(1), default=None,
+                        help=f'agent steps, each with a frame and an update ({STEPS}; from '
+                        'demonstrations 6000)')
     parser.add_argument('--run-dir', action=RunFolder, default=None,
                         help='run folder (runs/TASK-clone-SEED); resumed if used')
     parser.add_argument('--reference', type=path_argument, default=None,
@@ -77,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0, or 130 after Ctrl-C, when what was learned is saved; of many runs, see `run_many`.
     """
-    overrides = {'steps': args.steps, **parse_settings(args.set)}
+    overrides = {'steps': args.steps or STEPS, **parse_settings(args.set)}
     tasks, sources = args.task or ['arm_reach'], args.source or ['masked']
     seeds = args.seed or [0]
     if max(map(len, (tasks, sources, seeds))) > 1:

@@ -1,19 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `time_step` message: what a simulator says about a frame, in a Float64MultiArray.
-
-An `ament_python` package cannot define messages, so the layout labels name the fields. A reader
-finds a field by its label, never by its place; fields may be added.
-"""
+"""The `time_step` message: what a simulator says about a frame, in a Float64MultiArray."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayout
+from std_msgs.msg import Float64MultiArray
 
 from samg_ros.errors import InvalidInputError
+from samg_ros.ros.messages.labelled import layout, numbers_of, required
 from samg_ros.step_types import FIRST, LAST, MID
 
 """Step types, as in dm_env."""
@@ -57,14 +53,7 @@ _INTEGERS = ('stamp_sec', 'stamp_nanosec', 'time_ns', 'step_type', 'step_index',
 LABELS = tuple(field.name for field in fields(StepInfo) if field.name != 'expert')
 _EXPERT = 'expert_'
 
-
-def _layout(labels: Sequence[str]) -> MultiArrayLayout:
-    return MultiArrayLayout(dim=[
-        MultiArrayDimension(label=label, size=1, stride=len(labels) - i)
-        for i, label in enumerate(labels)])
-
-
-_LAYOUT = _layout(LABELS)
+_LAYOUT = layout(LABELS)
 
 
 def to_message(info: StepInfo) -> Float64MultiArray:
@@ -73,7 +62,7 @@ def to_message(info: StepInfo) -> Float64MultiArray:
     if not info.expert:
         return Float64MultiArray(layout=_LAYOUT, data=values)
     labels = [*LABELS, *(f'{_EXPERT}{i}' for i in range(len(info.expert)))]
-    return Float64MultiArray(layout=_layout(labels), data=[*values, *map(float, info.expert)])
+    return Float64MultiArray(layout=layout(labels), data=[*values, *map(float, info.expert)])
 
 
 def from_message(message: Float64MultiArray) -> StepInfo:
@@ -82,23 +71,8 @@ def from_message(message: Float64MultiArray) -> StepInfo:
     Raises:
         InvalidInputError: if a field is missing, not finite, or not what it can be.
     """
-    labels = [dimension.label for dimension in message.layout.dim]
-    if len(labels) != len(message.data):
-        raise InvalidInputError(f'time_step has {len(labels)} labels for {len(message.data)} '
-                                'values; there must be one each')
-    found = dict(zip(labels, message.data, strict=True))
-    values: dict[str, float] = {}
-    for label in LABELS:
-        if label not in found:
-            raise InvalidInputError(f"time_step has no field '{label}'; it has "
-                                    f'{", ".join(labels) or "none"}')
-        value = found[label]
-        if not math.isfinite(value):
-            raise InvalidInputError(f"field '{label}' of time_step is {value}; it must be finite")
-        if label in _INTEGERS and (value != int(value) or value < 0):
-            raise InvalidInputError(f"field '{label}' of time_step is {value}; it must be a whole "
-                                    'number of at least 0')
-        values[label] = int(value) if label in _INTEGERS else value
+    found = numbers_of(message, 'time_step')
+    values = required(found, LABELS, 'time_step', _INTEGERS)
     if values['step_type'] not in (FIRST, MID, LAST):
         raise InvalidInputError(f"field 'step_type' of time_step is {values['step_type']}; it must "
                                 'be 0, 1 or 2')

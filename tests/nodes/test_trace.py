@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands in a policy's own recording are computed again from it, to the bit."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from fake_arm import CONFIG, JOINTS, LIMITS, Arm, add, save_untrained
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from samg_ros.bags.bag import open_bag
+from samg_ros.bags.recording import Recording
+from samg_ros.bags.replay.sent import TRACE, compare_commands
+from samg_ros.cli import main
+from samg_ros.errors import BagError
+from samg_ros.nodes.recorder_node import Recorder
+from samg_ros.observation import ObservationSpec
+from samg_ros.rl.agents.chunk_network import ChunkNetwork, ChunkSettings
+from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.evaluation.actors import CHUNKS, NETWORK
+from samg_ros.rl.evaluation.policy import load_policy
+from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
+
+MASKED = '/masked/image_raw'
+
+
+def save_chunks(path):
+    """Write the checkpoint of an untrained policy that predicts chunks."""
+    spec = ObservationSpec(size=16, frame_stack=1, proprioception=JOINTS)
+    settings = ChunkSettings(('camera',), 2, 2, 4, 0.03, channels=(4, 4), hidden_dim=16,
+                             pixels=(3, 16, 16), every=2, blend_s=0.05)
+    torch.manual_seed(0)
+    save_checkpoint(path, Checkpoint(
+        TrainConfig(task='arm_reach', camera_size=CONFIG.camera_size, observation=spec),
+        np.full(2, -0.5), np.full(2, 0.5),
+        {CHUNKS: settings.to_json(), NETWORK: ChunkNetwork(settings).state_dict()}))
+    return path
+
+
+@pytest.fixture(params=['single', 'chunks'])
+def checkpoint(request, tmp_path):
+    save = {'single': save_untrained, 'chunks': save_chunks}[request.param]
+    return save(tmp_path / 'checkpoint.pt')
+
+
+@pytest.fixture
+def session(graph, tmp_path, checkpoint):
+    """A recording in which the policy is stopped, goes on, and is enabled twice."""
+    limits = tmp_path / 'limits.yaml'
+    limits.write_text(LIMITS)
+    recorder = Recorder(tmp_path / 'session.mcap')
+    graph.executor.add_node(recorder)
+    arm = Arm(graph)
+    node = add(graph, checkpoint, limits=str(limits), command_interface='position',
+               mask_max_speed=2.0, mask_slow_down=0.5)
+    arm.start(node)
+    arm.columns = slice(0, 8)
+    graph.spin_for(0.3)
+    arm.columns = slice(16, 24)  # a doubtful mask
+    graph.spin_for(0.3)
+    arm.sends_joints = False
+    graph.until(lambda: node.state == 'safe')
+    arm.sends_joints = True
+    graph.until(lambda: node.state == 'acting')
+    graph.spin_for(0.3)
+    arm.enable(False)
+    graph.until(lambda: arm.enable().success)
+    graph.spin_for(0.3)
+    arm.enable(False)
+    sent = len(arm.commands)
+    graph.spin_for(0.2)
+    assert len(arm.commands) == sent
+    graph.executor.remove_node(recorder)
+    recorder.close()
+    recorder.destroy_node()
+    return tmp_path / 'session.mcap', sent
+
+
+def test_every_command_is_computed_again_to_the_bit(session, checkpoint):
+    path, sent = session
+    bag = open_bag(path)
+    found = compare_commands(bag, load_policy(checkpoint), '/command')
+    assert found.commands == found.equal == bag.counts['/command'] == sent > 50
+    assert (found.sessions, found.lost, found.unseen) == (2, 0, 0)
+    events = [json.loads(each.message.data) for each in bag.messages([TRACE])]
+    assert {each['event'] for each in events} == {'begin', 'look', 'act', 'safe'}
+    assert any(each.get('resumes') for each in events)
+    assert {each['speed_share'] for each in events if each['event'] == 'act'} == {0.5, 1.0}
+
+
+def rewritten(path, to, change):
+    """Copy a recording; `change` gets topic and message bytes, and returns the bytes or None."""
+    recording = Recording(to)
+    bag = open_bag(path)
+    for raw in bag._read(list(bag.topics)):
+        data = change(raw.topic, raw.data)
+        if data is not None:
+            recording.add(raw.topic, raw.type, raw.log_time_ns, data)
+    recording.close()
+    return to
+
+
+@pytest.mark.parametrize('checkpoint', ['single'], indirect=True)
+def test_another_command_or_a_lost_frame_is_found(session, checkpoint, tmp_path, capsys):
+    path, sent = session
+    count = 0
+
+    def one_other_command(topic, data):
+        nonlocal count
+        count += topic == '/command'
+        if topic == '/command' and count == 30:
+            return data[:-8] + np.nextafter(np.frombuffer(data[-8:]), 9.0).tobytes()
+        return data
+
+    other = rewritten(path, tmp_path / 'other.mcap', one_other_command)
+    assert main(['eval', 'replay', str(other), '--checkpoint', str(checkpoint), '--command',
+                 '/command']) == 1
+    assert f'{sent} commands in 2 sessions, {sent - 1} of them equal' in capsys.readouterr().out
+    looked = [json.loads(each.message.data) for each in open_bag(path).messages([TRACE])]
+    stamp = [each['stamp'] for each in looked if each['event'] == 'look'][10]
+
+    def one_lost_frame(topic, data):
+        if topic != MASKED:
+            return data
+        header = deserialize_message(bytes(data), Image).header
+        return None if [header.stamp.sec, header.stamp.nanosec] == stamp else data
+
+    lost = compare_commands(open_bag(rewritten(path, tmp_path / 'lost.mcap', one_lost_frame)),
+                            load_policy(checkpoint), '/command')
+    assert lost.lost > 0 and 0 < lost.equal < lost.commands == sent
+
+
+@pytest.mark.parametrize('checkpoint', ['single'], indirect=True)
+def test_a_recording_without_a_trace_or_with_a_broken_one_is_named(graph, session, checkpoint,
+                                                                   tmp_path):
+    path, _ = session
+    policy = load_policy(checkpoint)
+    bare = rewritten(path, tmp_path / 'bare.mcap', lambda topic, data: None if topic == TRACE
+                     else data)
+    with pytest.raises(BagError, match="the bag has no '/policy/trace'"):
+        compare_commands(open_bag(bare), policy, '/command')
+    with pytest.raises(BagError, match="no commands on '/elsewhere'"):
+        compare_commands(open_bag(path), policy, '/elsewhere')
+    broken = rewritten(path, tmp_path / 'broken.mcap', lambda topic, data: serialize_message(
+        String(data='{"event": "act", "speed": 3}')) if topic == TRACE else data)
+    with pytest.raises(BagError, match='a line of the trace'):
+        compare_commands(open_bag(broken), policy, '/command')
