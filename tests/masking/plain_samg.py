@@ -137,13 +137,13 @@ class PlainSamg:
         scaled = torch.tensor([points], **kind) * scale
         boxes = None if box is None else torch.tensor([box], **kind) * torch.cat([scale, scale])
         mask_logits = None if logits is None else logits[None].to(self.dtype)
-        told = None if guide is None else guide.to(self.dtype)
-        if told is not None and not self.model.guided:
+        guides = None if guide is None else guide.to(self.dtype)
+        if guides is not None and not self.model.guided:
             if logits is None:
-                mask_logits = self.object_map(told[0], list(told[0]))[None]
-            told = None
+                mask_logits = self.object_map(guides[0], list(guides[0]))[None]
+            guides = None
         found, iou = self.model.decode(encoding, scaled, torch.tensor([labels], device=self.device),
-                                       boxes, mask_logits, told)
+                                       boxes, mask_logits, guides)
         return found[0].double(), iou[0]
 
     def spread(self, features, inside):
@@ -190,44 +190,46 @@ class PlainSamg:
             return mask
         return mask & ~foreign
 
-    def told(self, similarity, encoding, maps, height, width):
+    def guides(self, similarity, encoding, maps, height, width):
         """Maps of where the object may be."""
         if self.guided == 'off':
             return []
-        told = [similarity]
+        guides = [similarity]
         if self.guided == 'full':
-            told += [self.dense(maps, height, width, name, beside)
-                     for name in ('dino', 'sam') for beside in (False, True)]
-            return told + [F.interpolate(self.colour(encoding, each)[None, None], (height, width),
-                                         mode='bilinear', align_corners=False)[0, 0]
-                           for each in (0.005, 0.02)]
+            guides += [self.dense(maps, height, width, name, beside)
+                       for name in ('dino', 'sam') for beside in (False, True)]
+            return guides + [F.interpolate(self.colour(encoding, each)[None, None],
+                                           (height, width), mode='bilinear',
+                                           align_corners=False)[0, 0]
+                             for each in (0.005, 0.02)]
         if self.guided != 'region':
-            told.append(self.dense(maps, height, width))
+            guides.append(self.dense(maps, height, width))
         if self.guided == 'colour':
-            told.append(self.colour(encoding))
-        return told
+            guides.append(self.colour(encoding))
+        return guides
 
-    def recognised(self, told):
+    def recognised(self, guides):
         """Whether feature and colour agree on half of the object, or of what looks like it."""
-        if len(told) != 3:
+        if len(guides) != 3:
             return True
         area = float(self.reference.mask.mean())
-        agreed = float((sum(told) / 3 > 0.65).double().mean())
-        similar = float(((told[0] + told[1]) / 2 > 0.75).double().mean())
+        agreed = float((sum(guides) / 3 > 0.65).double().mean())
+        similar = float(((guides[0] + guides[1]) / 2 > 0.75).double().mean())
         return agreed >= 0.5 * min(area, similar) and agreed >= 0.1 * area
 
-    def by_colour(self, told):
-        """What is told where they are: what has its colours is raised to looking like it."""
-        if len(told) != 3:
-            return told
+    def by_colour(self, guides):
+        """The maps where they are recognised: what has its colours is raised to looking like it."""
+        if len(guides) != 3:
+            return guides
         trust = 0.8 * max(0.0, 1 - self.shared / 0.1)
-        return [*((1 - trust) * one + trust * one.maximum(told[2]) for one in told[:2]), told[2]]
+        raised = [(1 - trust) * one + trust * one.maximum(guides[2]) for one in guides[:2]]
+        return [*raised, guides[2]]
 
-    def certain(self, told):
+    def certain(self, guides):
         """Where feature and colour leave no doubt, if the object's colours are its alone."""
-        if len(told) != 3 or self.shared >= 0.1:
+        if len(guides) != 3 or self.shared >= 0.1:
             return torch.tensor(False)
-        return sum(told) / 3 > 0.75
+        return sum(guides) / 3 > 0.75
 
     @cached_property
     def shared(self):
@@ -235,34 +237,34 @@ class PlainSamg:
         colour, mask = self.colour(self.encoding), torch.from_numpy(self.reference.mask)
         return 1 - float(colour[mask].sum() / colour.sum())
 
-    def by_shape(self, told):
-        """What is told where the object's colours are not: relative shape in their place."""
-        shape = (told[0] + told[1]) / 2
-        return [*told[:2], ((shape / shape.max() - 0.7) / 0.3).clamp(0, 1)]
+    def by_shape(self, guides):
+        """The maps where the object's colours are not: relative shape in their place."""
+        shape = (guides[0] + guides[1]) / 2
+        return [*guides[:2], ((shape / shape.max() - 0.7) / 0.3).clamp(0, 1)]
 
-    def object_map(self, similarity, told):
+    def object_map(self, similarity, guides):
         """Where the object's own prompts are looked for."""
-        if len(told) <= 3:
-            return sum(told) / len(told) if told else similarity
+        if len(guides) <= 3:
+            return sum(guides) / len(guides) if guides else similarity
         if not self.model.guided:  # cells count that look more like the object than beside it
-            cells = sum(own * (own >= beside) for own, beside in (told[1:3], told[3:5])) / 2
-            return (told[0] + cells) / 2
-        given = torch.stack(told)[None].to(self.dtype) * self.model.similarity_gain
+            cells = sum(own * (own >= beside) for own, beside in (guides[1:3], guides[3:5])) / 2
+            return (guides[0] + cells) / 2
+        given = torch.stack(guides)[None].to(self.dtype) * self.model.similarity_gain
         first, _, last = self.model.evidence_shape
         weighed = F.conv2d(given, self.model.evidence_sum.weight, self.model.evidence_sum.bias)
         hidden = F.conv2d(given, first.weight, first.bias, padding=1).clamp(min=0)
         weighed = weighed + F.conv2d(hidden, last.weight, last.bias)
         return torch.tanh(weighed / 8)[0, 0]
 
-    def guide(self, told, height, width):
-        """What the decoder is told, zero in the padding."""
-        if not told:
+    def guide(self, guides, height, width):
+        """What the decoder is guides, zero in the padding."""
+        if not guides:
             return None
         size = self.model.mask_size
         rows, columns = (round(side * size / self.model.image_size)
                          for side in self.input_size(height, width))
-        hint = torch.zeros(1, len(told), size, size, dtype=torch.float64, device=self.device)
-        hint[..., :rows, :columns] = F.interpolate(torch.stack(told)[None], (rows, columns),
+        hint = torch.zeros(1, len(guides), size, size, dtype=torch.float64, device=self.device)
+        hint[..., :rows, :columns] = F.interpolate(torch.stack(guides)[None], (rows, columns),
                                                    mode='bilinear', align_corners=False)
         return hint * self.model.similarity_gain
 
@@ -275,15 +277,15 @@ class PlainSamg:
         height, width = self.working_size(*whole_size)
         encoding, maps = self.encode(frame)
         similarities = self.similarities(maps, height, width)
-        told = self.told(similarities[0], encoding, maps, height, width)
-        recognised, sure, certain = self.recognised(told), 0, self.certain(told)
+        guides = self.guides(similarities[0], encoding, maps, height, width)
+        recognised, sure, certain = self.recognised(guides), 0, self.certain(guides)
         if not recognised:
-            shape, area = (told[0] + told[1]) / 2, float(self.reference.mask.mean())
+            shape, area = (guides[0] + guides[1]) / 2, float(self.reference.mask.mean())
             sure = float((shape.mean() - area * shape.max()) / (1 - area)) + 0.66 * (1 - area)
-            told = self.by_shape(told)
+            guides = self.by_shape(guides)
         else:
-            told = self.by_colour(told)
-        guide, whole = self.guide(told, height, width), self.object_map(similarities[0], told)
+            guides = self.by_colour(guides)
+        guide, whole = self.guide(guides, height, width), self.object_map(similarities[0], guides)
         points = [highest(whole), lowest(whole)] + [highest(one) for one in similarities[1:]]
         labels = [1, 0] + [1] * (len(similarities) - 1)
         first = list(points)
@@ -328,8 +330,8 @@ class PlainSamg:
         noise = {name: each / each.norm(dim=-1, keepdim=True) for name, each in noise.items()}
         still, clicks = self.similarities(self.reference_maps, height, width), self.clicks
         regions = len(still) - len(next(iter(clicks.values())))
-        told = self.told(still[0], self.encoding, self.reference_maps, height, width)
-        guide, whole = self.guide(told, height, width), self.object_map(still[0], told)
+        guides = self.guides(still[0], self.encoding, self.reference_maps, height, width)
+        guide, whole = self.guide(guides, height, width), self.object_map(still[0], guides)
         w = torch.full((2,), 1 / 3, dtype=torch.float64, requires_grad=True)
         optimiser = torch.optim.AdamW([w], lr=1e-3, eps=1e-4)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)

@@ -106,16 +106,16 @@ def least_similar_inside(similarity: Tensor, box: Tensor) -> Tensor:
 
 def _decode(model: VisionModel, encoding: Encoding, geometry: Geometry, prompts: Prompts,
             box: Tensor | None, logits: Tensor | None,
-            hint: Tensor | None) -> tuple[Tensor, Tensor]:
+            guide: Tensor | None) -> tuple[Tensor, Tensor]:
     scale = geometry.prompt_scale
     boxes = None if box is None else box * scale
-    if hint is not None and not model.guided:
-        logits = model.object_map(hint)[:, 0] if logits is None else logits
-        hint = None
-    return model.decode(encoding, prompts.points * scale[:2], prompts.labels, boxes, logits, hint)
+    if guide is not None and not model.guided:
+        logits = model.object_map(guide)[:, 0] if logits is None else logits
+        guide = None
+    return model.decode(encoding, prompts.points * scale[:2], prompts.labels, boxes, logits, guide)
 
 
-def _hint(model: VisionModel, geometry: Geometry, guide: Tensor | None) -> Tensor | None:
+def _guide_logits(model: VisionModel, geometry: Geometry, guide: Tensor | None) -> Tensor | None:
     return None if guide is None else geometry.frame_to_mask(guide) * model.similarity_gain
 
 
@@ -136,7 +136,7 @@ def first_pass(model: VisionModel, encoding: Encoding, geometry: Geometry, promp
         prompts: of the frames.
         guide: (N, C, H, W) float of `guidance.guide`, or None.
     """
-    return _decode(model, encoding, geometry, prompts, None, None, _hint(model, geometry, guide))
+    return _decode(model, encoding, geometry, prompts, None, None, _guide_logits(model, geometry, guide))
 
 
 def run_cascade(model: VisionModel, encoding: Encoding, geometry: Geometry, similarity: Tensor,
@@ -157,17 +157,17 @@ def run_cascade(model: VisionModel, encoding: Encoding, geometry: Geometry, simi
     Returns:
         One entry per pass; the last one's `chosen` is the result.
     """
-    hint = _hint(model, geometry, guide)
-    logits, predicted = _decode(model, encoding, geometry, prompts, None, None, hint)
+    guide = _guide_logits(model, geometry, guide)
+    logits, predicted = _decode(model, encoding, geometry, prompts, None, None, guide)
     weights = weights.expand(len(logits), 3)
     combined = torch.einsum('nkhw,nk->nhw', logits, weights)
     done = [Pass(logits, predicted, combined, (predicted * weights).sum(dim=1))]
     if passes >= 2:
         box = mask_box(geometry.padded_to_frame(done[0].chosen) > 0)
         prompts = prompts.with_negative(least_similar_inside(similarity, box))
-        done.append(_best(*_decode(model, encoding, geometry, prompts, box, done[0].chosen, hint)))
+        done.append(_best(*_decode(model, encoding, geometry, prompts, box, done[0].chosen, guide)))
     if passes == 3:
         box = mask_box(geometry.padded_to_frame(done[1].chosen) > 0)
         prompts = prompts.with_negative(prompts.points[:, 1:2])
-        done.append(_best(*_decode(model, encoding, geometry, prompts, box, done[1].chosen, hint)))
+        done.append(_best(*_decode(model, encoding, geometry, prompts, box, done[1].chosen, guide)))
     return done
