@@ -136,7 +136,8 @@ def first_pass(model: VisionModel, encoding: Encoding, geometry: Geometry, promp
         prompts: of the frames.
         guide: (N, C, H, W) float of `guidance.guide`, or None.
     """
-    return _decode(model, encoding, geometry, prompts, None, None, _guide_logits(model, geometry, guide))
+    return _decode(model, encoding, geometry, prompts, None, None,
+                   _guide_logits(model, geometry, guide))
 
 
 def run_cascade(model: VisionModel, encoding: Encoding, geometry: Geometry, similarity: Tensor,
