@@ -23,13 +23,13 @@ from samg_ros.policy.arm_node import ArmNode
 from samg_ros.policy.command_parameters import CommandParameters, declare_commands
 from samg_ros.policy.inference import Request
 from samg_ros.policy.inputs import JOINTS, SynchronizedInput
+from samg_ros.policy.operators import Leader, OperatorParameters, make_operator, now_stamp
 from samg_ros.policy.robot_clock import RobotClock
 from samg_ros.ros import qos
 from samg_ros.ros.messages.pairing import stamp_of
 from samg_ros.ros.node import run_node
 from samg_ros.ros.parameters import declare
 from samg_ros.ros.signals import exit_now
-from samg_ros.teleop.operators import Leader, OperatorParameters, make_operator, now_stamp
 
 _NO_FRAME = np.empty((0, 0, 3), np.uint8)
 

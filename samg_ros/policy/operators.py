@@ -18,9 +18,9 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from samg_ros.errors import InvalidInputError
+from samg_ros.policy.keyboard import speeds_of_keys
 from samg_ros.ros import qos
 from samg_ros.ros.parameters import declare
-from samg_ros.teleop.keyboard import speeds_of_keys
 
 if TYPE_CHECKING:
     from samg_ros.arm.commands import Vector
