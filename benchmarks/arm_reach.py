@@ -108,7 +108,7 @@ def import_bags(args: argparse.Namespace) -> None:
     if out.is_dir():
         return
     contract = args.folder / 'contract.yaml'
-    contract.write_text(f'rate_hz: {RATE_HZ}\n')
+    contract.write_text(f'rate_hz: {RATE_HZ}\naction: {COMMANDS}\n')
     samg('demonstrations', 'import', *sorted((args.folder / 'bags').iterdir()), '--task',
          'arm_reach', '--contract', contract, '--out', out)
 

@@ -17,8 +17,8 @@ from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
+from samg_ros.arm.keyboard import speeds_of_keys
 from samg_ros.errors import InvalidInputError
-from samg_ros.policy.keyboard import speeds_of_keys
 from samg_ros.ros import qos
 from samg_ros.ros.parameters import declare
 

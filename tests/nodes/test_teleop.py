@@ -12,10 +12,10 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from samg_ros.arm.joint_limits import load_joint_limits
+from samg_ros.arm.keyboard import speeds_of_keys
 from samg_ros.bags.limits import count_excesses
 from samg_ros.nodes.teleop_node import Teleop
 from samg_ros.policy.arm_driver import ACTING, DISABLED, SAFE
-from samg_ros.policy.keyboard import speeds_of_keys
 from samg_ros.policy.operators import in_order
 
 JOINTS = ('shoulder', 'elbow')
