@@ -93,7 +93,8 @@ def _output(line: Line, arguments: list[str], rng: random.Random) -> Spoiled | N
     overwrite = '--overwrite' in arguments or rng.random() < 0.2
     if overwrite and '--overwrite' not in arguments:
         arguments.append('--overwrite')
-    must_fail = word in command_lines.BAD_OUTPUTS and arguments[at - 1] != '--run-dir'
+    none = not word and line.path[0] == 'run'  # launch files have no other word for it
+    must_fail = word in command_lines.BAD_OUTPUTS and arguments[at - 1] != '--run-dir' and not none
     return Spoiled(tuple(arguments), {}, must_fail, frozenset([word] if overwrite else ()))
 
 

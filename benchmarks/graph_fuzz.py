@@ -119,16 +119,17 @@ def fuzz(rig: Rig, subject: Subject, messages: int, seed: int = 0) -> dict[str, 
                          f'{sorted(topics)}')
     publishers = {topic: rig.publisher(kind, topic) for topic, (kind, _) in topics.items()}
     arrived = subject.arrived or (lambda topic: node.diagnostics.received[topic])
+    before = {topic: arrived(topic) for topic in topics}
     sent, moment, ended = dict.fromkeys(topics, 0), 0, 0
 
     def send(topic: str, message: Any) -> None:
         """Send a message and wait until it has come, so that none overtakes another."""
         nonlocal ended
-        before, lost = arrived(topic), time.monotonic() + _LOST_S
+        already, lost = arrived(topic), time.monotonic() + _LOST_S
         publishers[topic].publish(message)
         sent[topic] += 1
         try:
-            rig.until(lambda: arrived(topic) > before or time.monotonic() > lost)
+            rig.until(lambda: arrived(topic) > already or time.monotonic() > lost)
         except SamgError as error:
             if subject.revive is None or error is not node.error:
                 raise
@@ -154,10 +155,10 @@ def fuzz(rig: Rig, subject: Subject, messages: int, seed: int = 0) -> dict[str, 
             subject.prepare(send_good)
     subject.prepare(send_good)
     subject.works(send_good)
-    counted = {topic: arrived(topic) for topic in topics}
+    counted = {topic: arrived(topic) - before[topic] for topic in topics}
     if subject.arrived is None and topics:
         connections = rig.diagnosed(f'{node.get_name()}: connections')
-        counted = {topic: int(connections[topic]) for topic in topics}
+        counted = {topic: int(connections[topic]) - before[topic] for topic in topics}
     subject.finish()
     refused: dict[str, int] = {}
     for status in subject.drops:

@@ -133,8 +133,11 @@ def arm_episodes(rig: Rig, folder: Path) -> Subject:
         before = len(node._returns)
         rig.until(lambda: (send(), len(node._returns) > before)[1])
 
+    def prepare(send: Callable[[], None]) -> None:
+        rig.until(lambda: node._running)  # between episodes it does not listen
+
     return Subject('arm_episodes', node, {'/time_step': (Float64MultiArray, good_time_step)},
-                   ('arm_episodes: time steps',), works)
+                   ('arm_episodes: time steps',), works, prepare)
 
 
 def lifecycle_manager(rig: Rig, folder: Path) -> Subject:

@@ -457,14 +457,14 @@ def test_frames_of_a_new_size_are_masked_while_their_network_is_compiled(
         return compile_elsewhere(*arguments)
 
     monkeypatch.setattr(compiled, 'compile_elsewhere', late)
-    camera = Camera(graph, reference, engine='openvino', wait_for_engine=False)
+    camera = Camera(graph, reference, engine='openvino', wait_for_engine=False, second_look=False)
     try:
         for scale in (1, 2):
             assert camera.frame(np.kron(picture(), np.ones((scale, scale, 1), np.uint8)))
         graph.until(lambda: 'torch until' in graph.values('perception: masking').get('engine', ''))
     finally:
         may_compile.set()
-    graph.until(lambda: graph.values('perception: masking')['engine'] == 'openvino')
+    graph.until(lambda: graph.values('perception: masking')['engine'] == 'openvino', 600.0)
     assert camera.frame() is not None
 
 
