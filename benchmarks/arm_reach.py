@@ -85,13 +85,19 @@ def samg(*words: object) -> None:
                    stdout=sys.stderr)
 
 
+def with_bridge(path: Path, **given: float) -> Path:
+    """Write config/arm.yaml with other parameters of the simulation."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    words = ', '.join(f'{name}: {value}' for name, value in given.items())
+    path.write_text(f'{(ROOT / "config/arm.yaml").read_text()}\n'
+                    f'/mujoco_bridge: {{ros__parameters: {{{words}}}}}\n')
+    return path
+
+
 def record(args: argparse.Namespace) -> None:
     """Record what is missing of the demonstrations."""
-    parameters = args.folder / 'record.yaml'
-    args.folder.mkdir(parents=True, exist_ok=True)
-    shipped = (ROOT / 'config/arm.yaml').read_text()
-    parameters.write_text(f'{shipped}\n/mujoco_bridge: {{ros__parameters: {{height: {SIDE}, '
-                          f'width: {SIDE}, operator_goal_s: {GOAL_S}}}}}\n')
+    parameters = with_bridge(args.folder / 'record.yaml', height=SIDE, width=SIDE,
+                             operator_goal_s=GOAL_S)
     for (setting, seed), count in zip(SEEDS.items(), args.demonstrations, strict=True):
         folder = args.folder / 'bags' / setting
         there = len(list(folder.glob('*.mcap')))
@@ -126,6 +132,8 @@ def train(args: argparse.Namespace) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     """Print the table."""
     limits = load_joint_limits(LIMITS)
+    # All of the camera's frames: chunks are read by stamps, whatever the rate of the data set.
+    parameters = with_bridge(args.folder / 'evaluate.yaml', action_repeat=1)
     print('| setting | solved | 95 % interval | return | frames/s | commands | beyond a limit |\n'
           '|---|---|---|---|---|---|---|')
     for setting in args.setting:
@@ -133,8 +141,9 @@ def evaluate(args: argparse.Namespace) -> None:
         videos = ('--videos', args.videos) \
             if args.videos and setting.startswith('video') else ()
         samg('run', 'arm', '--sim', '--policy', args.policy or args.folder / 'policy',
-             '--setting', setting, '--seed', args.seed, '--episodes', args.episodes, '--limits',
-             LIMITS, '--json', figures, '--record', recording, '--overwrite', *videos)
+             '--setting', setting, '--seed', args.seed, '--episodes', args.episodes,
+             '--limits', LIMITS, '--params-file', parameters, '--json', figures,
+             '--record', recording, '--overwrite', *videos)
         found = json.loads(figures.read_text())
         times, commands = read_commands(open_bag(recording), COMMANDS, len(limits))
         excesses = count_excesses(times, commands, limits, 'position', PAUSE_S, MAX_LEAD)
