@@ -219,7 +219,7 @@ def main() -> int:
     parser.add_argument('--commands', nargs='+', choices=names, default=names, metavar='COMMAND')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--first', type=int, default=0, help='number of the first line')
-    parser.add_argument('--limit', type=float, default=120, metavar='SECONDS')
+    parser.add_argument('--limit', type=float, default=300, metavar='SECONDS')
     parser.add_argument('--show', action='store_true', help='every line and what it says')
     args = parser.parse_args()
     for name in command_lines.HEAVY:  # once, not in each process
