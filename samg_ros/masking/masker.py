@@ -248,7 +248,7 @@ class Masker:
         return self._call(frames.to(self.device))
 
     @torch.inference_mode()
-    def predict_near(self, frame: npt.NDArray[np.uint8], before: Tensor) -> Prediction | None:
+    def _near(self, frame: npt.NDArray[np.uint8], before: Tensor) -> Prediction | None:
         """Return what `look_near` finds in a frame (H, W, 3); arguments as of `look_near`."""
         frames = checked_frames(frame[None]).to(self.device)
         return look_near(before, frames, self._model.detail_size, self._close_finders())

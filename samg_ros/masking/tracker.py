@@ -45,7 +45,7 @@ class Tracker:
         known = before is not None and 0 < gap_s <= LONGEST_GAP_S \
             and before.shape[2:] == frame.shape[:2] \
             and before.shape[1] == len(self.masker.objects)
-        prediction = self.masker.predict_near(frame, before) if known and before is not None \
+        prediction = self.masker._near(frame, before) if known and before is not None \
             else None
         prediction = prediction or self.masker.predict(frame[None])
         if self.masker.settings.temporal == 'prior':

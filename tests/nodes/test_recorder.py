@@ -136,8 +136,8 @@ def test_actions_read_offline_are_those_of_the_live_graph_to_the_bit(graph, tmp_
     joints = graph.probe.create_publisher(JointState, 'joint_states', 5)
     commands = []
     graph.probe.create_subscription(Float64MultiArray, 'command', commands.append, 50)
-    graph.add(Perception, {'reference': str(tmp_path / 'reference'), 'fit_weights': False},
-              CAMERA_REMAPPINGS)
+    graph.add(Perception, {'reference': str(tmp_path / 'reference'), 'fit_weights': False,
+                           'wait_for_engine': True}, CAMERA_REMAPPINGS)
     node = graph.add(PolicyNode, {'checkpoint': str(tmp_path / 'checkpoint.pt'),
                                   'joints': list(JOINTS), 'timeout_s': 60.0})
 
@@ -162,7 +162,7 @@ def test_actions_read_offline_are_those_of_the_live_graph_to_the_bit(graph, tmp_
         before = len(commands)
         send(index)
         graph.until(lambda before=before: len(commands) > before)
-    graph.until(lambda: recorder.count >= 5 * 8)
+    graph.until(lambda: recorder.count >= 8 * 8)  # topics, frames
     graph.executor.remove_node(recorder)
     recorder.close()
     recorder.destroy_node()

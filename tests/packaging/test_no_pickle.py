@@ -14,6 +14,8 @@ RUNNING = {'pickle', 'cPickle', '_pickle', 'dill', 'joblib', 'cloudpickle', 'she
 """Modules whose data is code."""
 ERRORS = {'UnpicklingError', 'PickleError'}
 """What of them may be named: what a safe reader raises."""
+OWN_PIPE = {'samg_ros/masking/engines/compilation.py': ['dumps', 'load']}
+"""What a process sends to a child that it has started, through a pipe that nobody else has."""
 UNSAFE_YAML = {'load', 'load_all', 'unsafe_load', 'unsafe_load_all', 'full_load', 'full_load_all'}
 
 
@@ -52,7 +54,8 @@ def _unsafe_call(node):
 
 @pytest.mark.parametrize('path', CODE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_that_is_read_can_run(path):
-    assert offences(path.read_text()) == []
+    allowed = OWN_PIPE.get(str(path.relative_to(ROOT)), [])
+    assert [what for _, what in offences(path.read_text())] == allowed
 
 
 @pytest.mark.parametrize('line', [
