@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import gc
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -110,8 +111,10 @@ def test_memory_stays_flat_over_500_clicks_and_100_pictures(session, scene):
         gc.collect()
         return resident_mb()
 
-    before = work(50, 10)
-    assert work(500, 100) - before < 32
+    used = [work(50, 10), *(work(500, 100) for _ in range(3))]
+    # What is lost with each click grows in every round; the allocator of a process that has done
+    # other tests before grows once.
+    assert min(after - before for before, after in pairwise(used)) < 32, used
 
 
 def saved(tmp_path, references, parts=()):
