@@ -3,7 +3,8 @@
 
 The reference is cropped by the same rule, so that object and reference have the same size whatever
 the distance to the camera. Small and thin objects gain, large ones may lose: their crop shows
-little that is new and less of the surroundings. Everything stays on the device.
+little that is new and less of the surroundings. Everything stays on the device but the question
+of `look_near` whether the object is still whole in its crop.
 """
 
 from __future__ import annotations
