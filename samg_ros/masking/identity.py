@@ -124,7 +124,11 @@ def differences(trained: Mapping[str, Any], running: Mapping[str, Any]) -> list[
 
 
 def _flat(description: Mapping[str, Any]) -> dict[str, Any]:
-    return {**(description.get('settings') or {}),
+    """Return settings and names; a setting younger than the description has its default.
+
+    That is what was computed before there was the setting, or METHOD_VERSION would tell.
+    """
+    return {**described(MaskerSettings()), **(description.get('settings') or {}),
             **{name: description.get(name) for name in _NAMED}}
 
 

@@ -68,6 +68,18 @@ def test_a_run_does_not_go_on_behind_another_masker(tmp_path):
     assert load_policy('cartpole_swingup').task == 'cartpole_swingup'
 
 
+def test_a_run_goes_on_after_a_release_that_has_a_setting_more(tmp_path):
+    checkpoint = load_checkpoint(find_checkpoint('cartpole_swingup'))
+    today = Masker.load('mini').describe()
+    settings = {name: value for name, value in today['settings'].items() if name != 'temporal'}
+    held = replace(checkpoint, masker={**today, 'settings': settings})
+    check_same_run(tmp_path, held, held.config, held.action_low, held.action_high, None, today, 0)
+    other = {**today, 'settings': {**today['settings'], 'temporal': 'prior'}}
+    with pytest.raises(CheckpointError, match='temporal prior, in training it was off'):
+        check_same_run(tmp_path, held, held.config, held.action_low, held.action_high, None, other,
+                       0)
+
+
 _OBSERVE = """
 import hashlib
 from samg_ros.observation import Observer

@@ -70,11 +70,11 @@ def check_same_run(
         raise CheckpointError(
             f'{run_dir} holds a run with other action limits; choose another run folder'
         )
-    if masker_description not in (None, checkpoint.masker):
+    if masker_description is not None and (
+            differing := differences(checkpoint.masker or {}, masker_description)):
         raise CheckpointError(
-            f'{run_dir} holds a run with another masker: this one has '
-            f'{"; ".join(differences(checkpoint.masker or {}, masker_description))}; choose '
-            'another run folder'
+            f'{run_dir} holds a run with another masker: this one has {"; ".join(differing)}; '
+            'choose another run folder'
         )
     for name, value in (facts or {}).items():
         if checkpoint.counters.get(name) != value:
