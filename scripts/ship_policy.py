@@ -15,9 +15,9 @@ import tempfile
 from pathlib import Path
 
 from samg_ros.errors import SamgError
+from samg_ros.masking import Masker
 from samg_ros.rl.evaluation.policy import load_policy
 from samg_ros.rl.evaluation.shipped import FOLDER, write_acting_policy
-from samg_ros.rl.training.direct import task_masker
 
 LARGEST_BYTES = 500_000
 
@@ -29,7 +29,7 @@ def ship(run: Path) -> None:
     with tempfile.TemporaryDirectory(dir=FOLDER.parent) as folder:  # path keeps the one it has
         masker = None
         if policy.counters.get('masks') == 'truth':
-            masker = task_masker(policy.task).describe()
+            masker = Masker.load().describe()
         written = write_acting_policy(run, Path(folder) / path.name, masker)
         load_policy(written)
         size = written.stat().st_size

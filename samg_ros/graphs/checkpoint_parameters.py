@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from samg_ros.masking import MaskerSettings
+from samg_ros.masking.identity import successor
 from samg_ros.perception.parameters import as_parameters
 from samg_ros.rl.training.checkpoint import Checkpoint
 
@@ -17,9 +18,9 @@ from samg_ros.rl.training.checkpoint import Checkpoint
 def of_perception(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return the parameters of `perception`, but for its reference."""
     found: dict[str, Any] = {'fill': list(checkpoint.config.observation.fill)}
-    if described := checkpoint.masker:
+    if described := successor(checkpoint.masker):
         found |= {**as_parameters(MaskerSettings.from_dict(described['settings'])),
-                  'model': described['model'], 'weights': described['weights'] or ''}
+                  'model': described['model'], 'weights': described.get('weights') or ''}
     return found
 
 

@@ -14,7 +14,7 @@ from samg_ros.errors import ConfigError, VideoError
 from samg_ros.graphs.spec import CAMERA_REMAPPINGS, NodeSpec, given_only
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.experts import has_expert
-from samg_ros.rl.presets import DEFAULT_EPISODES, make_config, task_model, uses_colour_rules
+from samg_ros.rl.presets import DEFAULT_EPISODES, TRAINING_MASKS, make_config
 from samg_ros.rl.training.rollout import IOU_EVERY
 
 PARAMETER_FILE = 'config/sim_train.yaml'
@@ -102,8 +102,7 @@ class TrainPlan:
                     'expert': (self.expert or 'own') if self.method == 'clone' else ''}
         if node == 'perception':
             return {'reference': reference, 'fill': list(config.observation.fill),
-                    'colour_rules': uses_colour_rules(config.task),
-                    'model': self.model or task_model(config.task),
+                    **TRAINING_MASKS, 'model': self.model or 'mini',
                     **given_only({'weights': self.weights, 'device': self.device})}
         return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
                 'preset': self.preset, 'method': self.method, 'steps': self.steps,

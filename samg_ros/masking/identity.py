@@ -17,14 +17,14 @@ from msgspec import Struct
 
 from samg_ros.errors import InvalidInputError
 from samg_ros.masking.models.base import VisionModel
-from samg_ros.masking.settings import MaskerSettings
+from samg_ros.masking.settings import GONE, MaskerSettings
 
 METHOD_VERSION = 2
 """Of what is computed between a frame and its mask. Count it up with every change after which the
 same weights and settings may give other masks. Version 1, release 0.1, does not name itself."""
 
-MINI_SIM = '3a71becabdfbfb0a8060db34291d8f1042a1f115398e3d1f98a1386cfffa7768'
-"""Hash of the weights of `mini-sim`, which until version 2 were called `mini`."""
+_BEFORE_MINI = '3a71becabdfbfb0a8060db34291d8f1042a1f115398e3d1f98a1386cfffa7768'
+"""Hash of the weights of the embedded model of 0.1, also called `mini`, later `mini-sim`."""
 
 _NAMED = ('method', 'model', 'weights', 'weights_sha256')
 
@@ -39,16 +39,15 @@ class Description(Struct):
     method: int | None = None
 
 
-def renamed(description: Any) -> Any:
-    """Return a description with the model's name of today.
+def successor(description: Any) -> Any:
+    """Return a description of today's `mini` in place of that of a model which is gone.
 
-    What policies before `mini` saw photographs call `mini`, without a hash or with that of today's
-    `mini-sim`, is `mini-sim`.
+    That is the embedded model of 0.1, called `mini`, later `mini-sim`; settings that were made for
+    it go with it. Any other description stays as it is.
     """
-    old = isinstance(description, Mapping) and description.get('model') == 'mini' \
-        and description.get('weights') is None \
-        and description.get('weights_sha256', MINI_SIM) in (None, MINI_SIM)
-    return {**description, 'model': 'mini-sim'} if old else description
+    gone = isinstance(description, Mapping) and (
+        description.get('model') == 'mini-sim' or description.get('weights_sha256') == _BEFORE_MINI)
+    return {'model': 'mini', 'settings': {}} if gone else description
 
 
 def weights_hash(model: VisionModel) -> str:
@@ -117,7 +116,9 @@ def differences(trained: Mapping[str, Any], running: Mapping[str, Any]) -> list[
     if 'method' in running and 'method' not in trained:
         return [f'method {running["method"]} of this package; the policy was trained behind the '
                 'masks of a release (0.1) that does not say which they were']
-    before, now = _flat(renamed(trained)), _flat(renamed(running))
+    before, now = _flat(trained), _flat(running)
+    if before['model'] != now['model']:  # whose settings are its own
+        return [f'model {now["model"]}, in training it was {before["model"]}']
     return [f'{name} {_short(now.get(name))}, in training it was {_short(before.get(name))}'
             for name in (*_NAMED, *sorted({*before, *now} - {*_NAMED}))
             if before.get(name) != now.get(name)]
@@ -128,7 +129,9 @@ def _flat(description: Mapping[str, Any]) -> dict[str, Any]:
 
     That is what was computed before there was the setting, or METHOD_VERSION would tell.
     """
-    return {**described(MaskerSettings()), **(description.get('settings') or {}),
+    known = {name: value for name, value in (description.get('settings') or {}).items()
+             if name not in GONE}
+    return {**described(MaskerSettings()), **known,
             **{name: description.get(name) for name in _NAMED}}
 
 

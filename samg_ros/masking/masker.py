@@ -22,7 +22,7 @@ from samg_ros.masking.frames.pipeline import find, find_nothing, similarity_prom
 from samg_ros.masking.frames.prediction import Frames, Prediction
 from samg_ros.masking.frames.second_look import Finder, cropped_reference, look_again, look_near
 from samg_ros.masking.geometry import Geometry
-from samg_ros.masking.identity import Description, described, identity, renamed, resolved
+from samg_ros.masking.identity import Description, described, identity, resolved, successor
 from samg_ros.masking.models import Weights, check_weights, describe_weights, load_model
 from samg_ros.masking.models.base import Encoding, VisionModel
 from samg_ros.masking.references.capture import mask_from_points
@@ -122,7 +122,7 @@ class Masker:
     def from_description(cls, description: dict[str, Any],
                          device: str | torch.device = 'cpu') -> Masker:
         """Build the masker that `describe` described; it still wants its reference."""
-        known = convert(renamed(description), Description, 'description of a masker', ConfigError)
+        known = convert(successor(description), Description, 'description of a masker', ConfigError)
         settings = MaskerSettings.from_dict(known.settings)
         return cls.load(known.model, settings, device, known.weights)
 

@@ -17,6 +17,8 @@ GUIDANCE_MAPS = {'off': 0, 'region': 1, 'dense': 2, 'colour': 3, 'full': 7}
 """Kinds of guidance beside the prompts, and how many maps each has (see `frames.guidance`)."""
 SIMILARITY_PROMPTS = tuple(GUIDANCE_MAPS)
 """Each with the maps of those before it; see `guidance`."""
+GONE = ('colour_rules',)
+"""Settings that older checkpoints may have, of a model which is no longer there."""
 MOST_FIT_STEPS = 10**6
 TEMPORAL = ('off', 'prior')
 ENGINES = ('auto', 'torch', 'openvino', 'onnxruntime')
@@ -45,7 +47,7 @@ class MaskerSettings:
             colour in two widths, compared at the resolution of the decoder's masks. A model that
             was trained for them takes each map by itself, another their mean, of 'full' what speaks
             for the object more than for the surroundings, as the first pass's mask prompt. None: as
-            the model was trained (`mini` 'full', `mini-sim` 'colour', SAM 'off').
+            the model was trained (`mini` 'full', SAM 'off').
         combine_references: how the similarity maps of several references of one object become
             one, pixel by pixel: 'max' (it looks like one of them, as views from several sides) or
             'mean' (like all of them, as pictures in several lights).
@@ -56,10 +58,6 @@ class MaskerSettings:
         temporal: what `Tracker` does with the frames of one camera: 'off' masks each by itself, as
             the paper does; 'prior' looks first where the objects were in the frame before, which
             takes half the time of a second look. Needs `second_look`.
-        colour_rules: where the decoder gets 'colour', let colours that hardly anything else has
-            outvote it, and doubt an object without its colours (see `frames.recognition`). The
-            constants of these rules were found on robots of DMControl and Adroit in clean renders;
-            they hurt in front of a camera, and with other robots.
         dtype: what the networks compute in: 'float32', 'bfloat16' or 'float16'. Similarity,
             prompts and masks are float32 in any case.
         cuda_graphs: on a GPU, record the work of a frame size once and replay it, which saves the
@@ -83,7 +81,6 @@ class MaskerSettings:
     min_predicted_iou: float = 0.0
     second_look: bool | None = None
     temporal: str = 'off'
-    colour_rules: bool = False
     dtype: str = 'float32'
     cuda_graphs: bool = False
     engine: str = 'auto'
@@ -94,14 +91,13 @@ class MaskerSettings:
             object.__setattr__(self, 'features', tuple(self.features))
         names = self.features
         known = isinstance(names, tuple) and all(_one_of(name, FEATURES) for name in names)
-        flags = ('colour_rules', 'cuda_graphs')
         choices = ('fit_weights', 'second_look')
         facts = [
             ('features', known and 0 < len(names) == len(set(names)), "('dino', 'sam') or one of"),
             ('grid_size', self.grid_size is None or is_whole(self.grid_size, 8, 256),
              'a whole number from 8 to 256, or None'),
             ('passes', self.passes is None or is_whole(self.passes, 1, 3), '1, 2, 3 or None'),
-            *((name, isinstance(getattr(self, name), bool), 'true or false') for name in flags),
+            ('cuda_graphs', isinstance(self.cuda_graphs, bool), 'true or false'),
             *((name, isinstance(getattr(self, name), (bool, type(None))), 'true, false or None')
               for name in choices),
             ('fit_steps', is_whole(self.fit_steps, 1, MOST_FIT_STEPS),
@@ -125,9 +121,7 @@ class MaskerSettings:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MaskerSettings:
-        """Return the settings that `to_dict` gave, also those of 0.1.
-
-        Version 0.1 had no `colour_rules` and always used them.
+        """Return the settings that `to_dict` gave.
 
         Raises:
             InvalidInputError: if they are no mapping, or a name or value is not usable.
@@ -135,10 +129,11 @@ class MaskerSettings:
         if not isinstance(values, Mapping):
             raise InvalidInputError(f'settings {values!r}: expected a mapping of names to values')
         known = {each.name for each in fields(cls)}
+        values = {name: value for name, value in values.items() if name not in GONE}
         if unknown := [name for name in values if name not in known]:
             raise InvalidInputError(f'settings: there is none called {unknown[0]!r}; known are '
                                     f'{", ".join(sorted(known))}')
-        return cls(**{'colour_rules': True, **values})
+        return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, for a checkpoint."""

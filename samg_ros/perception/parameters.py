@@ -152,8 +152,6 @@ def _declare_settings(node: Node, model: type[VisionModel]) -> MaskerSettings:
         temporal=declare(node, 'temporal', defaults.temporal, 'prior: look first where the objects '
                          'were in the frame before, which takes half the time of a second look.',
                          choices=TEMPORAL),
-        colour_rules=declare(node, 'colour_rules', defaults.colour_rules, 'Let colours outvote '
-                             'the decoder: for clean renders of DMControl and Adroit only.'),
         dtype=declare(node, 'dtype', defaults.dtype, 'What the networks compute in.',
                       choices=DTYPES),
         cuda_graphs=declare(node, 'cuda_graphs', defaults.cuda_graphs, 'On a GPU, record the work '

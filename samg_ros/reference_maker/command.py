@@ -41,7 +41,7 @@ def make_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=path_argument, default=Path('my_reference'), metavar='DIR',
                         help='folder for the reference; one that is there is loaded, to go on '
                              'from it (default: %(default)s)')
-    parser.add_argument('--model', default='mini-sim', help='mask model (default: %(default)s)')
+    parser.add_argument('--model', default='mini', help='mask model (default: %(default)s)')
     parser.add_argument('--weights', metavar='FILE',
                         help="its weights, NAME=PATH,NAME=PATH for a pair (the package's)")
     parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda' (default: %(default)s)")

@@ -61,7 +61,7 @@ class Server:
     out: Path
     source: Source | None = None
     live: bool = False
-    model_name: str = 'mini-sim'
+    model_name: str = 'mini'
 
     def __post_init__(self) -> None:
         self.lock = threading.Lock()

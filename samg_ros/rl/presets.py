@@ -34,6 +34,10 @@ _QUICK_REPEAT = {
 }
 """Control steps per action by domain; the first five are those of the PlaNet benchmark."""
 
+TRAINING_MASKS: dict[str, Any] = {'second_look': False}
+"""Settings of the masker that policies are trained behind: a training masks each frame of its
+simulator, whose pictures are as small as what the network sees at once (docs/mini.md)."""
+
 _CLONE_STEPS = {'quick': 15_000, 'evening': 120_000}
 """Of a clone by preset; quick: what two cores do over ROS, with the evaluation, in ten minutes."""
 
@@ -43,25 +47,6 @@ _HAND_JOINTS = tuple(
     for index in reversed(range(count))
 )
 """The 24 of the Adroit hand, wrist first, each finger from its base to its tip."""
-
-
-def task_model(task: str) -> str:
-    """Return the name of the mask model that policies of a task are trained behind by default.
-
-    `mini-sim` with its colour rules is the better one on clean renders of the robots that the rules
-    were made for (docs/mini.md).
-    """
-    return 'mini-sim' if uses_colour_rules(task) else 'mini'
-
-
-def uses_colour_rules(task: str) -> bool:
-    """Return whether masks of a task use the colour rules of `mini-sim`.
-
-    Their constants were found on these robots: DMControl, and Adroit without relocate, whose ball
-    they lose.
-    """
-    spec = get_task(task)
-    return spec.family == 'dmcontrol' or task in ('adroit_door', 'adroit_hammer', 'adroit_pen')
 
 
 def preset(name: str, task: str, **overrides: Any) -> TrainConfig:

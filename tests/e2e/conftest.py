@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from samg_ros.graphs.sim_train import TrainPlan, make_plan, prepare_reference
 from samg_ros.masking import Masker, MaskerSettings, Reference
-from samg_ros.masking.models.mini.network import MiniSim
+from samg_ros.masking.models.mini.network import Mini
 from samg_ros.observation import ObservationSpec
 from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.config import TrainConfig
@@ -45,7 +45,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of an untrained mini: masks mean nothing, but everything runs as it does later."""
     path = tmp_path_factory.mktemp('weights') / 'untrained.safetensors'
     torch.manual_seed(0)
-    save_file(MiniSim().state_dict(), path)
+    untrained = Mini()
+    untrained.presence_threshold.fill_(-100)  # whatever is in the picture, there is a mask
+    save_file(untrained.state_dict(), path)
     return path
 
 

@@ -15,7 +15,7 @@ from samg_ros.ros.messages.images import array_to_image
 def managed(graph, reference, weights):
     """A perception node that waits to be told."""
     return graph.add(Perception, {'autostart': False, 'reference': str(reference), 'fit_steps': 5,
-                                  'model': 'mini-sim', 'weights': str(weights), 'passes': 1})
+                                  'weights': str(weights), 'passes': 1})
 
 
 def change(graph, transition):
@@ -49,6 +49,6 @@ def test_without_autostart_it_does_what_a_manager_says(graph, managed, reference
 
 def test_a_failed_configuration_leaves_it_unconfigured(graph, weights):
     graph.add(Perception, {'autostart': False, 'reference': '/no/such/folder',
-                           'model': 'mini-sim', 'weights': str(weights)})
+                           'weights': str(weights)})
     assert not change(graph, Transition.TRANSITION_CONFIGURE)
     assert state(graph) == 'unconfigured'

@@ -14,6 +14,7 @@ from samg_ros.nodes.trainer_node import Trainer
 from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.agents.imitation import Imitator
 from samg_ros.rl.data.demonstrations import DemonstrationWriter, Episode, Info
+from samg_ros.rl.presets import TRAINING_MASKS
 from samg_ros.rl.training.checkpoint import load_checkpoint
 from samg_ros.rl.training.direct import train_direct
 
@@ -39,8 +40,7 @@ def train_both_ways(graph, tmp_path, reference, weights):
                   CAMERA_REMAPPINGS)
         trainer = graph.add(Trainer, plan.parameters('trainer'))
         graph.until(lambda: trainer.finished, 300)
-        masker = Masker.load('mini-sim', MaskerSettings(**QUICK, colour_rules=True),
-                             weights=weights)
+        masker = Masker.load('mini', MaskerSettings(**QUICK, **TRAINING_MASKS), weights=weights)
         masker.fit(Reference.load(plan.reference))
         progress = train_direct(plan.config, tmp_path / 'direct', masker=masker,
                                 demonstrations=demonstrations or None)

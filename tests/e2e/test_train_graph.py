@@ -18,6 +18,7 @@ from samg_ros.nodes.mujoco_bridge_node import MujocoBridge
 from samg_ros.nodes.perception_node import Perception
 from samg_ros.nodes.trainer_node import Trainer
 from samg_ros.rl.agents.drqv2 import DrQv2Agent
+from samg_ros.rl.presets import TRAINING_MASKS
 from samg_ros.rl.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from samg_ros.ros.messages import command, time_step
 from samg_ros.ros.messages.images import array_to_image, image_to_mask, image_to_rgb
@@ -60,7 +61,7 @@ def test_two_hundred_steps_travel_the_graph_and_headers_stay(graph, plan, weight
     source_infos = {stamp_of(info): info for info in infos}
     assert len(sources) == trainer.answers == len({
         time_step.from_message(step).frame_index for step in steps})
-    masker = Masker.load('mini-sim', MaskerSettings(**QUICK, colour_rules=True), weights=weights)
+    masker = Masker.load('mini', MaskerSettings(**QUICK, **TRAINING_MASKS), weights=weights)
     masker.fit(Reference.load(plan.reference))
     for name, messages in outputs.items():
         assert {stamp_of(message) for message in messages} == set(sources), name
@@ -92,7 +93,7 @@ def test_the_learner_is_given_what_the_gymnasium_env_gives_bit_for_bit(graph, pl
 
     actions = answers(commands)
     config = plan.config
-    masker = Masker.load('mini-sim', MaskerSettings(**QUICK, colour_rules=True), weights=weights)
+    masker = Masker.load('mini', MaskerSettings(**QUICK, **TRAINING_MASKS), weights=weights)
     masker.fit(Reference.load(plan.reference))
     env = SamgEnv(TASK, config.setting, height=config.camera_size, width=config.camera_size,
                   action_repeat=config.action_repeat, observation_spec=config.observation,

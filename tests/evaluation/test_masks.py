@@ -126,7 +126,7 @@ def test_wrong_numbers_are_told(wrong: dict[str, int], message: str) -> None:
     (['--nuisance', 'fog=1'], "no nuisance is called 'fog'"),
     (['--device', 'warp'], "'warp'"),
     (['--clicks', '1', '--reference', '/none'], '--clicks needs a rendered reference'),
-    (['--policy', 'walker_walk', '--colour-rules'], '--colour-rules is what a policy brings'),
+    (['--policy', 'walker_walk', '--no-second-look'], '--second-look is what a policy brings'),
     (['--policy', 'walker_walk', '--task', 'walker_walk'], '--task is what a policy brings'),
     (['--policy', 'walker_wark'], 'did you mean walker_walk'),
 ])

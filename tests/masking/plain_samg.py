@@ -208,40 +208,6 @@ class PlainSamg:
             guides.append(self.colour(encoding))
         return guides
 
-    def recognised(self, guides):
-        """Whether feature and colour agree on half of the object, or of what looks like it."""
-        if len(guides) != 3:
-            return True
-        area = float(self.reference.mask.mean())
-        agreed = float((sum(guides) / 3 > 0.65).double().mean())
-        similar = float(((guides[0] + guides[1]) / 2 > 0.75).double().mean())
-        return agreed >= 0.5 * min(area, similar) and agreed >= 0.1 * area
-
-    def by_colour(self, guides):
-        """The maps where they are recognised: what has its colours is raised to looking like it."""
-        if len(guides) != 3:
-            return guides
-        trust = 0.8 * max(0.0, 1 - self.shared / 0.1)
-        raised = [(1 - trust) * one + trust * one.maximum(guides[2]) for one in guides[:2]]
-        return [*raised, guides[2]]
-
-    def certain(self, guides):
-        """Where feature and colour leave no doubt, if the object's colours are its alone."""
-        if len(guides) != 3 or self.shared >= 0.1:
-            return torch.tensor(False)
-        return sum(guides) / 3 > 0.75
-
-    @cached_property
-    def shared(self):
-        """Of what has the object's colours in the reference, how much is something else."""
-        colour, mask = self.colour(self.encoding), torch.from_numpy(self.reference.mask)
-        return 1 - float(colour[mask].sum() / colour.sum())
-
-    def by_shape(self, guides):
-        """The maps where the object's colours are not: relative shape in their place."""
-        shape = (guides[0] + guides[1]) / 2
-        return [*guides[:2], ((shape / shape.max() - 0.7) / 0.3).clamp(0, 1)]
-
     def object_map(self, similarity, guides):
         """Where the object's own prompts are looked for."""
         if len(guides) <= 3:
@@ -278,20 +244,12 @@ class PlainSamg:
         encoding, maps = self.encode(frame)
         similarities = self.similarities(maps, height, width)
         guides = self.guides(similarities[0], encoding, maps, height, width)
-        recognised, sure, certain = self.recognised(guides), 0, self.certain(guides)
-        if not recognised:
-            shape, area = (guides[0] + guides[1]) / 2, float(self.reference.mask.mean())
-            sure = float((shape.mean() - area * shape.max()) / (1 - area)) + 0.66 * (1 - area)
-            guides = self.by_shape(guides)
-        else:
-            guides = self.by_colour(guides)
         guide, whole = self.guide(guides, height, width), self.object_map(similarities[0], guides)
         points = [highest(whole), lowest(whole)] + [highest(one) for one in similarities[1:]]
         labels = [1, 0] + [1] * (len(similarities) - 1)
         first = list(points)
         found, iou = self.ask(encoding, points, labels, None, None, height, width, guide)
         logits = sum(w * one for w, one in zip(self.weights, found, strict=True))
-        score = sum(w * one for w, one in zip(self.weights, iou, strict=True))
         for number in range(2, self.passes + 1):
             box = box_of(self.to_frame(logits, height, width) > 0)
             if number == 2:
@@ -303,17 +261,12 @@ class PlainSamg:
             labels = [*labels, 0]
             found, iou = self.ask(encoding, points, labels, box, logits, height, width,
                                   guide)
-            logits, score = found[int(iou.argmax())], iou.max()
+            logits = found[int(iou.argmax())]
         mask = self.to_frame(logits, *whole_size) > 0
         stretch = whole_size[1] / width, whole_size[0] / height
         first = [[int((at + 0.5) * by) for at, by in zip(point, stretch, strict=True)]
                  for point in first]
-        if recognised:
-            mask = mask | certain
-        sizes = sorted((float(mask.double().mean()), float(self.reference.mask.mean())))
-        doubt = 0.6 * max(0.0, 0.8 - sizes[0] / sizes[1])
-        believed = bool(recognised or float(score) >= sure + doubt)
-        return PlainMask(mask & believed, first)
+        return PlainMask(mask, first)
 
     def fit(self, steps=1000, seed=0):
         """Fit the weights by so many steps, a decoder pass each; returns w0, w1, w2."""

@@ -72,7 +72,6 @@ WRONG_SETTINGS = {
     'fit_weights': [1, 'yes', np.ones(2)],
     'fit_steps': [0, -5, 1.5, '10', None, True, 10**9, np.inf],
     'second_look': [1, 'yes'],
-    'colour_rules': [0, 'no', None],
     'similarity_prompt': [1, True, 'no', np.zeros(2)],
     'combine_references': ['min', None, 1, ['max'], np.array(['max', 'mean'])],
     'min_predicted_iou': [-0.1, 1.1, np.nan, np.inf, '0.5', None, True, [0.5]],

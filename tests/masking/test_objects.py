@@ -61,17 +61,16 @@ def test_no_frames_give_a_prediction_of_every_object(walker, other):
 
 @pytest.mark.parametrize('how', ['max', 'mean'])
 def test_references_are_combined_pixel_by_pixel(walker, other, frames, how):
-    settings = MaskerSettings(fit_steps=20, combine_references=how, similarity_prompt='region',
-                              engine='torch')
-    masker = Masker.load('mini-sim', settings).fit([walker, other])
+    settings = MaskerSettings(fit_steps=20, combine_references=how, similarity_prompt='off',
+                              engine='torch', fit_weights=True, second_look=False)
+    masker = Masker.load('mini', settings).fit([walker, other])
     found = masker.predict(frames[:2])
-    maps = torch.stack([alone(one, frames[:2], settings, 'mini-sim').similarity
-                        for one in (walker, other)])
+    maps = torch.stack([alone(one, frames[:2], settings).similarity for one in (walker, other)])
     wanted = maps.amax(dim=0) if how == 'max' else maps.mean(dim=0)
     torch.testing.assert_close(found.similarity, wanted)
     assert found.object_masks.shape[1] == 1
     assert found.prompts[0].points.shape[1] == 5  # the second reference has no points
-    each = [Masker.load('mini-sim', settings).fit(one).weights for one in (walker, other)]
+    each = [Masker.load('mini', settings).fit(one).weights for one in (walker, other)]
     torch.testing.assert_close(masker.weights, torch.stack(each).mean(dim=0))
 
 

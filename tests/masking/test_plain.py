@@ -11,7 +11,6 @@ import pytest
 from plain_samg import PlainSamg
 
 from samg_ros.masking import Masker, MaskerSettings
-from samg_ros.masking.models.mini.network import MiniSim
 
 
 def overlap(a, b):
@@ -28,13 +27,11 @@ def compare(masker, plain, frames):
         assert overlap(~found.mask, ~mask) >= 0.99  # else any two that are nearly full would agree
 
 
-@pytest.mark.parametrize('model, prompt', [
-    ('mini', 'off'), ('mini', 'full'),
-    *(('mini-sim', kind) for kind in MiniSim.similarity_prompts)])
-def test_mini_masks_as_the_method_says(model, prompt, walker, frames, recoloured):
-    settings = MaskerSettings(passes=3, similarity_prompt=prompt, colour_rules=True,
-                              fit_weights=True, second_look=False)
-    masker = Masker.load(model, settings).fit(walker)
+@pytest.mark.parametrize('prompt', ['off', 'full'])
+def test_mini_masks_as_the_method_says(prompt, walker, frames, recoloured):
+    settings = MaskerSettings(passes=3, similarity_prompt=prompt, fit_weights=True,
+                              second_look=False)
+    masker = Masker.load('mini', settings).fit(walker)
     compare(masker, PlainSamg(masker._model, walker, masker.weights[0], guided=prompt),
             [*frames, recoloured])
 
@@ -44,12 +41,13 @@ def test_a_pair_masks_as_the_method_says_in_float64(pair_masker, random_pair, wa
     compare(pair_masker, plain, frames[:3])
 
 
-@pytest.mark.parametrize('passes', [1, 3])
-def test_a_pair_matches_both_ways_as_the_method_says(passes, random_pair, walker, frames):
+@pytest.mark.parametrize('prompt, passes', [
+    ('region', 3), ('dense', 3), ('colour', 3), ('full', 1), ('full', 3)])
+def test_a_guided_pair_masks_as_the_method_says(prompt, passes, random_pair, walker, frames):
     model = copy.deepcopy(random_pair).double()
-    settings = MaskerSettings(similarity_prompt='full', passes=passes)
+    settings = MaskerSettings(similarity_prompt=prompt, passes=passes)
     masker = Masker(random_pair, settings).fit(walker)
-    compare(masker, PlainSamg(model, walker, masker.weights[0], passes, guided='full'), frames[:3])
+    compare(masker, PlainSamg(model, walker, masker.weights[0], passes, guided=prompt), frames[:3])
 
 
 def test_a_wide_frame_is_masked_as_the_method_says(pair_masker, random_pair, walker, frames):
@@ -58,7 +56,7 @@ def test_a_wide_frame_is_masked_as_the_method_says(pair_masker, random_pair, wal
 
 
 @pytest.mark.parametrize('model, guided', [
-    ('mini', 'full'), ('mini-sim', 'region'), ('mini-sim', 'colour'), ('pair', 'off')])
+    ('mini', 'full'), ('pair', 'off'), ('pair', 'colour')])
 def test_fitted_weights_are_those_of_plain_steps(model, guided, pair, walker):
     settings = MaskerSettings(fit_steps=10 if model == 'pair' else 100, similarity_prompt=guided,
                               fit_weights=True)

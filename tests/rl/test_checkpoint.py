@@ -30,7 +30,7 @@ def checkpoint(small):
         action_high=np.array([1.0, 0.1]),
         agent=DrQv2Agent(config, 2).state_dict(),
         reference=reference,
-        masker={'model': 'mini-sim', 'settings': MaskerSettings(passes=2).to_dict()},
+        masker={'model': 'mini', 'settings': MaskerSettings(passes=2).to_dict()},
         replay={'count': 3, 'rng': '{}'},
         counters={'steps': 3},
     )

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from samg_ros.errors import CheckpointError
+from samg_ros.graphs.checkpoint_parameters import of_perception
 from samg_ros.masking import Masker, MaskerSettings
 from samg_ros.masking.identity import differences
 from samg_ros.masking.models import load_model
@@ -107,3 +108,14 @@ def test_a_checkpoint_gives_the_same_observations_in_another_process(capsys):
     there = subprocess.run([sys.executable, '-c', _OBSERVE], capture_output=True, text=True,
                            check=True).stdout
     assert here == there and len(here.strip()) == 64
+
+
+def test_the_embedded_model_of_before_has_a_successor_that_is_named(caplog):
+    checkpoint = load_checkpoint(find_checkpoint('walker_walk'))
+    before = {'model': 'mini-sim', 'weights': None, 'weights_sha256': '3a71', 'method': 2,
+              'settings': {'similarity_prompt': 'colour', 'colour_rules': True, 'passes': 1}}
+    with caplog.at_level(logging.WARNING):
+        masker = Policy(replace(checkpoint, masker=before)).masker()
+    assert masker.describe()['model'] == 'mini' and masker.settings.similarity_prompt == 'full'
+    assert 'model mini, in training it was mini-sim' in caplog.text
+    assert of_perception(replace(checkpoint, masker=before))['model'] == 'mini'

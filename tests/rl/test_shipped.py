@@ -42,12 +42,12 @@ def test_a_shipped_policy_acts_as_its_run_and_is_smaller(run, folder):
 
 def test_only_a_policy_of_true_masks_can_be_given_a_masker(run, folder):
     with pytest.raises(CheckpointError, match='was trained behind a masker'):
-        shipped.write_acting_policy(run, folder / 'cartpole_swingup.pt', {'model': 'mini-sim'})
+        shipped.write_acting_policy(run, folder / 'cartpole_swingup.pt', {'model': 'mini'})
     learned = load_checkpoint(run)
     learned.counters['masks'] = 'truth'
     save_checkpoint(run / CHECKPOINT_NAME, learned)
-    shipped.write_acting_policy(run, folder / 'cartpole_swingup.pt', {'model': 'mini-sim'})
-    assert load_policy('cartpole_swingup').masker_description == {'model': 'mini-sim'}
+    shipped.write_acting_policy(run, folder / 'cartpole_swingup.pt', {'model': 'mini'})
+    assert load_policy('cartpole_swingup').masker_description == {'model': 'mini'}
 
 
 def test_a_file_or_folder_comes_before_a_shipped_policy_of_its_name(run, folder, monkeypatch):

@@ -15,7 +15,6 @@ from torch import Tensor
 from samg_ros.masking.frames.decoder_passes import Prompts, pick_prompts, run_cascade
 from samg_ros.masking.frames.guidance import guide, guided, working_geometry
 from samg_ros.masking.frames.prediction import Prediction
-from samg_ros.masking.frames.recognition import believe, recognise
 from samg_ros.masking.frames.similarity import combine_references, similarity_maps
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import VisionModel
@@ -60,16 +59,12 @@ def find_prepared(model: VisionModel, pictures: tuple[Tensor, ...], colours: Ten
         Object masks (N, O, H, W), logits (N, O, H, W), predicted IoU (N, O), similarity
         (N, O, H, W), and of each object its prompts' points and labels.
     """
-    chosen, scores, certain, sure, areas, maps, *prompts = look(
-        model, pictures, colours, geometry, targets, settings)
+    chosen, scores, maps, *prompts = look(model, pictures, colours, geometry, targets, settings)
     logits = geometry.padded_to_frame(chosen)
-    masks = (logits > 0) | certain
-    marked = masks.flatten(2).sum(dim=2, dtype=torch.int32)  # no float copy of the frame
-    kept = believe(scores, sure, marked / (geometry.height * geometry.width * areas))
     if working_geometry(similarity_prompt(model, settings), geometry) is not geometry:
         maps = geometry.padded_to_frame(geometry.of_mask.frame_to_mask(maps))
         prompts[::2] = [geometry.points_to_frame(points) for points in prompts[::2]]
-    return (masks & kept[..., None, None], logits, scores, maps, *prompts)
+    return (logits > 0, logits, scores, maps, *prompts)
 
 
 def look(model: VisionModel, pictures: tuple[Tensor, ...], colours: Tensor, geometry: Geometry,
@@ -87,10 +82,9 @@ def look(model: VisionModel, pictures: tuple[Tensor, ...], colours: Tensor, geom
         settings: switches of the method.
 
     Returns:
-        Low-resolution logits (N, O, m, m); predicted IoU (N, O); the `certain` pixels and `sure`
-        of `recognition`, (N, O, H, W) or (N, O, 1, 1), and (N, O); the objects' areas (N, O); maps
-        in which the prompts are found, (N, O, h, w); and of each object its prompts' points and
-        labels. Maps and points are in pixels of `working_geometry`.
+        Low-resolution logits (N, O, m, m); predicted IoU (N, O); maps in which the prompts are
+        found, (N, O, h, w); and of each object its prompts' points and labels. Maps and points are
+        in pixels of `working_geometry`.
     """
     kind = similarity_prompt(model, settings)
     geometry = working_geometry(kind, geometry)
@@ -105,11 +99,6 @@ def look(model: VisionModel, pictures: tuple[Tensor, ...], colours: Tensor, geom
         of_rows = partial(_of_rows, group.views, settings)
         guides = guide(kind, rows[:, 0], encoding, group.samples,
                      settings.features, geometry, of_rows)
-        area, shared = (of_rows(one.expand(len(colours), -1)[..., None, None]).flatten()
-                        for one in (group.samples.area, group.samples.shared))
-        rules = settings.colour_rules and kind == 'colour'
-        known = recognise(guides if rules else None, area, shared)
-        guides = known.guides if rules else guides
         rows = guided(model, rows, guides)
         prompts = pick_prompts(rows)
         last = run_cascade(model, encoding.repeated(count), geometry, rows[:, 0], prompts,
@@ -117,9 +106,8 @@ def look(model: VisionModel, pictures: tuple[Tensor, ...], colours: Tensor, geom
                            settings.passes or model.passes, guides)[-1]
         for place, index in enumerate(group.objects):
             its = slice(place, None, count)
-            found[index] = (last.chosen[its], last.score[its], known.certain[its],
-                            known.sure[its], area[its], rows[its, 0], prompts.points[its],
-                            prompts.labels[its])
+            found[index] = (last.chosen[its], last.score[its], rows[its, 0],
+                            prompts.points[its], prompts.labels[its])
     *values, points, labels = zip(*(found[i] for i in sorted(found)), strict=True)
     prompts_of = (each for pair in zip(points, labels, strict=True) for each in pair)
     return (*(_beside(each) for each in values), *prompts_of)

@@ -25,8 +25,7 @@ class Prediction:
 
     Attributes:
         object_masks: (N, O, H, W) bool, in the order in which the objects were given.
-        logits: (N, O, H, W) float, the decoder's, positive inside; a mask also has the pixels on
-            which features and colours leave no doubt (see `recognition`).
+        logits: (N, O, H, W) float, the decoder's, positive inside.
         predicted_iou: (N, O) float in 0 .. 1, what the model thinks of each mask that it drew.
         prompts: per object its point prompts: object, beside it, then parts and clicked points.
         similarity: (N, O, H, W) float in -1 .. 1, of each object the map in which its prompts are

@@ -19,12 +19,12 @@ from samg_ros.masking.models import (
     sam2,
 )
 from samg_ros.masking.models.base import FeatureEncoder, ModelPair, Segmenter, VisionModel
-from samg_ros.masking.models.mini.network import Mini, MiniSim, load_mini, load_mini_sim
+from samg_ros.masking.models.mini.network import Mini, load_mini
 
 Weights = str | Path | Mapping[str, str | Path] | None
 
 WHOLE: dict[str, Callable[[str | Path | None], VisionModel]] = {
-    'mini': load_mini, 'mini-sim': load_mini_sim}
+    'mini': load_mini}
 ENCODERS: dict[str, Callable[[str | Path | None], FeatureEncoder]] = {
     name: partial(load, name) for load, names in (
         (dinov2.load_dinov2, dinov2.HUB_IDS),
@@ -43,7 +43,7 @@ def load_model(name: str, weights: Weights = None) -> VisionModel:
     """Return a model with its weights, in evaluation mode.
 
     Args:
-        name: 'mini', 'mini-sim', or a pair 'encoder+segmenter' such as 'dinov2-b+sam-vit-b'.
+        name: 'mini', or a pair 'encoder+segmenter' such as 'dinov2-b+sam-vit-b'.
         weights: for one network a file; for a pair a mapping from each name to its file, folder or
             hub id, or the same as text, 'dinov2-b=/a/folder,sam-vit-b=/a/file.pth'. What is not
             given comes from where that model usually comes from.
@@ -72,7 +72,7 @@ def load_model(name: str, weights: Weights = None) -> VisionModel:
 
 def model_class(name: str) -> type[VisionModel]:
     """Return the class of a model of that name, which knows the settings it is best with."""
-    return {'mini': Mini, 'mini-sim': MiniSim}.get(name, ModelPair)
+    return Mini if name == 'mini' else ModelPair
 
 
 def check_weights(weights: Weights) -> None:

@@ -144,7 +144,7 @@ def fit_weights(model: VisionModel, encoding: Encoding, features: dict[str, Tens
 
     AdamW at 1e-3 with cosine decay on dice + focal loss; each step jitters the clicked points'
     features by noise of length 0.01. The logits depend on the prompts alone, so each distinct
-    prompt set is decoded once. The decoder gets the maps as they are, without `recognition`.
+    prompt set is decoded once.
 
     Args:
         model: whose decoder is combined.

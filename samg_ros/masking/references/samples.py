@@ -14,12 +14,7 @@ from torch.nn import functional as F
 from samg_ros.masking.frames.similarity import cell_mask
 from samg_ros.masking.geometry import Geometry
 from samg_ros.masking.models.base import Encoding, FeatureMap
-from samg_ros.masking.references.colours import (
-    COLOUR_WIDTHS,
-    densities,
-    usual_density,
-    usualness,
-)
+from samg_ros.masking.references.colours import COLOUR_WIDTHS, densities, usual_density
 
 SAMPLES = 64
 """So many cells and colours of a reference are compared with, spread evenly over its object."""
@@ -39,17 +34,12 @@ class Samples:
             which are similar to nothing.
         colours: (..., SAMPLES, 3) float, chromaticities.
         usual: (..., W) float, their `usual_density` for each of COLOUR_WIDTHS.
-        area: (...) float, the object's share of its picture.
-        shared: (...) float, how much of what has these colours in the picture is something else;
-            1 if there is nothing else.
     """
 
     cells: dict[str, Tensor]
     beside: dict[str, Tensor]
     colours: Tensor
     usual: Tensor
-    area: Tensor
-    shared: Tensor
 
     @classmethod
     def read(cls, encoding: Encoding, index: int, names: Collection[str], mask: Tensor,
@@ -75,10 +65,7 @@ class Samples:
         on, beside = _on_and_beside(mask, pixels.shape[1:])
         colours = _spread(own_colours(pixels, on, beside))
         usual = torch.stack([usual_density(colours, width) for width in COLOUR_WIDTHS])
-        similar = usualness(pixels.flatten(1).T, colours, usual[0]).view_as(on)
-        own, other = similar[on].sum(), similar[beside].sum()
-        shared = other / (own + other) if beside.any() else torch.ones_like(own)
-        return cls(cells, around, colours, usual, mask.float().mean(), shared)
+        return cls(cells, around, colours, usual)
 
     @classmethod
     def stack(cls, items: Collection[Samples]) -> Samples:

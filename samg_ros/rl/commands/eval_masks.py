@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 _SIZE = 84
 """Side of a frame in pixels, unless another is asked for."""
 _OF_POLICIES = ('task', 'size', 'reference', 'points', 'clicks', 'model', 'weights', 'passes',
-                'colour_rules', 'second_look', 'temporal')
+                'second_look', 'temporal')
 """Options of what a trained policy has in its checkpoint."""
 _OF_TASKS = ('task', 'size', 'reference', 'points', 'clicks', 'setting', 'videos', 'nuisance',
              'frames', 'every', 'quality')
@@ -113,8 +113,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda' (%(default)s)")
     parser.add_argument('--passes', type=int, choices=(1, 2, 3), default=None,
                         help="decoder passes (the model's)")
-    parser.add_argument('--colour-rules', action='store_true',
-                        help='use the colour rules, as training on DMControl and Adroit does')
     parser.add_argument('--second-look', action=argparse.BooleanOptionalAction,
                         help="mask a crop around what was found again (the model's)")
     parser.add_argument('--temporal', choices=('off', 'prior'), help='of sequences: prior looks '
@@ -162,8 +160,7 @@ def run(args: argparse.Namespace) -> None:
 def _refuse(args: argparse.Namespace, options: Sequence[str], why: str) -> None:
     """Refuse options that would be ignored."""
     for name in options:
-        value = getattr(args, name)
-        if value is not None and value is not False and value != []:
+        if getattr(args, name) not in (None, []):
             raise ConfigError(f"--{name.replace('_', '-')} {why}; leave it out")
 
 
@@ -171,7 +168,7 @@ def _masker(args: argparse.Namespace) -> Masker:
     from samg_ros.masking import Masker, MaskerSettings
 
     settings = MaskerSettings(passes=args.passes, second_look=args.second_look,
-                              colour_rules=args.colour_rules, temporal=args.temporal or 'off')
+                              temporal=args.temporal or 'off')
     return Masker.load(args.model or 'mini', settings, args.device, args.weights)
 
 

@@ -20,7 +20,7 @@ from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.evaluation.policy import load_policy
 from samg_ros.rl.evaluation.scores import Score
 from samg_ros.rl.evaluation.trials import Trials, score_policy
-from samg_ros.rl.presets import clone_config, preset, task_model, uses_colour_rules
+from samg_ros.rl.presets import TRAINING_MASKS, clone_config, preset
 from samg_ros.rl.training.metrics import read_metrics
 
 TRIALS_NAME = 'trials.npz'
@@ -68,11 +68,10 @@ class Run:
 
         masker = None
         if self.config.observation.source == 'masked':
-            settings = MaskerSettings(**{'colour_rules': uses_colour_rules(self.config.task),
-                                         **self.masker_settings})
+            settings = MaskerSettings(**{**TRAINING_MASKS, **self.masker_settings})
             reference = run_reference(self.config, self.folder, self.reference)
-            model = self.model or task_model(self.config.task)
-            masker = Masker.load(model, settings, self.device, self.weights).fit(reference)
+            masker = Masker.load(self.model or 'mini', settings, self.device,
+                                 self.weights).fit(reference)
         with ProgressLine() as line:
             train_direct(self.config, self.folder, masker=masker, videos=self.trials.videos,
                          device=self.device, demonstrations=self.demonstrations,

@@ -26,7 +26,6 @@ from samg_ros.files.outputs import write_bytes
 from samg_ros.files.reading import parsing
 from samg_ros.files.schema import convert, parse_json
 from samg_ros.files.tensors import is_finite, read_torch
-from samg_ros.masking.identity import renamed
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.data.actions import action_limits
 
@@ -219,8 +218,8 @@ def _checkpoint(found: _File, path: Path) -> Checkpoint:
     """
     name = f'the checkpoint {path}'
     config = parse_json(found.config, dict[str, Any], f'config of {name}', CheckpointError)
-    masker = None if found.masker is None else renamed(parse_json(
-        found.masker, dict[str, Any], f'masker of {name}', CheckpointError))
+    masker = None if found.masker is None else parse_json(
+        found.masker, dict[str, Any], f'masker of {name}', CheckpointError)
     for what, values, kind in (('replay', found.replay, _Replay),
                                ('counters', found.counters, _Counters),
                                ('episode', found.episode, _Episode)):

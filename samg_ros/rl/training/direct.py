@@ -16,7 +16,7 @@ from samg_ros.cores import half_the_cores
 from samg_ros.rl.config import IMITATION, TrainConfig
 from samg_ros.rl.data.demonstrations import DemonstratedSteps, Demonstrations
 from samg_ros.rl.experts.advice import Advice
-from samg_ros.rl.presets import task_model, uses_colour_rules
+from samg_ros.rl.presets import TRAINING_MASKS
 from samg_ros.rl.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
 from samg_ros.rl.training.expert_episodes import expert_episodes
 from samg_ros.rl.training.learner import Learner
@@ -131,28 +131,26 @@ def make_masker(
         config: settings of the run.
         run_dir: run folder; the reference is kept in its `reference` folder.
         reference: folder or image; None takes the run's, or renders one from the simulator.
-        model: name of the masker's model; '' takes the task's, see `presets.task_model`.
+        model: name of the masker's model; '' takes `mini`.
         device: torch device.
         weights: of the model, a file or NAME=PATH,NAME=PATH; None takes its own.
 
     Raises:
         SamgError: if the reference or the model cannot be used.
     """
-    masker = task_masker(config.task, model, device, weights)
+    masker = training_masker(model, device, weights)
     return masker.fit(run_reference(config, run_dir, reference))
 
 
-def task_masker(task: str, model: str = '', device: str = 'cpu',
-                weights: str | None = None) -> 'Masker':
-    """Load a masker with the settings that policies of a task are trained behind.
+def training_masker(model: str = '', device: str = 'cpu', weights: str | None = None) -> 'Masker':
+    """Load a masker with the settings that policies are trained behind.
 
     Raises:
         SamgError: if the model cannot be used.
     """
     from samg_ros.masking import Masker, MaskerSettings
 
-    settings = MaskerSettings(colour_rules=uses_colour_rules(task))
-    return Masker.load(model or task_model(task), settings, device, weights)
+    return Masker.load(model or 'mini', MaskerSettings(**TRAINING_MASKS), device, weights)
 
 
 def run_reference(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The embedded models. One light encoder, a descriptor head, a SAM-style mask decoder.
+"""The embedded model: two light encoders, a descriptor head, a SAM-style mask decoder.
 
-Each plays both of SAM-G's parts, DINOv2's (descriptors that follow a body part through pose, light,
+It plays both of SAM-G's parts, DINOv2's (descriptors that follow a body part through pose, light,
 colour and background) and SAM's (points, box and mask in; three masks and predicted IoU out), so
 that the masker drives it as it drives the large models. The decoder is the two-way transformer of
 Segment Anything (arXiv 2304.02643, appendix A) at a sixteenth of its width, with the encoder's
@@ -11,7 +11,6 @@ finer maps added while it upscales. Trained by `samg train mini`; see docs/mini.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +28,6 @@ from samg_ros.masking.settings import GUIDANCE_MAPS
 
 FOLDER = Path(__file__).parent.parent / 'weights'
 WEIGHTS = FOLDER / 'mini.safetensors'
-SIM_WEIGHTS = FOLDER / 'mini-sim.safetensors'
 
 MASK_CHANNELS = 8
 TRUNK_SIZE = 2 * IMAGE_SIZE
@@ -37,27 +35,33 @@ TRUNK_FEATURES = 64
 ABSENT = -16.0
 """Logit of every pixel where the object is not there; the network's own are within +-20."""
 
-Model = TypeVar('Model', bound='MiniSim')
 
+class Mini(VisionModel):
+    """The embedded model; 96 x 96 logits, 48 x 48 descriptors.
 
-class MiniSim(VisionModel):
-    """The embedded model for clean renders; 96 x 96 input and logits, 48 x 48 descriptors."""
+    Beside its own encoder it has the frozen first stages of one that saw ImageNet's photographs, at
+    twice the resolution. Its 'dino' features are theirs, its 'sam' features its own descriptors. It
+    says whether the object is there at all; where it is not, every logit is ABSENT, as in SAM 2.
+    """
 
     image_size = IMAGE_SIZE
     mask_size = IMAGE_SIZE
     grid_size = IMAGE_SIZE // 2
     passes = 1
-    similarity_prompt = 'colour'
-    similarity_prompts: tuple[str, ...] = ('off', 'region', 'dense', 'colour')
+    fits_weights = False
+    second_look = True
+    similarity_prompt = 'full'
+    similarity_prompts = ('off', 'full')
     guided = True
-    guides = GUIDANCE_MAPS['colour']
+    guides = GUIDANCE_MAPS['full']
+    presence_threshold: Tensor
 
     def __init__(self, widths: tuple[int, int, int, int] = (16, 32, 64, 128),
                  descriptor: int = 32) -> None:
         """Build with random weights.
 
         Args:
-            widths: channels of the encoder at strides 1, 2, 4 and 8.
+            widths: channels of its own encoder at strides 1, 2, 4 and 8.
             descriptor: length of a descriptor.
         """
         super().__init__()
@@ -70,75 +74,9 @@ class MiniSim(VisionModel):
         self.skip1 = nn.Conv2d(w1, MASK_CHANNELS, 1)
         self.prompt = PromptEncoder(w4, self.guides)
         self.decoder = MaskDecoder(w4, w2, MASK_CHANNELS)
-        self._build_evidence()
-
-    def _build_evidence(self) -> None:
-        self.evidence = nn.ModuleList(zero_sum(maps) for maps in range(1, self.guides + 1))
-
-    def prepare(self, frames: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """See VisionModel; (N, 3, 96, 96) float in -1 .. 1, zero-padded."""
-        return (padded(frames, IMAGE_SIZE),), chromaticities(frames)
-
-    def run_encoders(self, *pictures: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """See VisionModel; both maps are 48 x 48 over the padded square."""
-        x, = pictures
-        x1, x2, x4 = self.encoder(x.contiguous(memory_format=torch.channels_last))
-        embedding = self.embedding(x4)
-        return (self.descriptor(x2), double(embedding)), \
-            (embedding, self.skip2(x2), self.skip1(x1))
-
-    def decode(self, encoding: Encoding, points: Tensor, labels: Tensor,
-               boxes: Tensor | None = None, mask_logits: Tensor | None = None,
-               guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See VisionModel."""
-        logits, predicted_iou, _ = self._decoded(encoding, points, labels, boxes, mask_logits,
-                                                 guide)
-        if guide is not None:  # pixel by pixel, finer than the maps that the decoder works on
-            logits = logits + self.evidence[guide.shape[1] - 1](guide)
-        return logits, predicted_iou
-
-    def _decoded(self, encoding: Encoding, points: Tensor, labels: Tensor, boxes: Tensor | None,
-                 mask_logits: Tensor | None,
-                 guide: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        embedding, skip2, skip1 = encoding.embedding
-        mask2 = None
-        if mask_logits is None and guide is None:
-            image = embedding + self.prompt.no_mask
-        else:
-            mask2, mask4 = self.prompt.dense(mask_logits, guide)
-            image = embedding + mask4
-        prompt = self.prompt.tokens(points, labels, boxes)
-        found: tuple[Tensor, Tensor, Tensor] = self.decoder(
-            image, self._map_positions(embedding.shape[-1]), prompt, skip2, skip1, mask2)
-        return found
-
-    def _map_positions(self, grid: int) -> Tensor:
-        axis = torch.arange(grid, device=self.prompt.frequencies.device)
-        step = IMAGE_SIZE / grid
-        y, x = torch.meshgrid(axis, axis, indexing='ij')
-        centres = (torch.stack([x, y], dim=-1).flatten(0, 1) + 0.5) * step - 0.5
-        return self.prompt.positions(centres)[None]
-
-
-class Mini(MiniSim):
-    """The embedded model for cameras.
-
-    Beside its own encoder it has the frozen first stages of one that saw ImageNet's photographs, at
-    twice the resolution. Its 'dino' features are theirs, its 'sam' features its own descriptors. It
-    says whether the object is there at all; where it is not, every logit is ABSENT, as in SAM 2.
-    """
-
-    fits_weights = False
-    second_look = True
-    similarity_prompt = 'full'
-    similarity_prompts = ('off', 'full')
-    guides = GUIDANCE_MAPS['full']
-
-    def __init__(self, widths: tuple[int, int, int, int] = (16, 32, 64, 128),
-                 descriptor: int = 32) -> None:
-        """Build with random weights; arguments as of MiniSim."""
-        super().__init__(widths, descriptor)
-        _, w2, w4, _ = widths
+        self.evidence_sum = zero_sum(self.guides)
+        self.evidence_shape = nn.Sequential(nn.Conv2d(self.guides, 16, 3, padding=1), nn.ReLU(),
+                                            zero_sum(16))
         self.trunk = Trunk()
         self.projection = nn.Conv2d(sum(WIDTHS[2:]), TRUNK_FEATURES, 1).requires_grad_(False)
         self.photo2 = nn.Conv2d(WIDTHS[1], w2, 1)
@@ -149,17 +87,10 @@ class Mini(MiniSim):
         self.presence = mlp(w4 + self.guides + 1, w4, 1)
         self.register_buffer('presence_threshold', torch.zeros(()))
 
-    presence_threshold: Tensor
-
     @property
     def detail_size(self) -> int:
         """See VisionModel."""
         return TRUNK_SIZE
-
-    def _build_evidence(self) -> None:
-        self.evidence_sum = zero_sum(self.guides)
-        self.evidence_shape = nn.Sequential(nn.Conv2d(self.guides, 16, 3, padding=1), nn.ReLU(),
-                                            zero_sum(16))
 
     def prepare(self, frames: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """See VisionModel; (N, 3, 96, 96) and (N, 3, 192, 192) float in -1 .. 1, zero-padded."""
@@ -222,6 +153,28 @@ class Mini(MiniSim):
         presence = self.presence(torch.cat([token, highest], dim=1))[:, 0]
         return logits + evidence, predicted_iou, presence
 
+    def _decoded(self, encoding: Encoding, points: Tensor, labels: Tensor, boxes: Tensor | None,
+                 mask_logits: Tensor | None,
+                 guide: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        embedding, skip2, skip1 = encoding.embedding
+        mask2 = None
+        if mask_logits is None and guide is None:
+            image = embedding + self.prompt.no_mask
+        else:
+            mask2, mask4 = self.prompt.dense(mask_logits, guide)
+            image = embedding + mask4
+        prompt = self.prompt.tokens(points, labels, boxes)
+        found: tuple[Tensor, Tensor, Tensor] = self.decoder(
+            image, self._map_positions(embedding.shape[-1]), prompt, skip2, skip1, mask2)
+        return found
+
+    def _map_positions(self, grid: int) -> Tensor:
+        axis = torch.arange(grid, device=self.prompt.frequencies.device)
+        step = IMAGE_SIZE / grid
+        y, x = torch.meshgrid(axis, axis, indexing='ij')
+        centres = (torch.stack([x, y], dim=-1).flatten(0, 1) + 0.5) * step - 0.5
+        return self.prompt.positions(centres)[None]
+
 
 def padded(frames: Tensor, size: int) -> Tensor:
     """Return (N, 3, size, size) float in -1 .. 1 of (N, H, W, 3) uint8, 0 in the padding."""
@@ -243,16 +196,8 @@ def load_mini(weights: str | Path | None = None) -> Mini:
     Raises:
         WeightsError: if the file is missing, unreadable, or of another architecture.
     """
-    return _loaded(Mini(), weights or WEIGHTS)
-
-
-def load_mini_sim(weights: str | Path | None = None) -> MiniSim:
-    """Return `mini-sim`; argument and error as of `load_mini`."""
-    return _loaded(MiniSim(), weights or SIM_WEIGHTS)
-
-
-def _loaded(model: Model, weights: str | Path) -> Model:
-    load_strict(model, Path(weights))
+    model = Mini()
+    load_strict(model, Path(weights or WEIGHTS))
     _fold_batch_norms(model.eval())
     return model.to(memory_format=torch.channels_last)
 
