@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='run folder (runs/TASK-clone-SEED); resumed if used')
     parser.add_argument('--reference', type=path_argument, default=None,
                         help='reference folder (one rendered from the simulator)')
-    parser.add_argument('--model', default='', help="mask model (default: the task's)")
+    parser.add_argument('--model', default='', help="mask model (default: mini)")
     parser.add_argument('--weights', metavar='FILE',
                         help='its weights; NAME=PATH,NAME=PATH for a pair')
     parser.add_argument('--device', default='cpu', help='torch device of masker and networks')

@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "episodes of the package's expert, and draw half of each batch from them; the same as "
         '--set expert_episodes=N --set demonstrated_share=0.5.'
     )
-    parser.add_argument('--model', default='', help="mask model (default: the task's)")
+    parser.add_argument('--model', default='', help="mask model (default: mini)")
     parser.add_argument('--weights', metavar='FILE',
                         help='Its weights; NAME=PATH,NAME=PATH for a pair.')
     parser.add_argument('--videos', type=path_argument, help='Folder of background videos.')

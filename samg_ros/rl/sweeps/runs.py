@@ -38,7 +38,7 @@ class Run:
     trials: Trials
     """What its policy is put through."""
     model: str = ''
-    """Model of the masker; '' takes the task's."""
+    """Model of the masker; '' takes `mini`."""
     weights: str | None = None
     """Its weight file or files; None takes the package's, or the official ones."""
     masker_settings: Mapping[str, Any] = field(default_factory=dict)
