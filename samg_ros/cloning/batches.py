@@ -59,7 +59,7 @@ class Samples:
         return batch._replace(pixels=pixels, joints=batch.joints + _JOINT_NOISE * noise)
 
     def at(self, indices: npt.NDArray[np.int64]) -> Batch:
-        """Return samples as they are."""
+        """Return the samples with these numbers, not augmented."""
         places = self._places[indices]
         chunks = [self._chunk_at(self._episodes[number], at) for number, at in places]
         return Batch(

@@ -150,7 +150,7 @@ class PolicyNode(ArmNode):
             self._driver.stop_for_good(mismatch)
 
     def before_enabling(self) -> None:
-        """Forget the frames of the last session."""
+        """Forget what was seen before the policy was disabled."""
         self._first = True
         self._inputs.mask_guard.restart()
 

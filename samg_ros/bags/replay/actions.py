@@ -39,7 +39,7 @@ class ReplaySettings:
 
 @dataclass(frozen=True, eq=False)
 class SideTopics:
-    """What is recorded beside the frames."""
+    """The joints, time steps and commands of a bag, sorted to be looked up by frame."""
 
     joints: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
     """(N,) stamps in ns, in order, and (N, k) positions as the observation spec has them."""

@@ -142,8 +142,8 @@ class Learner:
         """Take in a time step and choose the next action.
 
         Args:
-            time_step: what the environment said; after a LAST one the caller resets the
-                environment and goes on with its FIRST one.
+            time_step: from the environment; after a LAST one the caller resets the environment and
+                passes its FIRST one next.
 
         Returns:
             (A,) float64 within the action limits; after a LAST step, or when the run is done,
