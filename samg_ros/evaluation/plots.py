@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samg_ros.evaluation.episodes import EpisodeResults, flatten
-from samg_ros.evaluation.pictures import data_uri
+from samg_ros.files.pictures import data_uri
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
