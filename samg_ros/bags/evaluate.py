@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at what was made of every frame of a bag, and keeps the figures.
+"""Collects figures of every frame of a bag: its mask, and the action on it.
 
-Who masks and acts is an Observed: `Offline` does it here, one frame by one as `perception` and
-`policy` do; `live.LiveSession` reads what those nodes did when the bag was played to them.
+Masks and actions come from an Observed. `Offline` computes them here, frame by frame, as
+`perception` and `policy` would. `live.LiveSession` reads what the running nodes recorded when the
+bag was played to them.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def evaluate_bag(bag: Bag, topics: Topics, masker: Masker | None, policy: Policy
 
 
 class Offline:
-    """Masks and acts here and now."""
+    """Computes masks and actions in this process, an Observed."""
 
     def __init__(self, bag: Bag, topics: Topics, masker: Masker | None, policy: Policy | None,
                  settings: ReplaySettings | None) -> None:
