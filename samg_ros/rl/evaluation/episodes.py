@@ -122,16 +122,9 @@ def evaluate_policy(
     """
     from samg_ros.sim.env import SimEnv
 
-    if episodes < 1:
-        raise ConfigError(f'episodes must be at least 1, got {episodes}')
-    if shown not in SHOWN:
-        raise ConfigError(f"a policy can be shown {', '.join(SHOWN)}, not '{shown}'")
+    _check(policy, task, episodes, shown)
     if policy is not None:
         shown = policy.spec.source if shown == SHOWN[0] else shown
-        if policy.task != task:
-            raise CheckpointError(
-                f"the policy was trained on task '{policy.task}', not '{task}'; evaluate it there"
-            )
         camera_size = policy.config.camera_size
         action_repeat = action_repeat or policy.config.action_repeat
         quality = quality or policy.config.quality
@@ -167,6 +160,16 @@ def evaluate_policy(
         video=_evenly(views, 125),
         frames_per_s=sum(each.frames for each in done) / (time.monotonic() - start), seed=seed,
         successes=tuple(each.success for each in done if each.success is not None))
+
+
+def _check(policy: Policy | None, task: str, episodes: int, shown: str) -> None:
+    if episodes < 1:
+        raise ConfigError(f'episodes must be at least 1, got {episodes}')
+    if shown not in SHOWN:
+        raise ConfigError(f"a policy can be shown {', '.join(SHOWN)}, not '{shown}'")
+    if policy is not None and policy.task != task:
+        raise CheckpointError(f"the policy was trained on task '{policy.task}', not '{task}'; "
+                              'evaluate it there')
 
 
 class _Player:
