@@ -41,14 +41,12 @@ _MARKER = re.compile(rb'\xff+([^\x00\xff\xd0-\xd7])', re.DOTALL)
 _END_OF_IMAGE = 0xd9
 
 
-def read_picture(path: str | Path, flags: int = cv2.IMREAD_COLOR,
-                 max_pixels: int = MAX_PIXELS) -> npt.NDArray[Any]:
+def read_picture(path: str | Path, flags: int = cv2.IMREAD_COLOR) -> npt.NDArray[Any]:
     """Read a picture file, whatever its name is made of.
 
     Args:
         path: of a JPEG, PNG, BMP, TIFF or WebP file.
         flags: OpenCV's, cv2.IMREAD_*.
-        max_pixels: a larger picture is not decoded.
 
     Returns:
         (H, W, 3) BGR or (H, W), as OpenCV gives it.
@@ -58,7 +56,7 @@ def read_picture(path: str | Path, flags: int = cv2.IMREAD_COLOR,
     """
     data = read_picture_bytes(path)
     try:
-        return decode_picture(data, flags, max_pixels)
+        return decode_picture(data, flags)
     except PictureError as error:
         raise PictureError(f'{shown(path)}: {error}') from error
 
@@ -77,7 +75,7 @@ def read_picture_bytes(path: str | Path) -> bytes:
 
 def decode_picture(data: bytes | memoryview, flags: int = cv2.IMREAD_COLOR,
                    max_pixels: int = MAX_PIXELS) -> npt.NDArray[Any]:
-    """Decode a picture; as `read_picture`, from the bytes of a file."""
+    """Decode a picture of at most `max_pixels`; as `read_picture`, from the bytes of a file."""
     view = memoryview(data).cast('B')
     size = picture_size(view)
     if size is None:

@@ -221,7 +221,6 @@ def evaluate_run(
     run_dir: Path | str,
     settings: Sequence[str] = SETTINGS,
     episodes: int = 10,
-    seed: int = 0,
     *,
     videos: Path | str | None = None,
     colours: Path | str | None = None,
@@ -234,7 +233,6 @@ def evaluate_run(
         run_dir: folder with a checkpoint.
         settings: visual settings, at least one.
         episodes: episodes in each.
-        seed: seed of the episodes.
         videos: folder of background videos; None for the built-in ones.
         colours: folder of DMC-GB's lists of colours; None for drawn ones.
         max_steps: agent steps after which an episode is cut; None runs it whole.
@@ -249,10 +247,10 @@ def evaluate_run(
     policy = load_policy(run_dir)
     masker = policy.masker()
     results = {setting: evaluate_policy(
-        policy, policy.task, setting, episodes, seed, masker=masker, videos=videos,
+        policy, policy.task, setting, episodes, masker=masker, videos=videos,
         colours=colours, max_steps=max_steps, progress=progress) for setting in settings}
     random = evaluate_policy(
-        None, policy.task, settings[0], RANDOM_SHARE * episodes, seed, videos=videos,
+        None, policy.task, settings[0], RANDOM_SHARE * episodes, videos=videos,
         colours=colours, action_repeat=policy.config.action_repeat,
         camera_size=policy.config.camera_size, max_steps=max_steps,
         progress=None if progress is None else lambda _, i, n: progress('random', i, n))
