@@ -20,27 +20,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from xml.etree import ElementTree
 
-from msgspec import Meta, Struct
+import yaml
 
-from samg_ros.errors import ConfigError
+from samg_ros.errors import ConfigError, first_line
 from samg_ros.files.outputs import write_bytes
-from samg_ros.files.schema import read_yaml
 
-
-class _Bounds(Struct, forbid_unknown_fields=True):
-    at_least: float = -math.inf
-    at_most: float = math.inf
-
-    def __post_init__(self) -> None:
-        if math.isinf(self.at_least) and math.isinf(self.at_most):
-            raise ValueError('expected at_least or at_most')
-
-
-class _File(Struct, forbid_unknown_fields=True):
-    criteria: Annotated[dict[str, _Bounds], Meta(min_length=1)]
+AT_LEAST, AT_MOST = 'at_least', 'at_most'
 
 
 @dataclass(frozen=True)
@@ -71,9 +59,8 @@ class Verdict:
     def words(self) -> str:
         """What was found and what was asked for, in one line."""
         criterion = self.criterion
-        bounds = ' and '.join(f'{name} {bound:g}' for name, bound in (
-            ('at least', criterion.at_least), ('at most', criterion.at_most))
-            if math.isfinite(bound))
+        bounds = ' and '.join(f'{name.replace("_", " ")} {bound:g}' for name, bound in (
+            (AT_LEAST, criterion.at_least), (AT_MOST, criterion.at_most)) if math.isfinite(bound))
         found = 'not measured' if self.value is None else f'{self.value:g}'
         return f'{criterion.figure}: {found}, {bounds} is asked for'
 
@@ -84,9 +71,15 @@ def load_criteria(path: Path | str) -> tuple[Criterion, ...]:
     Raises:
         ConfigError: if the file cannot be read, or a line of it cannot be used.
     """
-    read = read_yaml(Path(path).expanduser(), _File, ConfigError)
-    return tuple(Criterion(figure, bounds.at_least, bounds.at_most)
-                 for figure, bounds in read.criteria.items())
+    try:
+        content = yaml.safe_load(Path(path).expanduser().read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the criteria '{path}': {first_line(error)}") from error
+    table = content.get('criteria') if isinstance(content, dict) else None
+    if not isinstance(table, dict) or not table:
+        raise ConfigError(f"the file '{path}' has no criteria; expected the key criteria with "
+                          'figures and their bounds')
+    return tuple(_parse(path, str(figure), bounds) for figure, bounds in table.items())
 
 
 def judge(criteria: Sequence[Criterion], figures: Mapping[str, Any]) -> tuple[Verdict, ...]:
@@ -114,6 +107,17 @@ def write_junit(path: Path | str, name: str, verdicts: Sequence[Verdict]) -> Non
         if not verdict.passed:
             ElementTree.SubElement(case, 'failure', message=verdict.words)
     write_bytes(path, ElementTree.tostring(suite, encoding='utf-8', xml_declaration=True))
+
+
+def _parse(path: Path | str, figure: str, bounds: Any) -> Criterion:
+    if not isinstance(bounds, dict) or not bounds or not set(bounds) <= {AT_LEAST, AT_MOST}:
+        raise ConfigError(f"the criterion '{figure}' of '{path}' must have {AT_LEAST} or "
+                          f'{AT_MOST}, got {bounds!r}')
+    for name, bound in bounds.items():
+        if isinstance(bound, bool) or not isinstance(bound, int | float) or math.isnan(bound):
+            raise ConfigError(f"{name} of the criterion '{figure}' of '{path}' must be a number, "
+                              f'got {bound!r}')
+    return Criterion(figure, **{name: float(bound) for name, bound in bounds.items()})
 
 
 def _figure(figures: Mapping[str, Any], name: str) -> float | None:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from PIL import Image as pillow
 
 from samg_ros.errors import InvalidInputError, PictureError
-from samg_ros.files.pictures import FORMATS, decode_picture as decode, picture_size
+from samg_ros.files import pictures
+from samg_ros.files.pictures import FORMATS
 from samg_ros.masking.checks import check_size
 
 Image = npt.NDArray[np.uint8]
@@ -38,7 +39,7 @@ def decode_picture(data: bytes, name: str) -> Image:
     """
     if not data:
         raise InvalidInputError(f'{name}: the file is empty (0 bytes); choose another')
-    size = picture_size(data)
+    size = pictures.picture_size(data)
     if size is None:
         raise InvalidInputError(f'{name}: not a picture; known are {", ".join(FORMATS)}')
     height, width = size
@@ -48,10 +49,9 @@ def decode_picture(data: bytes, name: str) -> Image:
             f'{MOST_PIXELS // 10**6} can be opened: make it smaller')
     check_size(name, height, width)
     try:
-        picture = decode(data)
+        picture = pictures.decode_picture(data, max_pixels=MOST_PIXELS)
     except PictureError as error:
-        raise InvalidInputError(f'{name}: the picture is damaged ({error}); write it again'
-                                ) from error
+        raise InvalidInputError(f'{name}: {error}; write it again') from error
     return limited(np.asarray(picture[..., ::-1], np.uint8))
 
 

@@ -63,12 +63,9 @@ def test_counts_by_cause_are_added_up():
 
 
 @pytest.mark.parametrize('text, words', [
-    ('criteria: {a: {above: 1}}', 'unknown field `above`'),
-    ('criteria: {a: {}}', 'expected at_least or at_most'),
-    ('criteria: {a: {at_most: many}}', 'Expected `float`, got `str`'),
-    ('criteria: {a: {at_most: .nan}}', 'give finite numbers'),
-    ('criteria: []', 'Expected `object`, got `array`'), ('criteria: {}', 'length >= 1'),
-    ('bounds: {a: {at_most: 1}}', 'unknown field `bounds`'), ('{', 'is not valid YAML')])
+    ('criteria: {a: {above: 1}}', 'must have at_least or at_most'),
+    ('criteria: {a: {at_most: many}}', 'must be a number'),
+    ('criteria: []', 'has no criteria'), ('{', 'cannot read the criteria')])
 def test_criteria_that_cannot_be_used_are_named(tmp_path, text, words):
     (tmp_path / 'c.yaml').write_text(text)
     with pytest.raises(ConfigError, match=words):
