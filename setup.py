@@ -36,6 +36,7 @@ SIMULATION = [  # a robot that only masks, or runs a policy, does without
 LEARNING = [
     'numpy>=1.21',
     'opencv-python-headless>=4.5',
+    'pillow>=9.0',
     'torch>=2.1',
     'safetensors>=0.4',
     'msgspec>=0.18',  # checks what files from elsewhere hold
@@ -71,7 +72,7 @@ ENGINES = ['openvino>=2024.4']  # networks compiled for a CPU
 ONNX = ['onnxruntime>=1.17']  # networks as ONNX; also what `samg export` wrote
 DEMONSTRATIONS = ['h5py>=3.6', 'pyarrow>=14']  # HDF5 files; LeRobot data sets
 MODELS = ['segment-anything>=1.0', 'timm>=1.0', 'torchvision>=0.16', 'transformers>=4.57']
-WEB = ['starlette>=0.40', 'uvicorn>=0.30', 'pillow>=9.0']  # the page of `samg reference make`
+WEB = ['starlette>=0.40', 'uvicorn>=0.30']  # the page of `samg reference make`
 EXPERTS = ['jax>=0.4.30']  # training on states
 RAY = ['ray>=2.52']  # many runs at once; older ones run the code of strangers
 DOCS = ['mkdocs-material>=9.6', 'mkdocstrings[python]>=0.26']  # the site that `make docs` builds

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs a trained policy in front of an arm: camera, perception, policy.
 
-    ros2 launch samg_ros arm.launch.py policy:=runs/arm_reach-quick-0 use_sim:=true
+    ros2 launch samg_ros arm.launch.py policy:=runs/arm_reach-clone-0 use_sim:=true
     ros2 launch samg_ros arm.launch.py policy:=... camera:=usb_cam limits:=joint_limits.yaml
 
 Each node is a process, and a lifecycle manager brings them up in order. When any of them dies all

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs a trained policy in simulation and prints its returns: simulator, perception, policy.
 
-    ros2 launch samg_ros sim_eval.launch.py policy:=runs/walker_walk-quick-0 setting:=video_hard
+    ros2 launch samg_ros sim_eval.launch.py policy:=runs/walker_walk-clone-0 setting:=video_hard
 
 Each node is a process. When the episodes are over, or when any of them dies, all nodes of this
 file end. `samg run sim_eval` is the same graph in one process.

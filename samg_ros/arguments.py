@@ -85,9 +85,9 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
                             help='replace files that exist')
 
 
-def add_seed(parser: argparse.ArgumentParser, words: str, default: int = 0) -> None:
+def add_seed(parser: argparse.ArgumentParser, words: str) -> None:
     """Declare `--seed N`."""
-    parser.add_argument('--seed', type=seed, default=default, metavar='N',
+    parser.add_argument('--seed', type=seed, default=0, metavar='N',
                         help=f'{words} (%(default)s)')
 
 

@@ -201,7 +201,7 @@ def read_frames(job: Job) -> Iterator[Image]:
 
 def mask_job(job: Job, frames: Iterator[Image], masker: Masker, kinds: list[str],
              batch: int) -> None:
-    """Mask the frames of a job, write the results and read them back.
+    """Mask the frames of a job, write the results, and check that the written files can be read.
 
     Raises:
         PictureError, VideoError: if a source cannot be read or a result cannot be written.

@@ -4,7 +4,7 @@
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import Any
 
 _BAR_WIDTH = 20
 _TERMINAL_INTERVAL_S = 0.2
@@ -45,9 +45,9 @@ def duration(seconds: float) -> str:
 class ProgressLine:
     """Keeps one line up to date on a terminal; in a file, writes one now and then."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        """Write to a stream; None takes standard error."""
-        self._stream = sys.stderr if stream is None else stream
+    def __init__(self) -> None:
+        """Write to standard error."""
+        self._stream = sys.stderr
         self._terminal = self._stream.isatty()
         self._last = float('-inf')
         self._open = False

@@ -16,7 +16,7 @@ import numpy as np
 
 from samg_ros.errors import CommandError, ConfigError, VideoError
 from samg_ros.sim.render import FIRST_PART, FLOOR, HIDDEN_GROUP, Renderer, SceneLabels, scene_labels
-from samg_ros.sim.sim_step import SimStep, View
+from samg_ros.sim.sim_step import CameraView, SimStep
 from samg_ros.sim.tasks import TaskSpec, get_task, load_simulation
 from samg_ros.sim.tasks.colours import ColourList
 from samg_ros.sim.visual.chroma_key import SCREEN, is_screen, resize_behind_screen
@@ -294,7 +294,7 @@ class SimEnv:
                                  centre=self._simulation.data.subtree_com[0],
                                  labels=self._labels)
 
-    def _view(self, camera: int, background: np.ndarray | None) -> View:
+    def _view(self, camera: int, background: np.ndarray | None) -> CameraView:
         assert self._renderer is not None
         by_label = background is not None and not self._screen
         disturbance = self._disturbance
@@ -315,9 +315,10 @@ class SimEnv:
             disturbance.paint_body(rendering, self._renderer.scene)
             frame = disturbance.change_picture(frame)
         if labels is None or not self.truth:
-            return View(frame, None, None)
+            return CameraView(frame, None, None)
         mask = labels >= FIRST_PART
-        return View(frame, mask, np.where(mask, labels - (FIRST_PART - 1), 0).astype(np.uint8))
+        parts = np.where(mask, labels - (FIRST_PART - 1), 0).astype(np.uint8)
+        return CameraView(frame, mask, parts)
 
 
 def _joint_name(name: str | None, joint: int) -> str:

@@ -46,8 +46,8 @@ class SamgEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         composite: `segmentation` or `chroma_key`, see `SimEnv`.
         action_repeat: None takes the task's.
         camera_id: None takes the task's.
-        more_cameras: further cameras; info['views'] holds a `sim.env.View` of each, the main
-            camera's first.
+        more_cameras: further cameras; info['views'] holds a `CameraView` of each, the main camera's
+            first.
         nuisances: strengths of disturbances by name, see `sim.nuisances.Nuisances`.
         observation_spec: what the policy sees; None for raw frames.
         masker: a fitted masker, for a spec whose source is 'masked'.

@@ -11,7 +11,7 @@ import numpy as np
 from samg_ros.step_types import FIRST, LAST
 
 
-class View(NamedTuple):
+class CameraView(NamedTuple):
     """What one camera shows."""
 
     frame: np.ndarray
@@ -26,7 +26,7 @@ class View(NamedTuple):
 class SimStep:
     """What the environment shows after a reset or a step."""
 
-    views: tuple[View, ...]
+    views: tuple[CameraView, ...]
     """What the cameras show, the task's own first."""
     reward: float
     """Summed over the action repeat; 0 at a reset."""
@@ -53,12 +53,12 @@ class SimStep:
 
     @property
     def mask(self) -> np.ndarray | None:
-        """(H, W) bool of the first camera, see `View`."""
+        """(H, W) bool of the first camera, see `CameraView`."""
         return self.views[0].mask
 
     @property
     def parts(self) -> np.ndarray | None:
-        """(H, W) uint8 of the first camera, see `View`."""
+        """(H, W) uint8 of the first camera, see `CameraView`."""
         return self.views[0].parts
 
     @property

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at what was made of every frame of a bag, and keeps the figures.
+"""Collects figures of every frame of a bag: its mask, and the action on it.
 
-Who masks and acts is an Observed: `Offline` does it here, one frame by one as `perception` and
-`policy` do; `live.LiveSession` reads what those nodes did when the bag was played to them.
+Masks and actions come from an Observed. `Offline` computes them here, frame by frame, as
+`perception` and `policy` would. `live.LiveSession` reads what the running nodes recorded when the
+bag was played to them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from samg_ros.bags.bag import Bag
-from samg_ros.bags.replay.actions import Replay, ReplaySettings, SideTopics, read_side_topics
+from samg_ros.bags.replay.actions import Replay, SideTopics, read_side_topics
 from samg_ros.bags.result import Bad, BagResult
 from samg_ros.bags.topics import Topics, frame_of, stamp_ns
 from samg_ros.errors import BagError, ConfigError, EncodingError, InvalidInputError
@@ -102,7 +103,6 @@ class Observed(Protocol):
 
 
 def evaluate_bag(bag: Bag, topics: Topics, masker: Masker | None, policy: Policy | None = None,
-                 settings: ReplaySettings | None = None,
                  sink: Callable[[MaskedFrame], None] | None = None,
                  progress: bool = False) -> BagResult:
     """Mask the frames of a bag and act on them.
@@ -112,7 +112,6 @@ def evaluate_bag(bag: Bag, topics: Topics, masker: Masker | None, policy: Policy
         topics: from `find_topics`.
         masker: fitted; None leaves frames as they are, for a policy that sees raw ones.
         policy: None leaves actions out.
-        settings: of the replay; None takes the node's.
         sink: gets every masked frame, in order.
         progress: show a bar.
 
@@ -120,15 +119,15 @@ def evaluate_bag(bag: Bag, topics: Topics, masker: Masker | None, policy: Policy
         BagError: if no frame can be used, or the bag lacks what the policy wants.
         ConfigError: if masker and policy do not fit each other.
     """
-    offline = Offline(bag, topics, masker, policy, settings)
+    offline = Offline(bag, topics, masker, policy)
     return Evaluation(bag, topics, offline, sink).run(progress)
 
 
 class Offline:
-    """Masks and acts here and now."""
+    """Computes masks and actions in this process, an Observed."""
 
-    def __init__(self, bag: Bag, topics: Topics, masker: Masker | None, policy: Policy | None,
-                 settings: ReplaySettings | None) -> None:
+    def __init__(self, bag: Bag, topics: Topics, masker: Masker | None, policy: Policy | None
+                 ) -> None:
         """Take the arguments of `evaluate_bag`."""
         if policy is not None and policy.spec.source == 'truth':
             raise BagError("the policy was trained on the simulator's true masks; a bag is masked "
@@ -143,7 +142,7 @@ class Offline:
         self._replay: Replay | None = None
         if policy is not None:
             self.side = read_side_topics(bag, topics, policy)
-            self._replay = Replay(policy, self.side, settings)
+            self._replay = Replay(policy, self.side)
             self.no_action = self._replay.dropped
 
     def see(self, stamp: int, frame: npt.NDArray[np.uint8]) -> Seen:

@@ -24,7 +24,7 @@ ONE_COMMAND_S = 0.1
 """The most time that one command may make up for."""
 _WINDOW_S = 1.0
 _JITTER_S = 0.1
-"""How much later than another a command may have been recorded, although sent as soon."""
+"""By how much the times of recording may differ from those of sending."""
 _ROUNDING = 1e-9
 
 
@@ -73,10 +73,11 @@ def count_excesses(times: npt.NDArray[np.float64], commands: npt.NDArray[np.floa
         commands: (N, A) rad, rad/s, m or m/s.
         limits: A, in the order of the command.
         interface: one of INTERFACES.
-        pause_s: after no command for so long, the next need not follow from the one before:
-            others may have moved the arm.
-        max_lead: how far the last position before such a pause, or of all, may be from the one
-            before beyond what `max_velocity` allows: it holds the arm where its joints are.
+        pause_s: a longer time without commands is a pause. The first command after it is not
+            compared with the last one before: another program may have moved the arm meanwhile.
+        max_lead: rad or m. The last position before a pause, and the last of the recording, may
+            jump by so much more than `max_velocity` allows: it is a stop, which commands the arm to
+            stay where its joints are, and the commands before may have been that far ahead.
 
     Returns:
         'joint: limit' -> number of commands; empty where all kept all limits.
@@ -112,7 +113,7 @@ def count_excesses(times: npt.NDArray[np.float64], commands: npt.NDArray[np.floa
 def _too_fast(times: npt.NDArray[np.float64], positions: npt.NDArray[np.float64],
               speed: npt.NDArray[np.float64], pause_s: float, stop: npt.NDArray[np.float64],
               ) -> npt.NDArray[np.bool_]:
-    """(M, A) which stretches of some _WINDOW_S without a pause were covered too fast."""
+    """Return (M, A): whether a joint moved too far within _WINDOW_S, for each start of one."""
     ends = np.searchsorted(times, times + _WINDOW_S)
     starts = np.flatnonzero(ends < len(times))
     ends = ends[starts]

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What running nodes made of a bag that was played to them, from the recording of that.
+"""Figures of running nodes to which a bag was played, while a second bag recorded their output.
 
-The recording says when frames, masks and commands arrived, all by one clock; the bag says what the
-frames were and what had been done on them. Joined by stamp they give the figures of `evaluate`.
+The recording says when frames, masks and commands arrived, all by one clock; the bag that was
+played holds the frames, true masks and recorded actions. Joined by stamp they give the figures of
+`evaluate`.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ NO_COMMAND = 'no_command'
 
 
 class LiveSession:
-    """What was seen and done, an Observed.
+    """What the nodes saw and did, an Observed.
 
-    A command is put down to the last frame that had reached the policy before it. One that came
-    with no frame between it and the command before is the watchdog's, and not an action.
+    A command is taken as the answer to the last frame that reached the policy before it. When two
+    commands arrive with no frame between them, the second is the watchdog's and no action.
     """
 
     def __init__(self, bag: Bag, topics: Topics, session: Bag, policy: Policy | None,

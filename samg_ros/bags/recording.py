@@ -104,15 +104,16 @@ class Recording:
         try:
             yield
         except OSError as error:
-            raise BagError(f"the recording '{self._file.name}' cannot be gone on with: "
+            raise BagError(f"the recording '{self._file.name}' cannot be continued: "
                            f'{error.strerror}; what it has so far can be read') from error
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Return what the records say, in one; of a damaged file what comes before the damage.
+    """Return the metadata that a recording of this package holds, all records merged.
 
     Args:
-        path: MCAP file, or the folder of a bag with such a file; others say nothing.
+        path: MCAP file, or the folder of a bag. Another kind of bag has none; a damaged file has
+            what comes before the damage.
     """
     files = [path] if path.is_file() else sorted(path.glob('*.mcap'))
     found: dict[str, str] = {}

@@ -93,7 +93,7 @@ class BagResult:
                   'unmasked': self.unmasked, **self.drops(),
                   'empty_masks': sum(area == 0 for area in self.coverage)}
         for name in ('coverage', 'temporal_iou', 'predicted_iou', 'truth_iou', 'latency_ms'):
-            values[name] = _spread(getattr(self, name))
+            values[name] = _mean_and_tails(getattr(self, name))
         if self.with_policy:
             errors = np.array(self.action_error, np.float64)
             compared = errors[np.isfinite(errors)]
@@ -101,11 +101,11 @@ class BagResult:
                 'actions': self.actions, 'no_action': dict(self.no_action),
                 'compared': len(compared),
                 'equal_to_the_bit': int((compared == 0).sum()),
-                'difference': _spread(self.action_error)}
+                'difference': _mean_and_tails(self.action_error)}
         return values
 
 
-def _spread(values: list[float]) -> dict[str, float] | None:
+def _mean_and_tails(values: list[float]) -> dict[str, float] | None:
     """Mean, median and tails of the values that there are; None if there are none."""
     known = np.array(values, np.float64)
     known = known[np.isfinite(known)]

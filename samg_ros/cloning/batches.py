@@ -24,7 +24,7 @@ _JOINT_NOISE = 0.01
 """rad or m, standard deviation: encoders and clocks are never exact."""
 
 
-class Batch(NamedTuple):
+class ChunkBatch(NamedTuple):
     """N samples."""
 
     pixels: list[Tensor]
@@ -50,7 +50,7 @@ class Samples:
     def __len__(self) -> int:
         return len(self._places)
 
-    def random(self, size: int, seed: int, step: int) -> Batch:
+    def random(self, size: int, seed: int, step: int) -> ChunkBatch:
         """Return a batch of random samples, augmented; the same for the same seed and step."""
         rng = np.random.default_rng((seed, step))
         batch = self.at(rng.integers(0, len(self), size))
@@ -58,11 +58,11 @@ class Samples:
         noise = torch.from_numpy(rng.standard_normal(batch.joints.shape, np.float32))
         return batch._replace(pixels=pixels, joints=batch.joints + _JOINT_NOISE * noise)
 
-    def at(self, indices: npt.NDArray[np.int64]) -> Batch:
-        """Return samples as they are."""
+    def at(self, indices: npt.NDArray[np.int64]) -> ChunkBatch:
+        """Return the samples with these numbers, not augmented."""
         places = self._places[indices]
         chunks = [self._chunk_at(self._episodes[number], at) for number, at in places]
-        return Batch(
+        return ChunkBatch(
             [torch.from_numpy(np.stack([self._episodes[number].pixels[camera][at]
                                         for number, at in places])) for camera in self._cameras],
             torch.from_numpy(np.stack([self._episodes[number].joints[at]

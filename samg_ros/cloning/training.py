@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from samg_ros.cloning.batches import Batch, Samples
+from samg_ros.cloning.batches import ChunkBatch, Samples
 from samg_ros.cloning.samples import LearnedEpisode
 from samg_ros.device import usable_device
 from samg_ros.errors import CheckpointError, DemonstrationError
@@ -149,7 +149,7 @@ class Cloning:
 
     # Steps
 
-    def _update(self, batch: Batch) -> None:
+    def _update(self, batch: ChunkBatch) -> None:
         for group in self._optimiser.param_groups:
             group['lr'] = self.config.learning_rate * _schedule(self.step / self.config.steps)
         self._network.train()
@@ -162,7 +162,7 @@ class Cloning:
         for name, value in self._network.state_dict().items():
             self._average[name].lerp_(value, 1 - share)
 
-    def _loss(self, network: ChunkNetwork, batch: Batch) -> Tensor:
+    def _loss(self, network: ChunkNetwork, batch: ChunkBatch) -> Tensor:
         predicted = network([each.to(self._device) for each in batch.pixels],
                             batch.joints.to(self._device))
         wanted = (batch.actions.to(self._device) - network.action_mean) / network.action_scale

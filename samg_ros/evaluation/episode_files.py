@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluated episodes in one file, so that figures and strips outlive the process that took them."""
+"""Evaluated episodes in one file, from which tables and pages can be made again later."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pictures of a report page, as data URIs: frames and short videos."""
 
-import base64
 import contextlib
 import os
 import sys
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from samg_ros.errors import VideoError
 from samg_ros.evaluation.episodes import View, small_view
-from samg_ros.files.pictures import opencv_path
+from samg_ros.files.pictures import data_uri, opencv_path
 
 _SIDE = 168
 """Least height of a frame in a video, in pixels."""
@@ -114,11 +113,6 @@ def _png(rgb: NDArray[np.uint8]) -> bytes:
     good, data = cv2.imencode('.png', rgb[..., ::-1])
     assert good
     return data.tobytes()
-
-
-def data_uri(kind: str, data: bytes) -> str:
-    """Return a file's content as what a page may hold in place of an address."""
-    return f'data:{kind};base64,{base64.b64encode(data).decode()}'
 
 
 @contextlib.contextmanager

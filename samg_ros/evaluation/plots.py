@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samg_ros.evaluation.episodes import EpisodeResults, flatten
-from samg_ros.evaluation.pictures import data_uri
+from samg_ros.files.pictures import data_uri
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,7 +101,7 @@ def return_bars(results: Mapping[str, EpisodeResults], random: EpisodeResults | 
             colour = _GREY if i + offset == 0 else _COLOURS[i + offset]
             axes.bar(i, result.mean_return, 0.6, yerr=result.return_error, color=colour,
                      capsize=3, ecolor=axes.xaxis.label.get_color())
-            axes.plot(np.full(len(result.returns), i) + _spread(len(result.returns)),
+            axes.plot(np.full(len(result.returns), i) + _side_by_side(len(result.returns)),
                       result.returns, '.', markersize=3, color=axes.xaxis.label.get_color())
         axes.set_xticks(range(len(bars)), [name for name, _ in bars])
         axes.set_ylabel('return')
@@ -265,6 +265,6 @@ def _smoothed(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     )
 
 
-def _spread(count: int) -> NDArray[np.float64]:
+def _side_by_side(count: int) -> NDArray[np.float64]:
     """Return small offsets that keep dots apart."""
     return np.linspace(-0.15, 0.15, count) if count > 1 else np.zeros(count)

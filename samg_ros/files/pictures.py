@@ -9,19 +9,25 @@ are opened by Python.
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image as pillow
 
 from samg_ros.errors import InvalidInputError, PictureError, VideoError, first_line
 from samg_ros.files.outputs import write_bytes
 from samg_ros.files.reading import check_readable, parsing
 
+FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'TIFF')
+"""That are read, by Pillow's names."""
 MAX_PIXELS = 2 * 7680 * 4320
 """Pixels of the largest picture that is decoded by default: twice an 8K camera's."""
 
@@ -29,21 +35,18 @@ VIDEO_ADVICE = ('convert it: ffmpeg -i INPUT -c:v libx264 -crf 12 OUTPUT.mp4 (AV
                 'LeRobot writes them, need an OpenCV whose FFmpeg has an AV1 decoder)')
 """What to do with a video that OpenCV does not read."""
 
-_JPEG, _PNG, _BMP = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n', b'BM'
+_JPEG, _PNG = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n'
 _MARKER = re.compile(rb'\xff+([^\x00\xff\xd0-\xd7])', re.DOTALL)
 """The next marker of a JPEG: inside pixel data, FF is followed by 00 or a restart marker."""
-_FRAME_HEADERS = frozenset(range(0xc0, 0xd0)) - {0xc4, 0xc8, 0xcc}
-_END_OF_IMAGE, _START_OF_SCAN = 0xd9, 0xda
+_END_OF_IMAGE = 0xd9
 
 
-def read_picture(path: str | Path, flags: int = cv2.IMREAD_COLOR,
-                 max_pixels: int = MAX_PIXELS) -> npt.NDArray[Any]:
+def read_picture(path: str | Path, flags: int = cv2.IMREAD_COLOR) -> npt.NDArray[Any]:
     """Read a picture file, whatever its name is made of.
 
     Args:
         path: of a JPEG, PNG, BMP, TIFF or WebP file.
         flags: OpenCV's, cv2.IMREAD_*.
-        max_pixels: a larger picture is not decoded.
 
     Returns:
         (H, W, 3) BGR or (H, W), as OpenCV gives it.
@@ -53,7 +56,7 @@ def read_picture(path: str | Path, flags: int = cv2.IMREAD_COLOR,
     """
     data = read_picture_bytes(path)
     try:
-        return decode_picture(data, flags, max_pixels)
+        return decode_picture(data, flags)
     except PictureError as error:
         raise PictureError(f'{shown(path)}: {error}') from error
 
@@ -72,7 +75,7 @@ def read_picture_bytes(path: str | Path) -> bytes:
 
 def decode_picture(data: bytes | memoryview, flags: int = cv2.IMREAD_COLOR,
                    max_pixels: int = MAX_PIXELS) -> npt.NDArray[Any]:
-    """Decode a picture; as `read_picture`, from the bytes of a file."""
+    """Decode a picture of at most `max_pixels`; as `read_picture`, from the bytes of a file."""
     view = memoryview(data).cast('B')
     size = picture_size(view)
     if size is None:
@@ -156,27 +159,25 @@ def opencv_path(path: str | Path) -> str:
     return str(path)
 
 
+def data_uri(kind: str, data: bytes) -> str:
+    """Return a file's content as what a page may hold in place of an address."""
+    return f'data:{kind};base64,{base64.b64encode(data).decode()}'
+
+
 def picture_size(data: bytes | memoryview) -> tuple[int, int] | None:
     """Return (height, width) of an encoded picture, without decoding it.
 
     Returns:
         None if the data are no JPEG, PNG, BMP, TIFF or WebP, or end before the size.
     """
-    view = memoryview(data).cast('B')
-    head = bytes(view[:32])
-    try:
-        if head.startswith(_JPEG):
-            return _jpeg_size(view)
-        if head.startswith(_PNG):
-            return _big(head[20:24]), _big(head[16:20])
-        if head.startswith(_BMP):
-            return abs(int.from_bytes(head[22:26], 'little', signed=True)), _little(head[18:22])
-        if head[:4] == b'RIFF' and head[8:12] == b'WEBP':
-            return _webp_size(head)
-        if head[:4] in (b'II*\0', b'MM\0*'):
-            return _tiff_size(view)
-    except (IndexError, ValueError):
-        pass
+    pillow.init()
+    for open_header, accepts in (pillow.OPEN[each] for each in FORMATS):
+        if accepts is None or accepts(bytes(data[:32])) is True:
+            try:  # not `Image.open`, whose limit of pixels is not ours
+                width, height = open_header(io.BytesIO(data), '').size
+            except Exception:  # noqa: BLE001 - damaged headers break Pillow in many ways
+                return None
+            return height, width
     return None
 
 
@@ -184,7 +185,7 @@ def _is_cut_short(view: memoryview) -> bool:
     """Whether the end of a JPEG, PNG or WebP is missing; bytes after the end do not matter."""
     head = bytes(view[:12])
     if head.startswith(_JPEG):
-        return not any(marker == _END_OF_IMAGE for marker, _ in _jpeg_markers(view))
+        return _END_OF_IMAGE not in _jpeg_markers(view)
     if head.startswith(_PNG):
         place = len(_PNG)
         while place + 12 <= len(view):
@@ -192,62 +193,20 @@ def _is_cut_short(view: memoryview) -> bool:
                 return False
             place += 12 + _big(view[place:place + 4])
         return True
-    return head[:4] == b'RIFF' and 8 + _little(head[4:8]) > len(view)
+    return head[:4] == b'RIFF' and 8 + int.from_bytes(head[4:8], 'little') > len(view)
 
 
-def _jpeg_markers(view: memoryview) -> Any:
-    """Yield (marker, place of the byte after it), up to the end of the image or of the data."""
+def _jpeg_markers(view: memoryview) -> Iterator[int]:
+    """Yield the markers up to the end of the image or of the data."""
     place = 2
     while (found := _MARKER.search(view, place)) is not None:
         marker, place = found.group(1)[0], found.end()
-        yield marker, place
+        yield marker
         if marker == _END_OF_IMAGE:
             return
         if marker != 0x01:  # TEM, the only other one without a length
             place += _big(view[place:place + 2])
 
 
-def _jpeg_size(view: memoryview) -> tuple[int, int] | None:
-    for marker, place in _jpeg_markers(view):
-        if marker in _FRAME_HEADERS and place + 7 <= len(view):
-            return _big(view[place + 3:place + 5]), _big(view[place + 5:place + 7])
-        if marker == _START_OF_SCAN:
-            break
-    return None
-
-
-def _webp_size(head: bytes) -> tuple[int, int] | None:
-    """Size by the three kinds of WebP (RFC 9649): lossy, lossless, extended."""
-    kind = head[12:16]
-    if kind == b'VP8 ':
-        return _little(head[28:30]) & 0x3fff, _little(head[26:28]) & 0x3fff
-    if kind == b'VP8L':
-        bits = _little(head[21:25])
-        return (bits >> 14 & 0x3fff) + 1, (bits & 0x3fff) + 1
-    if kind == b'VP8X':
-        return _little(head[27:30]) + 1, _little(head[24:27]) + 1
-    return None
-
-
-def _tiff_size(view: memoryview) -> tuple[int, int] | None:
-    """Tags 256 (width) and 257 (height) of the first directory (TIFF 6.0, section 2)."""
-    order: Any = 'little' if view[0] == ord('I') else 'big'
-
-    def number(begin: int, size: int) -> int:
-        return int.from_bytes(view[begin:begin + size], order)
-
-    place = number(4, 4)
-    sizes = {}
-    for entry in range(place + 2, place + 2 + 12 * number(place, 2), 12):
-        tag, kind = number(entry, 2), number(entry + 2, 2)
-        if tag in (256, 257):
-            sizes[tag] = number(entry + 8, 2 if kind == 3 else 4)
-    return (sizes[257], sizes[256]) if len(sizes) == 2 else None
-
-
 def _big(data: bytes | memoryview) -> int:
     return int.from_bytes(data, 'big')
-
-
-def _little(data: bytes | memoryview) -> int:
-    return int.from_bytes(data, 'little')

@@ -19,7 +19,7 @@ import msgspec
 import yaml
 
 from samg_ros.errors import SamgError, plain
-from samg_ros.files.reading import MAX_TEXT_BYTES, parsing, read_text
+from samg_ros.files.reading import parsing, read_text
 
 MAX_YAML_BYTES = 2**18
 """Of a YAML file: parameter files have some 10 kB, and PyYAML reads about 100 kB a second."""
@@ -60,14 +60,13 @@ def _beside(problem: Exception, values: Any, kind: Any) -> str:
     return f', got {plain(values, 60)}' if single else ''
 
 
-def read_json(path: Path | str, kind: type[Kind], error: type[SamgError],
-              most_bytes: int = MAX_TEXT_BYTES) -> Kind:
+def read_json(path: Path | str, kind: type[Kind], error: type[SamgError]) -> Kind:
     """Read a JSON file as `convert` does.
 
     Raises:
         error: if it cannot be read, is not JSON, or holds something else.
     """
-    return parse_json(read_text(path, error, most_bytes), kind, f"'{path}'", error)
+    return parse_json(read_text(path, error), kind, f"'{path}'", error)
 
 
 def parse_json(text: str | bytes, kind: type[Kind], name: str, error: type[SamgError],

@@ -146,8 +146,8 @@ SIM_TRAIN = (
              "package's."),
     Argument('device', '', "Torch device of masker and learner; empty takes the parameter file's, "
              'cpu.'),
-    Argument('run_dir', '', 'Run folder; empty for runs/TASK-PRESET-SEED. A run that is there goes '
-             'on.'),
+    Argument('run_dir', '', 'Run folder; empty for runs/TASK-clone-SEED, or of the method rl '
+             'runs/TASK-PRESET-SEED. A run that is there goes on.'),
     SEED,
     Argument('steps', 0, "Agent steps; 0 takes the preset's."),
     Argument('overrides', '', 'Other training settings as JSON, such as {"batch_size": 64}.'),

@@ -81,7 +81,7 @@ class ArmPlan:
 
     @property
     def task(self) -> str:
-        """Of the simulated arm; empty for the parameter file's."""
+        """Task of the simulated arm; empty: the one that the parameter file names."""
         trained = '' if self.checkpoint is None else self.checkpoint.config.task
         return str(self.given['task'] or trained)
 

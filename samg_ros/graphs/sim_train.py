@@ -127,7 +127,7 @@ def make_plan(task: str, preset: str = 'quick', setting: str = 'train', seed: in
         seed: of everything random.
         steps: agent steps; 0 takes the preset's.
         overrides: other fields of TrainConfig as a JSON object.
-        run_dir: empty takes runs/<task>-<preset>-<seed>.
+        run_dir: empty takes runs/TASK-clone-SEED, or of the method rl runs/TASK-PRESET-SEED.
         reference: folder or image; empty to render one from the simulator into the run folder.
         videos: folder of background videos; empty for procedural ones.
         episodes: episodes per visual setting in the report.

@@ -40,14 +40,15 @@ class MaskerSettings:
             each counts a third. None: the model's (`mini` false, whose masks are trained to be
             averaged; the others true).
         fit_steps: optimiser steps of that fit.
-        similarity_prompt: which maps the decoder gets beside the prompts (see `guidance`): 'off'
-            none, 'region' similarity with the object's one feature, 'dense' also with the most
-            similar cell of the object, 'colour' also how usual the colour is on the object, 'full'
-            all of these for every encoder, the cells of the reference's surroundings too, and
-            colour in two widths, compared at the resolution of the decoder's masks. A model that
-            was trained for them takes each map by itself, another their mean, of 'full' what speaks
-            for the object more than for the surroundings, as the first pass's mask prompt. None: as
-            the model was trained (`mini` 'full', SAM 'off').
+        similarity_prompt: which similarity maps the decoder gets beside the prompts (see
+            `guidance`). Each value adds to the one before. 'off': none. 'region': similarity with
+            the mean feature of the object. 'dense': similarity with the most similar cell of the
+            object. 'colour': how usual a pixel's colour is on the object. 'full': all of these for
+            every encoder, similarity with the cells of the surroundings, and colour in two widths,
+            at the resolution of the decoder's masks. A model that was trained with these maps
+            takes each by itself. Another model gets one map as mask prompt of its first pass:
+            their mean, or with 'full' by how much the object is more similar than the
+            surroundings. None: as the model was trained (`mini` 'full', SAM 'off').
         combine_references: how the similarity maps of several references of one object become
             one, pixel by pixel: 'max' (it looks like one of them, as views from several sides) or
             'mean' (like all of them, as pictures in several lights).

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
@@ -23,9 +23,8 @@ from samg_ros.ros import qos
 from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.diagnostics import OK, Diagnostics, Drops, Rate, Report
 from samg_ros.ros.messages import time_step
-from samg_ros.ros.node import PlainNode, run_node
+from samg_ros.ros.node import PlainNode
 from samg_ros.ros.parameters import declare
-from samg_ros.ros.signals import exit_now
 from samg_ros.step_types import FIRST, LAST
 
 _TICK_S = 0.02
@@ -210,8 +209,3 @@ class ArmEpisodes(PlainNode):
         values = {'ended': len(self._returns), 'of': self._count, 'solved': sum(self._successes),
                   'steps': self._steps}
         return Report(OK, 'an episode runs' if self._running else 'between episodes', values)
-
-
-def main(argv: list[str] | None = None) -> NoReturn:
-    """Entry point of the executable `arm_episodes`."""
-    exit_now(run_node(ArmEpisodes, argv))

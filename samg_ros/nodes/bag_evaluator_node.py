@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import sensor_msgs.msg
 from sensor_msgs.msg import Image
@@ -23,10 +23,9 @@ from samg_ros.bags.topics import Topics, check_topics
 from samg_ros.errors import SamgError
 from samg_ros.files.outputs import check_file, make_folder
 from samg_ros.ros.compat import steady_timer
-from samg_ros.ros.node import PlainNode, print_error, run_node
+from samg_ros.ros.node import PlainNode
 from samg_ros.ros.parameters import declare
 from samg_ros.ros.service_calls import PolicyEnabler
-from samg_ros.ros.signals import StopSignal, exit_now
 from samg_ros.ros.topic_recorder import TopicRecorder
 
 READY = 'all that listen are there'
@@ -125,23 +124,3 @@ class BagEvaluator(PlainNode):
         elif now - self._since > _READY_S:
             self.ready, self._changed = True, now
             print(f'{READY}: the bag can be played', flush=True)
-
-
-def main(argv: list[str] | None = None) -> NoReturn:
-    """Entry point of the executable `bag_evaluator`: records, then writes the report."""
-    stop_signal = StopSignal()
-    made: list[BagEvaluator] = []
-
-    def make() -> BagEvaluator:
-        made.append(BagEvaluator())
-        return made[0]
-
-    code = run_node(make, argv, stop_signal)
-    if code == 0 and made and made[0].finished:
-        try:
-            stop_signal.immediate()
-            made[0].finish()
-        except SamgError as error:
-            print_error(error)
-            code = 2
-    exit_now(code)

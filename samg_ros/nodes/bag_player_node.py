@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, NoReturn
+from typing import Any
 
 import sensor_msgs.msg
 from rclpy.duration import Duration
@@ -18,9 +18,8 @@ from samg_ros.bags.bag import Bag, open_bag
 from samg_ros.errors import BagError, SamgError, first_line
 from samg_ros.ros import qos
 from samg_ros.ros.compat import steady_timer
-from samg_ros.ros.node import PlainNode, run_node
+from samg_ros.ros.node import PlainNode
 from samg_ros.ros.parameters import declare
-from samg_ros.ros.signals import exit_now
 
 _DEPTH = 100
 _PACKAGE = 'sensor_msgs/msg/'
@@ -104,8 +103,3 @@ class BagPlayer(PlainNode):
             self.finished = True
             while self._topics:
                 self.destroy_publisher(self._topics.popitem()[1])
-
-
-def main(argv: list[str] | None = None) -> NoReturn:
-    """Entry point of the executable `bag_player`."""
-    exit_now(run_node(BagPlayer, argv))

@@ -12,7 +12,7 @@ count as a command.
 from __future__ import annotations
 
 import threading
-from typing import Any, NoReturn
+from typing import Any
 
 from rclpy.duration import Duration
 from std_msgs.msg import Float64MultiArray
@@ -24,10 +24,9 @@ from samg_ros.ros import qos
 from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Drops, Report
 from samg_ros.ros.messages import command
-from samg_ros.ros.node import PlainNode, run_node
+from samg_ros.ros.node import PlainNode
 from samg_ros.ros.parameters import declare
 from samg_ros.ros.publishers import UniqueName, other_publishers
-from samg_ros.ros.signals import exit_now
 
 _COMMAND = 'command'
 _CONFLICTS_S = 0.2
@@ -142,8 +141,3 @@ class CommandGuard(PlainNode):
             return Report(WARN, "the arm is at rest; nothing publishes on "
                           f"'{self.resolve_topic_name('command_raw')}'", values)
         return Report(OK, 'the arm is commanded' if self._moving else 'the arm is at rest', values)
-
-
-def main(argv: list[str] | None = None) -> NoReturn:
-    """Entry point of the executable `command_guard`."""
-    exit_now(run_node(CommandGuard, argv))

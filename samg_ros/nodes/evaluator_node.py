@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, NoReturn
+from typing import Any
 
 from std_msgs.msg import Float64MultiArray
 
@@ -15,10 +15,9 @@ from samg_ros.ros import qos
 from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.diagnostics import OK, Diagnostics, Drops, Report
 from samg_ros.ros.messages import time_step
-from samg_ros.ros.node import PlainNode, run_node
+from samg_ros.ros.node import PlainNode
 from samg_ros.ros.parameters import declare
 from samg_ros.ros.service_calls import PolicyEnabler
-from samg_ros.ros.signals import exit_now
 from samg_ros.step_types import FIRST, LAST
 
 _DEPTH = 1000
@@ -113,8 +112,3 @@ class Evaluator(PlainNode):
         return Report(OK, f'episode {len(self.returns) + 1} of {self._episodes}',
                       {'frames': self._frames, 'returns': [round(each, 3)
                                                            for each in self.returns]})
-
-
-def main(argv: list[str] | None = None) -> NoReturn:
-    """Entry point of the executable `evaluator`."""
-    exit_now(run_node(Evaluator, argv))

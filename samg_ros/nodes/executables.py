@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from functools import partial
 from typing import Any, NoReturn
 
 from samg_ros.errors import missing_dependency
@@ -37,71 +38,32 @@ def node_class(name: str) -> Any:
     return getattr(importlib.import_module(module), class_name)
 
 
-def _run(name: str) -> NoReturn:
-    StopSignal()
+def run(name: str, argv: list[str] | None = None) -> NoReturn:
+    """Run a node as this process.
+
+    Args:
+        name: a key of NODES.
+        argv: ROS arguments; None takes those of the command line.
+    """
+    stop_signal = StopSignal()
     try:
-        importlib.import_module(NODES[name][0]).main()
+        node = node_class(name)
+        from samg_ros.ros.node import run_node
     except ModuleNotFoundError as error:
         print(f'samg: error: {missing_dependency(error)}', file=sys.stderr)
         exit_now(1)
-    exit_now(0)
+    exit_now(run_node(node, argv, stop_signal))
 
 
-def arm_episodes() -> NoReturn:
-    """Run the node `arm_episodes`."""
-    _run('arm_episodes')
-
-
-def bag_evaluator() -> NoReturn:
-    """Run the node `bag_evaluator`."""
-    _run('bag_evaluator')
-
-
-def bag_player() -> NoReturn:
-    """Run the node `bag_player`."""
-    _run('bag_player')
-
-
-def command_guard() -> NoReturn:
-    """Run the node `command_guard`."""
-    _run('command_guard')
-
-
-def evaluator() -> NoReturn:
-    """Run the node `evaluator`."""
-    _run('evaluator')
-
-
-def lifecycle_manager() -> NoReturn:
-    """Run the node `lifecycle_manager`."""
-    _run('lifecycle_manager')
-
-
-def mujoco_bridge() -> NoReturn:
-    """Run the node `mujoco_bridge`."""
-    _run('mujoco_bridge')
-
-
-def perception() -> NoReturn:
-    """Run the node `perception`."""
-    _run('perception')
-
-
-def policy() -> NoReturn:
-    """Run the node `policy`."""
-    _run('policy')
-
-
-def recorder() -> NoReturn:
-    """Run the node `recorder`."""
-    _run('recorder')
-
-
-def teleop() -> NoReturn:
-    """Run the node `teleop`."""
-    _run('teleop')
-
-
-def trainer() -> NoReturn:
-    """Run the node `trainer`."""
-    _run('trainer')
+arm_episodes = partial(run, 'arm_episodes')
+bag_evaluator = partial(run, 'bag_evaluator')
+bag_player = partial(run, 'bag_player')
+command_guard = partial(run, 'command_guard')
+evaluator = partial(run, 'evaluator')
+lifecycle_manager = partial(run, 'lifecycle_manager')
+mujoco_bridge = partial(run, 'mujoco_bridge')
+perception = partial(run, 'perception')
+policy = partial(run, 'policy')
+recorder = partial(run, 'recorder')
+teleop = partial(run, 'teleop')
+trainer = partial(run, 'trainer')

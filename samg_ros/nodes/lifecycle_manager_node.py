@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from lifecycle_msgs.msg import Transition, TransitionEvent
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -23,10 +23,9 @@ from samg_ros.ros import qos
 from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
 from samg_ros.ros.heartbeat import HeartbeatWatch
-from samg_ros.ros.node import PlainNode, run_node
+from samg_ros.ros.node import PlainNode
 from samg_ros.ros.parameters import declare
 from samg_ros.ros.publishers import name_conflict, name_is_taken
-from samg_ros.ros.signals import exit_now
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -227,8 +226,3 @@ class LifecycleManager(PlainNode):
         if idle:
             return Report(WARN, f'{", ".join(idle)} not active', states)
         return Report(OK, 'all active', states)
-
-
-def main(argv: list[str] | None = None) -> NoReturn:
-    """Entry point of the executable `lifecycle_manager`."""
-    exit_now(run_node(LifecycleManager, argv))

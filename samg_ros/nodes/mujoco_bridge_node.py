@@ -9,7 +9,7 @@ wall clock as a camera and a robot do, whether or not anybody keeps up.
 from __future__ import annotations
 
 import time
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -27,10 +27,9 @@ from samg_ros.ros import qos
 from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.diagnostics import OK, WARN, Diagnostics, Drops, Rate, Report
 from samg_ros.ros.messages import command, time_step
-from samg_ros.ros.node import PlainNode, run_node
+from samg_ros.ros.node import PlainNode
 from samg_ros.ros.parameters import declare
 from samg_ros.ros.publishers import UniqueName
-from samg_ros.ros.signals import exit_now
 from samg_ros.sim.intrinsics import camera_matrix
 from samg_ros.sim.sim_step import SimStep
 
@@ -290,8 +289,3 @@ def _limits_descriptor(name: str) -> Any:
     return ParameterDescriptor(
         name=name, read_only=True,
         description=f'{"Least" if name == "action_low" else "Greatest"} value of each action.')
-
-
-def main(argv: list[str] | None = None) -> NoReturn:
-    """Entry point of the executable `mujoco_bridge`."""
-    exit_now(run_node(MujocoBridge, argv))

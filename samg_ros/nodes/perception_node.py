@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,9 +32,8 @@ from samg_ros.perception.parameters import LIVE, PerceptionParameters
 from samg_ros.perception.references import load_reference
 from samg_ros.ros.diagnostics import Diagnostics
 from samg_ros.ros.executor import Deferred
-from samg_ros.ros.node import ManagedNode, run_node
+from samg_ros.ros.node import ManagedNode
 from samg_ros.ros.parameters import declare_torch_threads
-from samg_ros.ros.signals import exit_now
 
 
 class Perception(ManagedNode):
@@ -224,8 +223,3 @@ def _cause(error: Exception) -> tuple[str, str]:
     if isinstance(error, SamgError):
         return 'image', str(error)
     raise error
-
-
-def main(argv: list[str] | None = None) -> NoReturn:
-    """Entry point of the executable `perception`."""
-    exit_now(run_node(Perception, argv))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any
 
 from samg_ros.arm.commands import Vector
 from samg_ros.errors import CheckpointError, ConfigError, InvalidInputError
@@ -26,10 +26,8 @@ from samg_ros.policy.robot_clock import RobotClock
 from samg_ros.policy.trace import Trace
 from samg_ros.rl.evaluation.compatibility import masker_mismatch
 from samg_ros.rl.evaluation.policy import Policy, load_policy
-from samg_ros.ros.node import run_node
 from samg_ros.ros.parameters import declare_torch_threads
 from samg_ros.ros.service_calls import RemoteParameters
-from samg_ros.ros.signals import exit_now
 
 
 class PolicyNode(ArmNode):
@@ -150,7 +148,7 @@ class PolicyNode(ArmNode):
             self._driver.stop_for_good(mismatch)
 
     def before_enabling(self) -> None:
-        """Forget the frames of the last session."""
+        """Forget what was seen before the policy was disabled."""
         self._first = True
         self._inputs.mask_guard.restart()
 
@@ -218,8 +216,3 @@ class PolicyNode(ArmNode):
     def idle_warning(self) -> str | None:
         """Return which input has not come."""
         return None if self._parameters_given.lockstep else self._inputs.silent
-
-
-def main(argv: list[str] | None = None) -> NoReturn:
-    """Entry point of the executable `policy`."""
-    exit_now(run_node(PolicyNode, argv))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray, String
@@ -27,10 +27,9 @@ from samg_ros.files.outputs import make_folder
 from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.diagnostics import OK, WARN, Diagnostics, Report
 from samg_ros.ros.messages import mask_quality
-from samg_ros.ros.node import PlainNode, run_node
+from samg_ros.ros.node import PlainNode
 from samg_ros.ros.parameters import declare
 from samg_ros.ros.publishers import UniqueName
-from samg_ros.ros.signals import exit_now
 from samg_ros.ros.topic_recorder import TopicRecorder
 from samg_ros.sim.tasks import COMMAND_TOPICS
 
@@ -210,8 +209,3 @@ def _answering(do: Callable[[], str]) -> Callable[[Any, Any], Any]:
             response.success, response.message = False, str(error)
         return response
     return answer
-
-
-def main(argv: list[str] | None = None) -> NoReturn:
-    """Entry point of the executable `recorder`."""
-    exit_now(run_node(EpisodeRecorder, argv))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import JointState
@@ -27,9 +27,7 @@ from samg_ros.policy.operators import Leader, OperatorParameters, make_operator,
 from samg_ros.policy.robot_clock import RobotClock
 from samg_ros.ros import qos
 from samg_ros.ros.messages.pairing import stamp_of
-from samg_ros.ros.node import run_node
 from samg_ros.ros.parameters import declare
-from samg_ros.ros.signals import exit_now
 
 _NO_FRAME = np.empty((0, 0, 3), np.uint8)
 
@@ -152,8 +150,3 @@ class Teleop(ArmNode):
     def facts(self) -> dict[str, Any]:
         """Return further figures for the diagnostics."""
         return {'source': self._operator_given.kind}
-
-
-def main(argv: list[str] | None = None) -> NoReturn:
-    """Entry point of the executable `teleop`."""
-    exit_now(run_node(Teleop, argv))

@@ -9,7 +9,7 @@ gets the same action again, so lost or repeated messages do not change what is l
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import Image, JointState
@@ -37,11 +37,10 @@ from samg_ros.ros.diagnostics import OK, Diagnostics, Drops, Report
 from samg_ros.ros.messages import command, time_step
 from samg_ros.ros.messages.images import image_to_mask, image_to_rgb
 from samg_ros.ros.messages.pairing import StampPairer, stamp_of
-from samg_ros.ros.node import PlainNode, print_error, run_node
+from samg_ros.ros.node import PlainNode
 from samg_ros.ros.parameters import declare, declare_torch_threads
 from samg_ros.ros.publishers import UniqueName, other_publishers
 from samg_ros.ros.service_calls import RemoteParameters
-from samg_ros.ros.signals import StopSignal, exit_now
 from samg_ros.step_types import FIRST, LAST, MID
 
 
@@ -321,23 +320,3 @@ class Trainer(PlainNode):
             return Report(OK, f'waiting for {" and ".join(missing) or "the learner"}')
         values = {**progress, 'repeated': self._repeated, 'incomplete': self._pairer.incomplete}
         return Report(OK, f'step {progress["step"]} of {progress["steps"]}', values)
-
-
-def main(argv: list[str] | None = None) -> NoReturn:
-    """Entry point of the executable `trainer`: trains, then evaluates and writes the report."""
-    stop_signal = StopSignal()
-    made: list[Trainer] = []
-
-    def make() -> Trainer:
-        made.append(Trainer())
-        return made[0]
-
-    code = run_node(make, argv, stop_signal)
-    if code == 0 and made and made[0].finished:
-        try:
-            stop_signal.immediate()
-            print(made[0].finish(), flush=True)
-        except SamgError as error:
-            print_error(error)
-            code = 2
-    exit_now(code)

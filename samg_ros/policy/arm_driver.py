@@ -154,10 +154,10 @@ class ArmDriver:
             self._actions.tick(duration_s)
 
     def repeat(self, frame_index: int | None) -> bool:
-        """Send the answer to a frame again that a lockstep simulator shows again.
+        """Send the last command again, if a lockstep simulator shows its frame again.
 
         Returns:
-            Whether there is one.
+            Whether that frame is the one that the last command answered.
         """
         with self._lock:
             if self._answer is None or self._answer[0] != frame_index:

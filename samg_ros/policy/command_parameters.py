@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of whoever commands an arm: what commands mean, limits, workspace, watchdog.
+"""Parameters of the nodes that command an arm: unit of a command, limits, workspace, watchdog.
 
-A policy and a person who drives the arm have the same ones, and so the same protection.
+`policy` and `teleop` have the same ones, so a person who drives the arm is limited as a policy is.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ _DEPTH = 10
 
 
 class Operator(Protocol):
-    """Subscribes while it lives, and gives an action for every message."""
+    """Turns the messages of a leader arm, a joystick or a keyboard into actions, one for each."""
 
     action_interface: str
     """What its actions are: `position` or `velocity`."""

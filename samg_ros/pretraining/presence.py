@@ -60,7 +60,11 @@ def _platt(logits: Tensor, shown: Tensor) -> tuple[float, float]:
 
 
 def calibration_error(probability: Tensor, truth: Tensor) -> float:
-    """Return the mean distance of probability and frequency over BINS, weighted by their size."""
+    """Return the expected calibration error: how far said probabilities are from what happens.
+
+    The predictions are put into BINS by their probability. In each bin the mean probability is
+    compared with the share that is true; the bins count by how many predictions they hold.
+    """
     bins = (probability * BINS).long().clamp(max=BINS - 1)
     error = 0.0
     for index in range(BINS):

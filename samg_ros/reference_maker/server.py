@@ -19,13 +19,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from samg_ros.errors import InvalidInputError, SamgError
+from samg_ros.files.pictures import data_uri
 from samg_ros.files.schema import parse_json
 from samg_ros.mask_command import VIDEO_SUFFIXES
 from samg_ros.masking import MaskerSettings
 from samg_ros.masking.models.base import VisionModel
 from samg_ros.reference_maker.pictures import (
     Image,
-    data_uri,
     decode_picture,
     jpeg,
     limited,

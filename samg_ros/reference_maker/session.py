@@ -52,9 +52,8 @@ class Picture:
 class Session:
     """All pictures of one object."""
 
-    def __init__(self, segmenter: ClickSegmenter, name: str = '') -> None:
-        """Begin with no picture; `name` says what the reference is called."""
-        self.segmenter, self.name = segmenter, name
+    def __init__(self, segmenter: ClickSegmenter) -> None:
+        self.segmenter = segmenter
         self.pictures: dict[int, Picture] = {}
         self.parts: dict[str, Part] = {}
         self.revision = 0

@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from samg_ros.files.pictures import data_uri
 from samg_ros.masking import Masker, MaskerSettings, Reference
 from samg_ros.masking.models.base import VisionModel
 from samg_ros.reference_maker.advice import advice, advice_after_trial
-from samg_ros.reference_maker.pictures import Image, data_uri, heat_png, jpeg, limited, mask_png
+from samg_ros.reference_maker.pictures import Image, heat_png, jpeg, limited, mask_png
 
 TRIAL_SIDE = 480
 """Longer side, in pixels, of what is tried and shown; cameras of robots send about that."""

@@ -104,20 +104,20 @@ def make_config(task: str, preset_name: str = 'quick', setting: str = 'train', s
 
 
 def clone_config(task: str, preset_name: str = 'quick', **overrides: Any) -> TrainConfig:
-    """Return the settings of a clone: those of `TrainConfig` that mean something here.
+    """Return the settings for imitating an expert.
 
-    The arm's observation is a single frame, since its expert needs no speeds: such a policy may be
-    run at another rate than it was trained at. Elsewhere three frames show speeds.
+    A policy for the arm sees a single frame, since its expert needs no speeds; so it may be run at
+    another rate than it was trained at. Elsewhere three frames show speeds.
 
     Args:
         task: a task with an expert.
         preset_name: whose number of steps it takes; 'paper' has none for a clone.
-        overrides: as for `preset`. `update_after` are the agent steps in which the expert alone
-            acts, `noise_start` to `noise_end` the noise on whoever acts.
+        overrides: as for `preset`. During the first `update_after` agent steps only the expert
+            acts. `noise_start` to `noise_end` is the noise on every action, of either.
 
     Raises:
         UnknownTaskError: if there is no such task.
-        ConfigError: if a field is unknown, means nothing to a clone, or a value is out of range.
+        ConfigError: if a field is unknown, has no use in imitation, or a value is out of range.
     """
     if overrides.get('agent', IMITATION) != IMITATION:
         raise ConfigError('a clone learns from an expert and not by an agent of reinforcement '

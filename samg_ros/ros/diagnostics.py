@@ -149,11 +149,11 @@ class Drops:
 
 
 class Rate:
-    """Rate of events and how long each took, over a sliding window."""
+    """Rate of the last 200 events and how long each took."""
 
-    def __init__(self, window: int = 200) -> None:
-        self._times: deque[float] = deque(maxlen=window)
-        self._durations: deque[float] = deque(maxlen=window)
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=200)
+        self._durations: deque[float] = deque(maxlen=200)
         self.count = 0
 
     def tick(self, duration_s: float = 0.0) -> None:

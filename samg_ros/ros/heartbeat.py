@@ -92,10 +92,11 @@ class HeartbeatWatch:
 
     @property
     def alive(self) -> bool:
-        """Whether the node is there.
+        """Whether the watched node runs.
 
-        The publishers known tell of one that came or ended in good order, within a process as well,
-        where Fast DDS has no liveliness; only liveliness tells of one that was killed.
+        A node that starts or shuts down in an orderly way is seen by its heartbeat publisher, which
+        appears or goes. A killed node leaves its publisher behind for seconds: it is noticed by the
+        liveliness event of DDS, or, where there is none, by heartbeats that no longer arrive.
         """
         silent = self._beat_at is not None and time.monotonic() - self._beat_at > _SILENT_S
         there = self._node.count_publishers(self._subscription.topic_name) > 0

@@ -78,6 +78,14 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None,
         except SamgError as error:
             print_error(error)
             code = 2
+    if code == 0 and isinstance(node, PlainNode) and node.finished:
+        try:
+            stop_signal.immediate()
+            if (result := node.finish()) is not None:
+                print(result, flush=True)
+        except SamgError as error:
+            print_error(error)
+            code = 2
     return code
 
 
@@ -128,6 +136,10 @@ class PlainNode(Node):
 
     def close(self) -> None:
         """Give back what the node holds."""
+
+    def finish(self) -> object:
+        """Do what is left once a finished node is closed; what is returned is printed, but None."""
+        return None
 
 
 class ManagedNode(LifecycleNode):

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import mujoco
 import numpy as np
+import numpy.typing as npt
 
 from samg_ros.sim.procedural.bodies import text
 from samg_ros.sim.procedural.painter import Image, Painter
@@ -24,6 +25,25 @@ def render_room(rng: np.random.Generator, count: int, size: int = 112) -> Image:
     Returns:
         (count, size, size, 3) uint8 RGB.
     """
+    xml, half = _write_room(rng, size)
+    model = mujoco.MjModel.from_xml_string(xml)
+    model.vis.global_.fovy = rng.uniform(40, 75)
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    mujoco.mj_camlight(model, data)
+    camera = mujoco.MjvCamera()
+    images = []
+    with Painter(model, size) as painter:
+        for _ in range(count):
+            camera.lookat[:] = rng.uniform(-0.5, 0.5, 3) * half
+            camera.azimuth, camera.elevation = rng.uniform(0, 360), rng.normal(-5, 10)
+            camera.distance = rng.uniform(0.2, 0.9) * float(half[:2].min())
+            images.append(painter.image(data, camera, shadows=True))
+    return np.stack(images)
+
+
+def _write_room(rng: np.random.Generator, size: int) -> tuple[str, npt.NDArray[np.float64]]:
+    """Return MJCF and half the sides in metres, (3,), of a random room."""
     root = ElementTree.Element('mujoco')
     visual = ElementTree.SubElement(root, 'visual')
     ElementTree.SubElement(visual, 'global', offwidth=str(size), offheight=str(size))
@@ -33,6 +53,20 @@ def render_room(rng: np.random.Generator, count: int, size: int = 112) -> Image:
     ElementTree.SubElement(visual, 'map', znear='0.01')
     asset = ElementTree.SubElement(root, 'asset')
     world = ElementTree.SubElement(root, 'worldbody')
+    materials = _add_materials(rng, asset)
+    half = rng.uniform(1.5, 4, 3) * (1, 1, 0.5)
+    _add_walls(rng, world, half, materials)
+    _add_furniture(rng, world, half, materials)
+    for _ in range(int(rng.integers(1, 4))):
+        ElementTree.SubElement(world, 'light', pos=text(*(rng.uniform(-0.7, 0.7, 3) * half)),
+                               dir=text(*rng.normal(0, 0.5, 2), -1), cutoff='100',
+                               castshadow=str(rng.choice(['true', 'false'])),
+                               diffuse=text(*[rng.uniform(0.3, 0.9)] * 3))
+    return ElementTree.tostring(root, encoding='unicode'), half
+
+
+def _add_materials(rng: np.random.Generator, asset: ElementTree.Element) -> int:
+    """Add materials m0, m1, ...; returns how many."""
     materials = int(rng.integers(5, 12))
     for index in range(materials):
         colour = random_colour(rng) / 255
@@ -49,7 +83,11 @@ def render_room(rng: np.random.Generator, count: int, size: int = 112) -> Image:
                                shininess=f'{rng.uniform(0, 1):.2f}',
                                emission=f'{rng.choice([0, 0, 0, 0.8]):.1f}',
                                reflectance=f'{rng.choice([0, 0, 0.2]):.1f}')
-    half = rng.uniform(1.5, 4, 3) * (1, 1, 0.5)
+    return materials
+
+
+def _add_walls(rng: np.random.Generator, world: ElementTree.Element,
+               half: npt.NDArray[np.float64], materials: int) -> None:
     walls = [((0, 0, -half[2]), (half[0], half[1], 0.02)), ((0, 0, half[2]),
              (half[0], half[1], 0.02)), ((half[0], 0, 0), (0.02, half[1], half[2])),
              ((-half[0], 0, 0), (0.02, half[1], half[2])), ((0, half[1], 0),
@@ -65,6 +103,10 @@ def render_room(rng: np.random.Generator, count: int, size: int = 112) -> Image:
                              extent * rng.uniform(0.05, 0.35, 3))
             ElementTree.SubElement(world, 'geom', type='box', pos=text(*spot), size=text(*panel),
                                    material=f'm{rng.integers(materials)}')
+
+
+def _add_furniture(rng: np.random.Generator, world: ElementTree.Element,
+                   half: npt.NDArray[np.float64], materials: int) -> None:
     for _ in range(int(rng.integers(4, 26))):  # furniture and what stands on it
         spot = rng.uniform(-0.9, 0.9, 3) * half
         shape = str(rng.choice(['box', 'box', 'cylinder', 'ellipsoid', 'capsule', 'sphere']))
@@ -75,22 +117,3 @@ def render_room(rng: np.random.Generator, count: int, size: int = 112) -> Image:
             else np.array([0, 0, rng.uniform(0, 180)])
         ElementTree.SubElement(world, 'geom', type=shape, pos=text(*spot), size=text(*extent),
                                euler=text(*turn), material=f'm{rng.integers(materials)}')
-    for _ in range(int(rng.integers(1, 4))):
-        ElementTree.SubElement(world, 'light', pos=text(*(rng.uniform(-0.7, 0.7, 3) * half)),
-                               dir=text(*rng.normal(0, 0.5, 2), -1), cutoff='100',
-                               castshadow=str(rng.choice(['true', 'false'])),
-                               diffuse=text(*[rng.uniform(0.3, 0.9)] * 3))
-    model = mujoco.MjModel.from_xml_string(ElementTree.tostring(root, encoding='unicode'))
-    model.vis.global_.fovy = rng.uniform(40, 75)
-    data = mujoco.MjData(model)
-    mujoco.mj_kinematics(model, data)
-    mujoco.mj_camlight(model, data)
-    camera = mujoco.MjvCamera()
-    images = []
-    with Painter(model, size) as painter:
-        for _ in range(count):
-            camera.lookat[:] = rng.uniform(-0.5, 0.5, 3) * half
-            camera.azimuth, camera.elevation = rng.uniform(0, 360), rng.normal(-5, 10)
-            camera.distance = rng.uniform(0.2, 0.9) * float(half[:2].min())
-            images.append(painter.image(data, camera, shadows=True))
-    return np.stack(images)

@@ -86,10 +86,9 @@ class ReachExpert:
         return np.clip(action, self.lowest, self.highest)
 
     def vary(self, rng: np.random.Generator) -> None:
-        """Move the target, half of the times anywhere in its box, else to near the hand.
+        """Move the target: every other time anywhere in its box, otherwise to near the hand.
 
-        A target is worth many episodes then: how it looks from everywhere is what is to be
-        learned. A brick stays where it lies.
+        So one episode shows the target at many places and distances. A brick stays where it lies.
         """
         model, data = self._env.model, self._env.data
         target = model.site(self._target)

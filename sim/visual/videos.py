@@ -37,7 +37,7 @@ class Backgrounds(Protocol):
         """What is wrong with which file, in words."""
 
     def seed(self, seed: int) -> None:
-        """Start the order anew; the next `next_video` takes the first of it."""
+        """Draw a new order of the videos; the next call of `next_video` begins with its first."""
 
     def next_video(self) -> None:
         """Go to the next video."""

@@ -89,11 +89,11 @@ def generate_launch_description():
 
 PLAYER = """\
 import sys
-from samg_ros.nodes.bag_player_node import main
+from samg_ros.nodes.executables import run
 assert sys.argv[1:3] == ['bag', 'play'] and sys.argv[4] == '--rate' and sys.argv[6] == '--topics'
 topics = ', '.join(sys.argv[7:])
-main(['--ros-args', '-p', f'bag:={sys.argv[3]}', '-p', f'rate:={sys.argv[5]}',
-      '-p', f'topics:=[{topics}]', '-p', 'listeners:=2'])
+run('bag_player', ['--ros-args', '-p', f'bag:={sys.argv[3]}', '-p', f'rate:={sys.argv[5]}',
+                   '-p', f'topics:=[{topics}]', '-p', 'listeners:=2'])
 """
 """Understands the command line of `ros2 bag play` as far as bag_eval.launch.py uses it."""
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from busy_machine import limit_s
+from distribution import needs_numbers
 from geometry_msgs.msg import Point, PointStamped
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
@@ -146,6 +147,7 @@ def test_compressed_images_are_masked_like_others(graph, reference):
     assert camera.stream.drops.counts == {'encoding': 1}
 
 
+@needs_numbers
 def test_under_overload_the_newest_frames_are_masked_and_all_others_counted(graph, reference):
     camera = Camera(graph, reference)
     stream, took, made = camera.stream, [], camera.masker.predict
@@ -366,6 +368,7 @@ def test_cameras_of_different_sizes_and_references_do_not_go_together(graph, ref
     assert sorted(pair.calls) == [(1, 60, 80, 3), (1, 64, 64, 3)]
 
 
+@needs_numbers
 def test_each_camera_counts_what_it_drops(graph, reference):
     pair = Pair(graph, reference=str(reference))
     good = array_to_image(picture(), Header(stamp=Time(sec=99)))
@@ -468,6 +471,7 @@ def test_frames_of_a_new_size_are_masked_while_their_network_is_compiled(
     assert camera.frame() is not None
 
 
+@needs_numbers
 def test_the_bench_measures_the_real_node(tmp_path, capfd):
     path = tmp_path / 'graph.json'
     assert cli.main(['bench', 'graph', '--frames', '5', '--size', '60', '80', '--overload', '0.5',

@@ -5,6 +5,7 @@ import array
 
 import pytest
 import rclpy
+from distribution import needs_numbers
 from geometry_msgs.msg import PointStamped
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -106,6 +107,7 @@ def test_frames_are_masked_only_for_subscribers(graph, reference, lazy):  # noqa
         graph.until(lambda: 'idle' in graph.said('perception: masking'))
 
 
+@needs_numbers
 @pytest.mark.parametrize(('height', 'width'), [(480, 640), (720, 1280)])
 def test_large_frames_are_not_lost_between_processes(graph, reference, height, width):  # noqa: F811
     graph.spawn('perception', {'reference': str(reference), 'fit_weights': False})

@@ -29,18 +29,19 @@ def python(code, *arguments):
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def start(module, *arguments):
-    return python(f'from samg_ros.{module} import main; main()', '--ros-args', *arguments)
+def start(node, *arguments):
+    return python(f"from samg_ros.nodes.executables import run; run('{node}')", '--ros-args',
+                  *arguments)
 
 
-@pytest.mark.parametrize('module, parameter, said', [
-    ('nodes.perception_node', 'passes:=1', "set its parameter 'reference'"),
-    ('nodes.perception_node', 'passes:=7', "parameter 'passes' of perception must be int from"),
-    ('nodes.mujoco_bridge_node', 'task:=walker_wlk', 'did you mean walker_walk'),
-    ('nodes.trainer_node', 'preset:=huge',
+@pytest.mark.parametrize('node, parameter, said', [
+    ('perception', 'passes:=1', "set its parameter 'reference'"),
+    ('perception', 'passes:=7', "parameter 'passes' of perception must be int from"),
+    ('mujoco_bridge', 'task:=walker_wlk', 'did you mean walker_walk'),
+    ('trainer', 'preset:=huge',
      "'preset' of trainer must be one of quick, evening, paper")])
-def test_a_wrong_parameter_ends_the_process_with_one_line_and_code_2(module, parameter, said):
-    process = start(module, '-p', parameter)
+def test_a_wrong_parameter_ends_the_process_with_one_line_and_code_2(node, parameter, said):
+    process = start(node, '-p', parameter)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 2
     lines = [line for line in errors.splitlines() if line.startswith('samg: error: ')]
@@ -51,7 +52,7 @@ def test_a_wrong_parameter_ends_the_process_with_one_line_and_code_2(module, par
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_node_with_success(graph, number):
     images = graph.listen(Image, 'camera/image_raw')
-    process = start('nodes.mujoco_bridge_node', '-p', 'task:=cartpole_swingup',
+    process = start('mujoco_bridge', '-p', 'task:=cartpole_swingup',
                     '-p', 'mode:=realtime')
     graph.until(lambda: images, 120)
     process.send_signal(number)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MOST_FILES, MOST_LINES = 14, 350
+MOST_FILES, MOST_LINES, MOST_FUNCTION_LINES = 14, 350, 60
 
 
 @pytest.fixture
@@ -56,6 +56,11 @@ def _imports(path):
             yield node.module
 
 
+def _sources():
+    return [path for folder in ('samg_ros', 'sim') for path in (ROOT / folder).rglob('*.py')
+            if (ROOT / 'samg_ros/sim') not in path.parents]
+
+
 def _graph():
     files = {'.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__'): path
              for path in (ROOT / 'samg_ros').rglob('*.py')}
@@ -84,9 +89,24 @@ def test_a_circle_would_be_found():
 
 
 def test_folders_and_files_stay_small_enough_to_read():
-    sources = [path for folder in ('samg_ros', 'sim') for path in (ROOT / folder).rglob('*.py')
-               if (ROOT / 'samg_ros/sim') not in path.parents]
+    sources = _sources()
     folders = Counter(path.parent for path in sources)
     assert {str(folder): count for folder, count in folders.items() if count > MOST_FILES} == {}
     lengths = {str(path): len(path.read_text().splitlines()) for path in sources}
     assert {path: length for path, length in lengths.items() if length > MOST_LINES} == {}
+
+
+def _length(function):
+    """Lines of a function without its docstring."""
+    first = function.body[0]
+    text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return function.end_lineno - function.lineno + 1 - (
+        first.end_lineno - first.lineno + 1 if text else 0)
+
+
+def test_functions_stay_short_enough_to_read():
+    lengths = {f'{path.relative_to(ROOT)}: {each.name}': _length(each) for path in _sources()
+               for each in ast.walk(ast.parse(path.read_text()))
+               if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
+    assert len(lengths) > 1000
+    assert {name: length for name, length in lengths.items() if length > MOST_FUNCTION_LINES} == {}

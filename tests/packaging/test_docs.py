@@ -3,11 +3,15 @@
 
 import ast
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from samg_ros import cli
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,3 +68,37 @@ def test_dead_links_of_the_site_are_errors(tmp_path):
     built = build_site(tmp_path, without=('docs', 'samg_ros', 'sim'))  # no long API reference
     assert built.returncode != 0
     assert 'no_such_page.md' in built.stderr and '#none' in built.stderr
+
+
+def commands(page):
+    """Yield the words of every command in a page's shell blocks, its environment left out."""
+    for block in re.findall(r'```sh\n(.*?)```', page.read_text(), re.DOTALL):
+        for line in block.replace('\\\n', ' ').splitlines():
+            for part in line.split(' && '):
+                words = shlex.split(part, comments=True)
+                words = [word for before, word in zip(['', *words], words, strict=False)
+                         if word != '...' or before.startswith('--')]
+                while words and re.match(r'\w+=', words[0]):
+                    del words[0]
+                if words:
+                    yield words
+
+
+PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]
+
+
+def test_every_command_of_the_pages_is_one_with_all_its_options():
+    count = 0
+    for page in PAGES:
+        for program, *words in commands(page):
+            if Path(program).name == 'samg':
+                typed = next((each for each in cli.COMMANDS if tuple(words[:len(each)]) == each),
+                             ())
+                assert typed or words == ['--help'], f'{page.name}: samg {" ".join(words)}'
+                cli.build_parser(typed).parse_args(words)  # an error names the option
+                count += 1
+            elif program == 'make':
+                targets = [word for word in words if '=' not in word and not word.startswith('-')]
+                assert all(re.search(rf'^{target}:', (ROOT / 'Makefile').read_text(), re.MULTILINE)
+                           for target in targets), f'{page.name}: make {" ".join(words)}'
+    assert count > 80

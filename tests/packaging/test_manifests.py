@@ -37,6 +37,7 @@ ROSDEP_KEYS = {
     'numpy': 'python3-numpy',
     'opencv-python-headless': 'python3-opencv',
     'osrf-pycommon': 'launch',
+    'pillow': 'python3-pil',
     'pyarrow': None,
     'pyyaml': 'python3-yaml',
     'rosbags': None,

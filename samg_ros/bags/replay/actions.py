@@ -25,21 +25,16 @@ from samg_ros.step_types import FIRST
 """Step type that begins an episode, as in dm_env."""
 
 
-@dataclass(frozen=True)
-class ReplaySettings:
-    """What is taken for good; the defaults are those of the node."""
-
-    tolerance_s: float = 0.05
-    """Greatest difference between the stamps of a frame and its joint state."""
-    min_mask_area: float = 0.0
-    """Share of the frame at or below which a mask counts as empty."""
-    timeout_s: float = 0.5
-    """Without good frames for so long, the frame stack begins anew."""
+# As the node `policy` has them by default.
+_TOLERANCE_NS = 50_000_000
+"""Greatest difference between the stamps of a frame and its joint state."""
+_TIMEOUT_NS = 500_000_000
+"""Without good frames for so long, the frame stack begins anew."""
 
 
 @dataclass(frozen=True, eq=False)
 class SideTopics:
-    """What is recorded beside the frames."""
+    """The joints, time steps and commands of a bag, sorted to be looked up by frame."""
 
     joints: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
     """(N,) stamps in ns, in order, and (N, k) positions as the observation spec has them."""
@@ -121,12 +116,10 @@ def read_side_topics(bag: Bag, topics: Topics, policy: Policy) -> SideTopics:
 class Replay:
     """Acts on one frame after the other, as the node does."""
 
-    def __init__(self, policy: Policy, side: SideTopics,
-                 settings: ReplaySettings | None = None) -> None:
+    def __init__(self, policy: Policy, side: SideTopics) -> None:
         self.dropped: Counter[str] = Counter()
         """Frames on which the policy did not act, by cause."""
         self._policy, self._side = policy, side
-        self._settings = settings or ReplaySettings()
         self._observer = Observer(policy.spec)
         self._last: int | None = None
         self._begun = False
@@ -163,8 +156,7 @@ class Replay:
         if not steps:
             if stamp == self._last:
                 return 'repeated'
-            if policy.spec.source != 'raw' and \
-                    mask_area(frame, policy.spec.fill) <= self._settings.min_mask_area:
+            if policy.spec.source != 'raw' and not mask_area(frame, policy.spec.fill):
                 return 'empty_mask'
         elif stamp not in steps:
             return 'no_time_step'
@@ -183,12 +175,12 @@ class Replay:
             return True
         if self._side.steps:
             return self._side.steps[stamp][0] == FIRST
-        return not 0 <= stamp - self._last <= self._settings.timeout_s * 1e9
+        return not 0 <= stamp - self._last <= _TIMEOUT_NS
 
     def _nearest(self, stamp: int) -> npt.NDArray[np.float32] | None:
         stamps, positions = self._side.joints
         place = int(np.searchsorted(stamps, stamp))
         near = [i for i in (place - 1, place) if 0 <= i < len(stamps)]
         best = min(near, key=lambda i: abs(int(stamps[i]) - stamp))
-        tolerance = 0 if self._side.steps else self._settings.tolerance_s * 1e9
+        tolerance = 0 if self._side.steps else _TOLERANCE_NS
         return positions[best] if abs(int(stamps[best]) - stamp) <= tolerance else None

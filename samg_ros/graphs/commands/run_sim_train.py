@@ -112,14 +112,14 @@ def train(plan: TrainPlan, parameters: Path, stop_signal: StopSignal,
 class ProgressDisplay:
     """Shows a trainer's progress on stderr: return, mask IoU, frames/s, time left."""
 
-    def __init__(self, trainer: Any, period_s: float = 0.25) -> None:
+    def __init__(self, trainer: Any) -> None:
         """Create a timer of the trainer that keeps the line up to date."""
         from samg_ros.progress import ProgressLine
         from samg_ros.ros.compat import steady_timer
 
         self._trainer = trainer
         self._line = ProgressLine()
-        self._timer = steady_timer(trainer, period_s, lambda: self.update())
+        self._timer = steady_timer(trainer, 0.25, lambda: self.update())
 
     def update(self, force: bool = False) -> None:
         """Show where the training stands."""

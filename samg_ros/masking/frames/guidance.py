@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What guides the decoder beside points: maps of where the object may be, as PerSAM guides.
+"""Maps of where the object may be, which the decoder gets beside its points, as in PerSAM.
 
-From the coarse to the fine. 'region' is the method's own: how much a pixel looks like the one
-feature that stands for the object. 'dense': like the cell of the object that it looks like most,
-for one mean cannot stand for an object of many parts (the dense matching of arXiv 2305.13310, one
-way only). 'colour': how usual its colour is on the object, for a feature grid is too coarse for a
-pole of two pixels. 'full' has the dense similarity of every encoder, to the object and to what was
-beside it in the reference, to distinguish the object from surroundings that look like it
-(the bidirectional test of arXiv 2305.13310, left to the network to weigh),
-and the colour as a clean picture and as an unbalanced camera shows it.
+Each kind adds to the one before, from coarse to fine:
+
+- 'region', the paper's own: similarity of a pixel with the mean feature of the object.
+- 'dense': similarity with the most similar cell of the object, because one mean cannot describe an
+  object of many parts (the dense matching of arXiv 2305.13310, in one direction).
+- 'colour': how usual the pixel's colour is on the object, because a feature grid is too coarse for
+  a pole of two pixels.
+- 'full': dense similarity by every encoder, with the object and with its surroundings in the
+  reference, to distinguish the two (the network weighs what arXiv 2305.13310 tests in both
+  directions); and colour in a narrow width for clean pictures and a wide one for cameras whose
+  white balance is off.
 """
 
 from __future__ import annotations
@@ -65,9 +68,9 @@ def guide(kind: str, region: Tensor, encoding: Encoding, samples: Samples, names
 
 
 def guided(model: VisionModel, similarity: Tensor, maps: Tensor | None) -> Tensor:
-    """Return similarity maps with what the model makes of its guidance in the object's place.
+    """Return the similarity maps, the object's replaced by the model's own mixture of its guides.
 
-    There its prompts are found: what looks like the object, has its parts and its colours.
+    The prompts of the object are then picked from that mixture.
 
     Args:
         model: that is guided.

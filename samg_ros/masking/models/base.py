@@ -255,7 +255,7 @@ class Segmenter(nn.Module, ABC):
 class ModelPair(VisionModel):
     """A descriptor encoder and a segmenter side by side (SAM-G, section 3)."""
 
-    def __init__(self, encoder: FeatureEncoder, segmenter: Segmenter, grid_size: int = 64) -> None:
+    def __init__(self, encoder: FeatureEncoder, segmenter: Segmenter) -> None:
         """Put two loaded models together."""
         super().__init__()
         self.encoder = encoder
@@ -263,7 +263,7 @@ class ModelPair(VisionModel):
         self.image_size = segmenter.image_size
         self.mask_size = segmenter.mask_size
         self.stretched = segmenter.stretched
-        self.grid_size = grid_size
+        self.grid_size = 64  # as in the paper
         self.feature_maps = {'dino': False, 'sam': not segmenter.stretched}
 
     def prepare(self, frames: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:

@@ -19,7 +19,7 @@ INPUT_SIZE = 448  # 32 x 32 patches of 14, as in SAM-G
 
 
 class DinoEncoder(FeatureEncoder):
-    """Patch tokens of the last layer, behind its norm, as a map."""
+    """A DINO vision transformer: the normalised patch tokens of its last layer, as a map."""
 
     def __init__(self, backbone: Any, input_size: int, extra_tokens: int) -> None:
         """Wrap a vision transformer of transformers.

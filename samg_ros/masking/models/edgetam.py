@@ -16,7 +16,7 @@ HUB_IDS = {'edgetam': 'yonigozlan/EdgeTAM-hf'}
 
 
 def load_edgetam(name: str, weights: str | Path | None) -> Sam2:
-    """Return EdgeTAM.
+    """Load EdgeTAM as the transformers library has it.
 
     Args:
         name: a key of HUB_IDS.

@@ -75,7 +75,7 @@ class HfSam(Segmenter):
 
 
 def load_hf_sam(name: str, weights: str | Path | None) -> HfSam:
-    """Return SAM.
+    """Load a SAM as the transformers library has it.
 
     Args:
         name: a key of HUB_IDS.

@@ -44,14 +44,14 @@ class Sam2(HfSam):
 
 
 class _NoPositions(nn.Module):
-    """In place of the position maps, which only a memory reads: a twentieth of the encoder."""
+    """Stands in for the position maps, which only SAM 2's video memory reads; saves 5 % of time."""
 
     def forward(self, shape: torch.Size, device: torch.device, dtype: torch.dtype) -> Tensor:
         return torch.zeros(1, 1, 1, 1, device=device, dtype=dtype)
 
 
 def load_sam2(name: str, weights: str | Path | None) -> Sam2:
-    """Return SAM 2.
+    """Load a SAM 2 as the transformers library has it.
 
     Args:
         name: a key of HUB_IDS.

@@ -9,7 +9,7 @@ from samg_ros.masking.models.base import VisionModel
 
 
 class WrappedModel(VisionModel):
-    """Has the sizes and habits of another model; subclasses say how its networks run.
+    """Has the sizes and the preprocessing of another model; subclasses run its networks.
 
     Attributes:
         model: the other one.

@@ -57,13 +57,13 @@ class Samples:
         for name in names:
             features = encoding.maps[name].maps[index]
             inside = cell_mask(mask, encoding.maps[name], geometry)
-            cells[name] = F.normalize(_spread(features[:, inside].T), dim=1)
+            cells[name] = F.normalize(_evenly(features[:, inside].T), dim=1)
             others = _pictured(encoding.maps[name], geometry) & ~inside
-            around[name] = F.normalize(_spread(features[:, others].T), dim=1) if others.any() \
+            around[name] = F.normalize(_evenly(features[:, others].T), dim=1) if others.any() \
                 else torch.zeros_like(cells[name])
         pixels = encoding.colours[index]
         on, beside = _on_and_beside(mask, pixels.shape[1:])
-        colours = _spread(own_colours(pixels, on, beside))
+        colours = _evenly(own_colours(pixels, on, beside))
         usual = torch.stack([usual_density(colours, width) for width in COLOUR_WIDTHS])
         return cls(cells, around, colours, usual)
 
@@ -110,12 +110,12 @@ def own_colours(pixels: Tensor, on: Tensor, beside: Tensor) -> Tensor:
     core = ~F.max_pool2d((~on)[None].float(), 3, stride=1, padding=1)[0].bool()[on]
     if not (core.any() and len(other)):
         return own
-    foreign = len(own) * densities(own, _spread(own, COMPARED)) \
-        < len(other) * densities(own, _spread(other, COMPARED))
+    foreign = len(own) * densities(own, _evenly(own, COMPARED)) \
+        < len(other) * densities(own, _evenly(other, COMPARED))
     return own if foreign[core].float().mean() > SLIPS else own[~foreign]
 
 
-def _spread(rows: Tensor, count: int = SAMPLES) -> Tensor:
+def _evenly(rows: Tensor, count: int = SAMPLES) -> Tensor:
     """Return so many of (P, C) rows, evenly spread; few come twice."""
     return rows[torch.linspace(0, len(rows) - 1, count, device=rows.device).round().long()]
 

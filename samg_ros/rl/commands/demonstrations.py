@@ -17,7 +17,7 @@ from samg_ros.errors import DemonstrationError, InvalidInputError
 from samg_ros.files.outputs import write_json
 from samg_ros.progress import ProgressLine
 from samg_ros.rl.data.demonstrations import DemonstrationWriter, Episode, Info
-from samg_ros.rl.data.hdf5 import Recording, RecordingFile
+from samg_ros.rl.data.hdf5 import RecordedEpisode, RecordingFile
 
 if TYPE_CHECKING:
     from samg_ros.sim.env import SimEnv
@@ -116,7 +116,7 @@ def _check_environment(file: RecordingFile, task: str) -> None:
         raise DemonstrationError(f"{file.path} is a recording of '{name}', not of task '{task}'")
 
 
-def _episode(recording: Recording, env: 'SimEnv', path: str) -> Episode:
+def _episode(recording: RecordedEpisode, env: 'SimEnv', path: str) -> Episode:
     """Make a demonstration of a recorded episode, rendering its states if it has no pictures."""
     low, high = env.action_spec
     name = f'{path}, {recording.name}'

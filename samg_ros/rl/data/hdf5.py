@@ -30,7 +30,7 @@ _MOST_RATIO = 1100
 
 
 @dataclass(frozen=True, eq=False)
-class Recording:
+class RecordedEpisode:
     """One episode as the file has it: T actions, and T or T + 1 moments."""
 
     name: str
@@ -91,7 +91,7 @@ class RecordingFile:
                 return name
         return None
 
-    def episodes(self) -> Iterator[Recording]:
+    def episodes(self) -> Iterator[RecordedEpisode]:
         """Read the episodes one after the other.
 
         Raises:
@@ -149,13 +149,13 @@ class RecordingFile:
                 f"{self.path}: '{found.name}' claims {claimed} bytes, more than a file of "
                 f'{self.path.stat().st_size} bytes can hold; fetch it again')
 
-    def _minari(self, name: str, group: Any) -> Recording:
+    def _minari(self, name: str, group: Any) -> RecordedEpisode:
         actions = self._rows(group, 'actions', name)
         return self._recording(
             name, group, slice(None), actions, self._rows(group, 'rewards', name),
             bool(self._rows(group, 'terminations', name)[-1:].any()))
 
-    def _d4rl(self, file: Any) -> Iterator[Recording]:
+    def _d4rl(self, file: Any) -> Iterator[RecordedEpisode]:
         actions = self._rows(file, 'actions', 'the file')
         rewards = self._rows(file, 'rewards', 'the file')
         terminals = self._rows(file, 'terminals', 'the file').reshape(-1).astype(bool)
@@ -171,7 +171,7 @@ class RecordingFile:
             start = end
 
     def _recording(self, name: str, group: Any, rows: slice, actions: NDArray[Any],
-                   rewards: NDArray[Any], terminal: bool) -> Recording:
+                   rewards: NDArray[Any], terminal: bool) -> RecordedEpisode:
         """Complete an episode with pictures or states, and check that its parts fit."""
         pixels = self._find_pixels(group, name)
         pixels = None if pixels is None else np.asarray(pixels[rows])
@@ -192,7 +192,7 @@ class RecordingFile:
                 raise DemonstrationError(
                     f'{self.path}, {name}: {count} actions need {count + 1} {what}, got '
                     f'{len(array)}')
-        return Recording(name, actions, rewards.reshape(-1), terminal, pixels, states)
+        return RecordedEpisode(name, actions, rewards.reshape(-1), terminal, pixels, states)
 
     def _rows(self, group: Any, key: str, name: str) -> NDArray[Any]:
         found = group.get(key)

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.evaluation.episodes import EpisodeResults, View
@@ -24,6 +25,7 @@ from samg_ros.rl.training.metrics import read_metrics
 
 if TYPE_CHECKING:
     from samg_ros.masking import Masker
+    from samg_ros.sim.env import SimEnv
     from samg_ros.sim.sim_step import SimStep
 
 EVALUATION_NAME = 'evaluation.json'
@@ -120,16 +122,9 @@ def evaluate_policy(
     """
     from samg_ros.sim.env import SimEnv
 
-    if episodes < 1:
-        raise ConfigError(f'episodes must be at least 1, got {episodes}')
-    if shown not in SHOWN:
-        raise ConfigError(f"a policy can be shown {', '.join(SHOWN)}, not '{shown}'")
+    _check(policy, task, episodes, shown)
     if policy is not None:
         shown = policy.spec.source if shown == SHOWN[0] else shown
-        if policy.task != task:
-            raise CheckpointError(
-                f"the policy was trained on task '{policy.task}', not '{task}'; evaluate it there"
-            )
         camera_size = policy.config.camera_size
         action_repeat = action_repeat or policy.config.action_repeat
         quality = quality or policy.config.quality
@@ -137,77 +132,95 @@ def evaluate_policy(
         if shown == 'masked' and masker is None:
             masker = policy.masker()
     env = SimEnv(
-        task=task,
-        setting=setting,
-        seed=seed + SEED_OFFSET,
-        height=camera_size,
-        width=camera_size,
-        videos=videos,
-        colours=colours,
-        nuisances=nuisances,
-        action_repeat=action_repeat,
-        quality=quality or 'fast',
-        composite=composite or 'segmentation',
-        truth=policy is not None,
-    )
-    low, high = env.action_spec
+        task=task, setting=setting, seed=seed + SEED_OFFSET, height=camera_size, width=camera_size,
+        videos=videos, colours=colours, nuisances=nuisances, action_repeat=action_repeat,
+        quality=quality or 'fast', composite=composite or 'segmentation', truth=policy is not None)
     rng = np.random.default_rng(seed + SEED_OFFSET)
-    observer = None if policy is None else Observer(policy.spec)
-    returns: list[float] = []
-    successes: list[bool] = []
-    ious: list[tuple[float, ...]] = []
+
+    def act_randomly(step: 'SimStep') -> NDArray[np.float64]:
+        return rng.uniform(*env.action_spec)
+
+    player = None if policy is None else _Player(policy, shown, masker)
+    done: list[_Episode] = []
     views: list[View] = []
-    frames = 0
     start = time.monotonic()
     try:
         for episode in range(episodes):
-            step = env.reset()
-            total, solved = 0.0, 0
-            matches: list[float] = []
-            while True:
-                frames += 1
-                if policy is not None and observer is not None:
-                    view, iou = _look(step, shown, policy.spec.fill, masker)
-                    if iou is not None:
-                        matches.append(iou)
-                    if episode == 0:
-                        views.append(view)
-                    joints = policy.spec.select_joints(step.joint_names, step.joint_positions)
-                    see = observer.reset if step.first else observer.push
-                    action = policy.act(see(view.masked, joints), begins=step.first)
-                else:
-                    action = rng.uniform(low, high)
-                if step.last or (max_steps is not None and step.step_index >= max_steps):
-                    break
-                step = env.step(action)
-                total += step.reward
-                solved += env.action_repeat * bool(step.success)
-            returns.append(total)
-            if step.success is not None:
-                successes.append(solved > env.spec.success_steps)
-            if matches:
-                ious.append(tuple(matches))
+            done.append(_run_episode(env, player or act_randomly, max_steps))
+            if player is not None:
+                done[-1] = done[-1]._replace(ious=tuple(player.ious))
+                views = views or player.views
             if progress is not None:
                 progress(setting, episode + 1, episodes)
     finally:
         env.close()
     return EpisodeResults(
-        setting=setting,
-        returns=tuple(returns),
-        mask_ious=tuple(ious),
-        strip=_spread(views, 6),
-        video=_spread(views, 125),
-        frames_per_s=frames / (time.monotonic() - start),
-        seed=seed,
-        successes=tuple(successes),
-    )
+        setting=setting, returns=tuple(each.total for each in done),
+        mask_ious=tuple(each.ious for each in done if each.ious), strip=_evenly(views, 6),
+        video=_evenly(views, 125),
+        frames_per_s=sum(each.frames for each in done) / (time.monotonic() - start), seed=seed,
+        successes=tuple(each.success for each in done if each.success is not None))
+
+
+def _check(policy: Policy | None, task: str, episodes: int, shown: str) -> None:
+    if episodes < 1:
+        raise ConfigError(f'episodes must be at least 1, got {episodes}')
+    if shown not in SHOWN:
+        raise ConfigError(f"a policy can be shown {', '.join(SHOWN)}, not '{shown}'")
+    if policy is not None and policy.task != task:
+        raise CheckpointError(f"the policy was trained on task '{policy.task}', not '{task}'; "
+                              'evaluate it there')
+
+
+class _Player:
+    """A policy with what stands in front of it; keeps what was seen in the current episode."""
+
+    def __init__(self, policy: Policy, shown: str, masker: 'Masker | None') -> None:
+        self._policy, self._shown, self._masker = policy, shown, masker
+        self._observer = Observer(policy.spec)
+        self.views: list[View] = []
+        self.ious: list[float] = []
+
+    def __call__(self, step: 'SimStep') -> NDArray[np.float64]:
+        spec = self._policy.spec
+        if step.first:
+            self.views, self.ious = [], []
+        view, iou = _look(step, self._shown, spec.fill, self._masker)
+        self.views.append(view)
+        if iou is not None:
+            self.ious.append(iou)
+        joints = spec.select_joints(step.joint_names, step.joint_positions)
+        see = self._observer.reset if step.first else self._observer.push
+        return self._policy.act(see(view.masked, joints), begins=step.first)
+
+
+class _Episode(NamedTuple):
+    total: float
+    success: bool | None
+    frames: int
+    ious: tuple[float, ...] = ()
+
+
+def _run_episode(env: 'SimEnv', act: Callable[['SimStep'], NDArray[np.float64]],
+                 max_steps: int | None) -> _Episode:
+    step = env.reset()
+    total, solved, frames = 0.0, 0, 0
+    while True:
+        frames += 1
+        action = act(step)
+        if step.last or (max_steps is not None and step.step_index >= max_steps):
+            break
+        step = env.step(action)
+        total += step.reward
+        solved += env.action_repeat * bool(step.success)
+    success = None if step.success is None else solved > env.spec.success_steps
+    return _Episode(total, success, frames)
 
 
 def evaluate_run(
     run_dir: Path | str,
     settings: Sequence[str] = SETTINGS,
     episodes: int = 10,
-    seed: int = 0,
     *,
     videos: Path | str | None = None,
     colours: Path | str | None = None,
@@ -220,7 +233,6 @@ def evaluate_run(
         run_dir: folder with a checkpoint.
         settings: visual settings, at least one.
         episodes: episodes in each.
-        seed: seed of the episodes.
         videos: folder of background videos; None for the built-in ones.
         colours: folder of DMC-GB's lists of colours; None for drawn ones.
         max_steps: agent steps after which an episode is cut; None runs it whole.
@@ -234,37 +246,16 @@ def evaluate_run(
         raise ConfigError('name at least one visual setting to evaluate in')
     policy = load_policy(run_dir)
     masker = policy.masker()
-    results = {
-        setting: evaluate_policy(
-            policy,
-            policy.task,
-            setting,
-            episodes,
-            seed,
-            masker=masker,
-            videos=videos,
-            colours=colours,
-            max_steps=max_steps,
-            progress=progress,
-        )
-        for setting in settings
-    }
+    results = {setting: evaluate_policy(
+        policy, policy.task, setting, episodes, masker=masker, videos=videos,
+        colours=colours, max_steps=max_steps, progress=progress) for setting in settings}
     random = evaluate_policy(
-        None,
-        policy.task,
-        settings[0],
-        RANDOM_SHARE * episodes,
-        seed,
-        videos=videos,
-        colours=colours,
-        action_repeat=policy.config.action_repeat,
-        camera_size=policy.config.camera_size,
-        max_steps=max_steps,
-        progress=None if progress is None else lambda _, i, n: progress('random', i, n),
-    )
-    evaluation = RunEvaluation(
-        policy.config, policy.counters, results, random, read_metrics(run_dir)
-    )
+        None, policy.task, settings[0], RANDOM_SHARE * episodes, videos=videos,
+        colours=colours, action_repeat=policy.config.action_repeat,
+        camera_size=policy.config.camera_size, max_steps=max_steps,
+        progress=None if progress is None else lambda _, i, n: progress('random', i, n))
+    evaluation = RunEvaluation(policy.config, policy.counters, results, random,
+                               read_metrics(run_dir))
     write_json(Path(run_dir) / EVALUATION_NAME, evaluation.to_dict())
     return evaluation
 
@@ -290,7 +281,7 @@ def _look(step: 'SimStep', shown: str, fill: tuple[int, int, int],
     return View(step.frame, mask, apply_mask(step.frame, mask, fill)), iou
 
 
-def _spread(views: list[View], count: int) -> tuple[View, ...]:
+def _evenly(views: list[View], count: int) -> tuple[View, ...]:
     """Pick at most `count` views, evenly over the episode."""
     if len(views) <= count:
         return tuple(views)

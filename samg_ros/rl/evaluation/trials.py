@@ -128,17 +128,10 @@ def score_policy(
         for setting in trials.settings for seed in trials.seeds]
 
 
-def add_trial_arguments(parser: argparse.ArgumentParser, settings: str = '--setting',
-                        seeds: str = '--seed') -> None:
-    """Declare the arguments that `trials_of` reads.
-
-    Args:
-        parser: of the command.
-        settings: what the option is called there.
-        seeds: likewise.
-    """
+def add_trial_arguments(parser: argparse.ArgumentParser, seeds: str = '--seed') -> None:
+    """Declare the arguments that `trials_of` reads; `seeds` is the option of the seeds."""
     group = parser.add_argument_group('episodes')
-    group.add_argument(settings, dest='trial_settings', type=names, action='extend',
+    group.add_argument('--setting', dest='trial_settings', type=names, action='extend',
                        metavar='NAME[,NAME]', help=f'visual settings ({",".join(SETTINGS)})')
     group.add_argument(seeds, dest='trial_seeds', type=read_seeds, action='extend',
                        metavar='N[,N]', help='seeds of the episodes (0)')

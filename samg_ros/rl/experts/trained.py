@@ -74,7 +74,7 @@ class TrainedExpert:
         return np.clip(action.astype(np.float64), *self._env.action_spec)
 
     def vary(self, rng: np.random.Generator) -> None:
-        """Do nothing: the goals of these tasks stay as the episode began with them."""
+        """Do nothing: in these tasks the goal does not change during an episode."""
 
 
 def _text(layout: Layout) -> str:

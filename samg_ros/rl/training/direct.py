@@ -69,16 +69,9 @@ def train_direct(
     from samg_ros.sim.env import SimEnv
 
     env = SimEnv(
-        task=config.task,
-        setting=config.setting,
-        seed=config.seed,
-        height=config.camera_size,
-        width=config.camera_size,
-        videos=videos,
-        action_repeat=config.action_repeat,
-        quality=config.quality,
-        composite=config.composite,
-    )
+        task=config.task, setting=config.setting, seed=config.seed, height=config.camera_size,
+        width=config.camera_size, videos=videos, action_repeat=config.action_repeat,
+        quality=config.quality, composite=config.composite)
     threads = torch.get_num_threads()
     torch.set_num_threads(half_the_cores())  # the update has the others
     with ExitStack() as stack:
@@ -89,19 +82,14 @@ def train_direct(
             advice = Advice(env, expert, config.seed)
             facts = {'masks': masks, 'expert': advice.source}
         rollout = Rollout(env, config, masker, masks, advice)
+        begin_with = expert_episodes(config, Path(run_dir), masker) if demonstrations is None \
+            else DemonstratedSteps(Demonstrations(demonstrations), config, *env.action_spec,
+                                   masker, on_demonstration)
         learner = Learner(
-            config,
-            *env.action_spec,
-            run_dir,
+            config, *env.action_spec, run_dir,
             reference=None if masker is None else masker.reference,
-            masker_description=None if masker is None else masker.describe(),
-            device=device,
-            demonstrations=expert_episodes(config, Path(run_dir), masker)
-            if demonstrations is None else DemonstratedSteps(
-                Demonstrations(demonstrations), config, *env.action_spec, masker, on_demonstration
-            ),
-            facts=facts,
-        )
+            masker_description=None if masker is None else masker.describe(), device=device,
+            demonstrations=begin_with, facts=facts)
         stack.callback(learner.close)
         if learner.done:
             return learner.progress

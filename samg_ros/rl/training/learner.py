@@ -103,27 +103,14 @@ class Learner:
         checkpoint = None
         if (self.run_dir / CHECKPOINT_NAME).exists():
             checkpoint = load_checkpoint(self.run_dir, device)
-            check_same_run(
-                self.run_dir, checkpoint, config, self.low, self.high, reference,
-                masker_description, self.demonstrated, self._facts,
-            )
+            check_same_run(self.run_dir, checkpoint, config, self.low, self.high, reference,
+                           masker_description, self.demonstrated, self._facts)
             self.demonstrated = checkpoint.counters.get('demonstrated', 0)
         state = None if checkpoint is None else checkpoint.agent
         self.agent = make_agent(config, len(self.low), device, state)
         if checkpoint is None and config.start:
             start_from(self.agent, load_checkpoint(config.start, device).agent)
-        self.replay = Replay(
-            self.run_dir / 'replay',
-            config.observation,
-            len(self.low),
-            # Episodes add a first step each; the share of them is small and may fall out.
-            capacity=min(
-                config.replay_capacity, config.steps + config.steps // 50 + 1 + self.demonstrated
-            ),
-            slack=2 * config.checkpoint_every,
-            seed=config.seed,
-            count=None if checkpoint is None else checkpoint.replay.get('count', 0),
-        )
+        self.replay = self._open_replay(checkpoint)
         with ExitStack() as undo:
             undo.callback(self.replay.close)
             if checkpoint is not None:
@@ -138,12 +125,21 @@ class Learner:
         self._worker = ThreadPoolExecutor(1, 'samg-update', initializer=take_the_other_cores)
         self._pending: Future[None] | None = None
 
+    def _open_replay(self, checkpoint: Checkpoint | None) -> Replay:
+        steps = self.config.steps + self.demonstrated
+        return Replay(
+            self.run_dir / 'replay', self.config.observation, len(self.low),
+            # Episodes add a first step each; the share of them is small and may fall out.
+            capacity=min(self.config.replay_capacity, steps + self.config.steps // 50 + 1),
+            slack=2 * self.config.checkpoint_every, seed=self.config.seed,
+            count=None if checkpoint is None else checkpoint.replay.get('count', 0))
+
     def step(self, time_step: TimeStep) -> NDArray[np.float64]:
         """Take in a time step and choose the next action.
 
         Args:
-            time_step: what the environment said; after a LAST one the caller resets the
-                environment and goes on with its FIRST one.
+            time_step: from the environment; after a LAST one the caller resets the environment and
+                passes its FIRST one next.
 
         Returns:
             (A,) float64 within the action limits; after a LAST step, or when the run is done,
