@@ -40,8 +40,10 @@ from samg_ros import cli
 MOST_MEMORY = 6 * 2**30
 """Bytes that a command may take."""
 OUTCOMES = ('worked', 'refused', 'fault')
-SERVERS = {('reference', 'make')}
-"""Commands that serve a page until they are asked to end."""
+LASTING = {('reference', 'make'), ('demo', 'arm')}
+"""Commands that serve a page until they are asked to end, or that work for minutes."""
+LOOKED_AT_S = 40.
+"""Seconds after which such a command is ended: what is refused is refused before."""
 
 
 class Spoiled(NamedTuple):
@@ -195,7 +197,7 @@ def judge(spoiled: Spoiled, status: int | None, out: str, err: str, before: dict
                and not {name, *map(str, Path(name).parents)} & spoiled.may_change]
     if 'Traceback (most recent call last)' in out + err:
         return 'fault', f'a traceback: {lines[-1][:200] if lines else out[-200:]}'
-    if status is None and not spoiled.may_last and spoiled.arguments[:2] not in SERVERS:
+    if status is None and not spoiled.may_last and spoiled.arguments[:2] not in LASTING:
         return 'fault', 'does not end'
     if status is not None and status < 0:
         return 'fault', f'ended by signal {-status}: {" ".join(lines[-1:])[:200]}'
@@ -239,7 +241,9 @@ def main() -> int:
             shutil.copytree(files, folder, ignore=shutil.ignore_patterns('pipe*'))
             os.mkfifo(folder / 'pipe.mp4')
             started = time.monotonic()
-            status, out, err = run(spoiled, folder, args.limit)
+            lasting = spoiled.may_last or spoiled.arguments[:2] in LASTING
+            status, out, err = run(spoiled, folder, min(args.limit, LOOKED_AT_S) if lasting
+                                   else args.limit)
             outcome, what = judge(spoiled, status, out, err, before, contents(folder))
             shutil.rmtree(folder)
             by_command[name][outcome] += 1
