@@ -66,7 +66,7 @@ def spoil(line: Line, rng: random.Random) -> Spoiled:
 
 
 def _number(line: Line, arguments: list[str], rng: random.Random) -> Spoiled | None:
-    places = [at for at, each in enumerate(arguments) if each.isdecimal()]
+    places = [at for at, each in enumerate(arguments) if each.replace('.', '', 1).isdecimal()]
     if not places:
         return None
     word, wrong = rng.choice(command_lines.NUMBERS)

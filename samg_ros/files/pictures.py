@@ -25,6 +25,9 @@ from samg_ros.files.reading import check_readable, parsing
 MAX_PIXELS = 2 * 7680 * 4320
 """Pixels of the largest picture that is decoded by default: twice an 8K camera's."""
 
+PICTURE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+"""Endings of the files that are read and written."""
+
 VIDEO_ADVICE = ('convert it: ffmpeg -i INPUT -c:v libx264 -crf 12 OUTPUT.mp4 (AV1 videos, as '
                 'LeRobot writes them, need an OpenCV whose FFmpeg has an AV1 decoder)')
 """What to do with a video that OpenCV does not read."""
@@ -98,10 +101,13 @@ def write_picture(path: str | Path, picture: npt.NDArray[np.uint8]) -> None:
         picture: (H, W, 3) uint8 BGR or (H, W) uint8.
 
     Raises:
-        PictureError: if it cannot be encoded.
+        PictureError: if its name has another ending than PICTURE_SUFFIXES, or it cannot be encoded.
         OutputError: if it cannot be written.
     """
     path = Path(path)
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
+        raise PictureError(f'{shown(path)}: the name of a picture ends in one of '
+                           f'{" ".join(PICTURE_SUFFIXES)}')
     try:
         encoded = cv2.imencode(path.suffix, picture)[1]
     except cv2.error as error:

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import base64
 import io
-import warnings
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as pillow
 
-from samg_ros.errors import InvalidInputError
+from samg_ros.errors import InvalidInputError, PictureError
+from samg_ros.files import pictures
 from samg_ros.masking.checks import check_size
 
 Image = npt.NDArray[np.uint8]
@@ -40,25 +40,19 @@ def decode_picture(data: bytes, name: str) -> Image:
     """
     if not data:
         raise InvalidInputError(f'{name}: the file is empty (0 bytes); choose another')
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # Pillow's own limit warns where ours is an error
-        try:
-            with pillow.open(io.BytesIO(data), formats=FORMATS) as header:
-                width, height = header.size
-        except Exception as error:  # damaged headers break Pillow in many ways
-            raise InvalidInputError(f'{name}: not a picture; known are {", ".join(FORMATS)}'
-                                    ) from error
+    size = pictures.picture_size(data)
+    if size is None:
+        raise InvalidInputError(f'{name}: not a picture; known are {", ".join(FORMATS)}')
+    height, width = size
     if width * height > MOST_PIXELS:
         raise InvalidInputError(
             f'{name}: {width} x {height} is {width * height / 1e6:.0f} megapixels; at most '
             f'{MOST_PIXELS // 10**6} can be opened: make it smaller')
     check_size(name, height, width)
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        picture = None
-    if picture is None:
-        raise InvalidInputError(f'{name}: the picture is damaged; write it again')
+        picture = pictures.decode_picture(data, max_pixels=MOST_PIXELS)
+    except PictureError as error:
+        raise InvalidInputError(f'{name}: {error}; write it again') from error
     return limited(np.asarray(picture[..., ::-1], np.uint8))
 
 

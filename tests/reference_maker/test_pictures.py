@@ -28,12 +28,18 @@ def png_header(width, height):
 
 @pytest.mark.parametrize(('data', 'said'), [
     (b'', 'empty'), (b'hello', 'not a picture'), (png_header(10_000, 10_000), '100 megapixels'),
-    (png_header(64, 64), 'damaged'), (png_header(4, 4), 'at least 16'),
+    (png_header(64, 64), 'cut short'), (png_header(4, 4), 'at least 16'),
     (b'<svg xmlns="http://www.w3.org/2000/svg"/>', 'not a picture')])
 def test_what_is_no_picture_is_refused_with_a_reason(data, said):
     with pytest.raises(InvalidInputError, match=said) as caught:
         decode_picture(data, 'holiday.jpg')
     assert str(caught.value).startswith('holiday.jpg: ')
+
+
+def test_half_a_jpeg_is_refused_by_every_opencv(scene):
+    data = cv2.imencode('.jpg', scene[0])[1].tobytes()
+    with pytest.raises(InvalidInputError, match='holiday.jpg: the image is cut short'):
+        decode_picture(data[:len(data) // 2], 'holiday.jpg')
 
 
 def test_a_picture_comes_back_as_it_was(scene):

@@ -92,11 +92,8 @@ def run(args: argparse.Namespace) -> int:
         0, or 130 after Ctrl-C, when what was learned is saved; of many runs, see `run_many`.
     """
     start = time.monotonic()
-    overrides = parse_settings(args.set)
-    if args.agent is not None:
-        overrides['agent'] = args.agent
-    if args.steps is not None:
-        overrides['steps'] = args.steps
+    overrides = parse_settings(args.set, ('task', 'setting', 'seed'), agent=args.agent,
+                               steps=args.steps)
     if args.with_expert:
         overrides = {'expert_episodes': args.with_expert, 'demonstrated_share': 0.5, **overrides}
     tasks, settings = args.task or ['cartpole_swingup'], args.setting or ['train']
