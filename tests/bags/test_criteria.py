@@ -55,6 +55,14 @@ def test_a_criterion_that_is_not_kept_or_not_measured_fails(evaluate, tmp_path, 
     assert failed == {'truth_iou.p5', 'policy.compared'}
 
 
+def test_limits_are_counted_without_criteria_too(evaluate, tmp_path, capsys):
+    evaluate('criteria: {empty_masks: {at_most: 0}}')  # writes the files
+    capsys.readouterr()
+    assert main(['eval', 'bag', str(tmp_path / 'bag'), '--reference', str(tmp_path / 'reference'),
+                 '--limits', str(tmp_path / 'limits.yaml')]) == 0
+    assert 'beyond_limits 0' in capsys.readouterr().out
+
+
 def test_counts_by_cause_are_added_up():
     figures = {'unusable': {'black': 2, 'torn': 3}, 'rate_hz': None, 'spread': {'p5': 0.5}}
     def value(name):
