@@ -196,9 +196,10 @@ def _load_hdf5(path: Path) -> None:
 def _lerobot(folder: Path) -> Path:
     info = DatasetInfo('reach', 10.0, ('a',), ('a',), {'front': (SIDE, SIDE)}, ('front',))
     with LeRobotWriter(folder / 'lerobot', info) as writer:
-        writer.add(ArmEpisode(np.arange(3) * 100_000_000, {'front': np.stack([_frame()] * 3)},
-                              np.zeros((3, 1)), np.zeros((3, 1)),
-                              {'front': np.stack([_mask()] * 3)}))
+        for value in range(2):
+            writer.add(ArmEpisode(np.arange(3) * 100_000_000, {'front': np.stack([_frame()] * 3)},
+                                  np.full((3, 1), value / 2), np.full((3, 1), value / 2),
+                                  {'front': np.stack([_mask()] * 3)}))
     return folder / 'lerobot'
 
 

@@ -262,8 +262,8 @@ def test_a_mask_that_jumps_slows_the_arm_down_and_then_stops_it(graph, arm, chec
     graph.until(lambda: node._inputs.doubtful > 3)
     graph.spin_for(0.1)
     assert node.state == 'acting' and 0 < np.abs(arm.last).max() < 0.05
-    graph.until(lambda: node.state == 'safe')
-    assert arm.is_still() and 'the mask was empty or doubtful' in node._driver.reason
+    graph.until(lambda: node.state == 'safe' and arm.is_still())
+    assert 'the mask was empty or doubtful' in node._driver.reason
     graph.until(lambda: int(graph.values('policy: policy')['doubtful_masks']) > 20)
     assert int(graph.values('policy: inputs')['mask_speed']) > 20
     arm.columns = slice(0, 8)
