@@ -206,17 +206,20 @@ seed = whole(0, LARGEST_SEED)
 
 def names(text: str) -> list[str]:
     """Read `NAME[,NAME...]`, for argparse's `type` with `action='extend'`."""
-    return [name for name in text.split(',') if name]
+    found = text.split(',')
+    if not all(found):  # nothing is not the default, as of a shell's variable that is not set
+        raise argparse.ArgumentTypeError(f'{text[:60]!r}: expected values with commas in between')
+    return found
 
 
 def whole_numbers(text: str) -> list[int]:
     """Read `N[,N...]`, each 0 or more, likewise."""
-    return [whole(0)(number) for number in text.split(',') if number]
+    return [whole(0)(number) for number in names(text)]
 
 
 def seeds(text: str) -> list[int]:
     """Read `SEED[,SEED...]`, likewise."""
-    return [seed(number) for number in text.split(',') if number]
+    return [seed(number) for number in names(text)]
 
 
 def parse_settings(pairs: list[str], own: Iterable[str] = (), **options: Any) -> dict[str, Any]:
