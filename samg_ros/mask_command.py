@@ -29,6 +29,7 @@ from samg_ros.files.pictures import (
     PICTURE_SUFFIXES,
     VIDEO_ADVICE,
     check_pixels,
+    holds_more,
     open_video,
     picture_size,
     read_picture,
@@ -243,13 +244,16 @@ def _check_readable(job: Job) -> None:
     """Check that a source can be opened and is not too large, before the reference is fitted."""
     name = shown(job.source)
     if not job.video:
-        size = picture_size(read_picture_bytes(job.source))
+        data = read_picture_bytes(job.source)
+        size = picture_size(data)
         if size is None:
             raise PictureError(f'{name}: not a readable image')
         try:
             check_pixels(*size, MAX_PIXELS)
         except PictureError as error:
             raise PictureError(f'{name}: {error}') from error
+        if holds_more(data):
+            print(f'{name}: of its pictures the first is masked', file=sys.stderr)
         return
     capture = open_video(job.source)
     opened = capture.isOpened()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -186,19 +187,41 @@ def picture_size(data: bytes | memoryview) -> tuple[int, int] | None:
     return None
 
 
+def holds_more(data: bytes | memoryview) -> bool:
+    """Whether a file has more pictures than the first, which is the one that is decoded.
+
+    Pages of a TIFF, or the moments of an animated PNG or WebP.
+    """
+    view = memoryview(data).cast('B')
+    head = bytes(view[:32])
+    if head.startswith(_PNG):
+        return b'acTL' in _png_chunks(view)
+    if head[:4] == b'RIFF' and head[12:16] == b'VP8X':
+        return bool(head[20] & 0x02)  # RFC 9649, section 2.7
+    if head[:4] in (b'II*\0', b'MM\0*'):
+        order: Any = 'little' if view[0] == ord('I') else 'big'
+        place = int.from_bytes(view[4:8], order)
+        place += 2 + 12 * int.from_bytes(view[place:place + 2], order)
+        return any(view[place:place + 4])  # where the next directory is
+    return False
+
+
 def _is_cut_short(view: memoryview) -> bool:
     """Whether the end of a JPEG, PNG or WebP is missing; bytes after the end do not matter."""
     head = bytes(view[:12])
     if head.startswith(_JPEG):
         return not any(marker == _END_OF_IMAGE for marker, _ in _jpeg_markers(view))
     if head.startswith(_PNG):
-        place = len(_PNG)
-        while place + 12 <= len(view):
-            if bytes(view[place + 4:place + 8]) == b'IEND':
-                return False
-            place += 12 + _big(view[place:place + 4])
-        return True
+        return b'IEND' not in _png_chunks(view)
     return head[:4] == b'RIFF' and 8 + _little(head[4:8]) > len(view)
+
+
+def _png_chunks(view: memoryview) -> Iterator[bytes]:
+    """Yield the kind of each chunk that is there."""
+    place = len(_PNG)
+    while place + 12 <= len(view):
+        yield bytes(view[place + 4:place + 8])
+        place += 12 + _big(view[place:place + 4])
 
 
 def _jpeg_markers(view: memoryview) -> Any:
