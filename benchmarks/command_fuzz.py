@@ -28,7 +28,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,8 +40,10 @@ from samg_ros import cli
 MOST_MEMORY = 6 * 2**30
 """Bytes that a command may take."""
 OUTCOMES = ('worked', 'refused', 'fault')
-SERVERS = {('reference', 'make')}
-"""Commands that serve a page until they are asked to end."""
+LASTING = {('reference', 'make'), ('demo', 'arm'), ('train', 'mini'), ('train', 'expert')}
+"""Commands that serve a page until they are asked to end, or that work for minutes."""
+LOOKED_AT_S = 40.
+"""Seconds after which such a command is ended: what is refused is refused before."""
 
 
 class Spoiled(NamedTuple):
@@ -64,7 +66,7 @@ def spoil(line: Line, rng: random.Random) -> Spoiled:
 
 
 def _number(line: Line, arguments: list[str], rng: random.Random) -> Spoiled | None:
-    places = [at for at, each in enumerate(arguments) if each.isdecimal()]
+    places = [at for at, each in enumerate(arguments) if each.replace('.', '', 1).isdecimal()]
     if not places:
         return None
     word, wrong = rng.choice(command_lines.NUMBERS)
@@ -195,7 +197,7 @@ def judge(spoiled: Spoiled, status: int | None, out: str, err: str, before: dict
                and not {name, *map(str, Path(name).parents)} & spoiled.may_change]
     if 'Traceback (most recent call last)' in out + err:
         return 'fault', f'a traceback: {lines[-1][:200] if lines else out[-200:]}'
-    if status is None and not spoiled.may_last and spoiled.arguments[:2] not in SERVERS:
+    if status is None and not spoiled.may_last and spoiled.arguments[:2] not in LASTING:
         return 'fault', 'does not end'
     if status is not None and status < 0:
         return 'fault', f'ended by signal {-status}: {" ".join(lines[-1:])[:200]}'
@@ -210,6 +212,21 @@ def judge(spoiled: Spoiled, status: int | None, out: str, err: str, before: dict
     return ('refused' if status == 2 else 'worked'), ''
 
 
+def _spoiled(commands: list[str], seed: int, numbers: range
+             ) -> Iterator[tuple[int, str, Spoiled]]:
+    """Yield number, command and line."""
+    for number in numbers:
+        name = commands[number % len(commands)]
+        rng = random.Random(f'{name} {seed} {number}')
+        yield number, name, spoil(rng.choice(LINES[name]), rng)
+
+
+def _as_they_are(commands: list[str]) -> Iterator[tuple[int, str, Spoiled]]:
+    lines = [(name, line) for name in commands for line in LINES[name]]
+    for number, (name, line) in enumerate(lines):
+        yield number, name, Spoiled(line.arguments, {}, False)
+
+
 def main() -> int:
     """Print the counts, and every fault."""
     parser = argparse.ArgumentParser(description=__doc__,
@@ -221,6 +238,8 @@ def main() -> int:
     parser.add_argument('--first', type=int, default=0, help='number of the first line')
     parser.add_argument('--limit', type=float, default=300, metavar='SECONDS')
     parser.add_argument('--show', action='store_true', help='every line and what it says')
+    parser.add_argument('--as-they-are', action='store_true',
+                        help='every line of command_lines.py once, nothing spoiled')
     args = parser.parse_args()
     for name in command_lines.HEAVY:  # once, not in each process
         __import__(name)
@@ -231,15 +250,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         files = make_files(Path(place) / 'files')
         before = contents(files)
-        for number in range(args.first, args.first + args.lines):
-            name = args.commands[number % len(args.commands)]
-            rng = random.Random(f'{name} {args.seed} {number}')
-            spoiled = spoil(rng.choice(LINES[name]), rng)
+        numbered = _as_they_are(args.commands) if args.as_they_are else _spoiled(
+            args.commands, args.seed, range(args.first, args.first + args.lines))
+        for number, name, spoiled in numbered:
             folder = Path(place) / f'line_{number}'
             shutil.copytree(files, folder, ignore=shutil.ignore_patterns('pipe*'))
             os.mkfifo(folder / 'pipe.mp4')
             started = time.monotonic()
-            status, out, err = run(spoiled, folder, args.limit)
+            lasting = spoiled.may_last or spoiled.arguments[:2] in LASTING
+            status, out, err = run(spoiled, folder, min(args.limit, LOOKED_AT_S) if lasting
+                                   else args.limit)
             outcome, what = judge(spoiled, status, out, err, before, contents(folder))
             shutil.rmtree(folder)
             by_command[name][outcome] += 1

@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import yaml
 from file_kinds import KINDS, SIDE
 from rosbags.typesys import Stores, get_typestore
 
 from samg_ros import cli
 from samg_ros.bags.recording import Recording
+from samg_ros.masking import Reference
+from samg_ros.observation import ObservationSpec
+from samg_ros.rl.agents.drqv2 import DrQv2Agent
+from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
 
 HEAVY = ('torch._dynamo', 'torch._inductor.compile_fx', 'cv2', 'mujoco', 'rclpy',
          'safetensors.torch', 'h5py', 'pyarrow.parquet', 'matplotlib.figure', 'rosbags.rosbag2',
@@ -23,7 +29,7 @@ FILES = {'checkpoint': 'policy.pt', 'run': 'run', 'safetensors': 'w.safetensors'
          'lerobot': 'lerobot', 'bag_mcap': 'mcap', 'bag_sqlite': 'sqlite3', 'png': 'a.png',
          'jpeg': 'a.jpg', 'video': 'videos', 'colours': 'colours.json'}
 """Kinds of files, and what the user has called them."""
-PATHS = frozenset((*FILES.values(), 'videos/a.avi', 'session.mcap'))
+PATHS = frozenset((*FILES.values(), 'videos/a.avi', 'session.mcap', 'arm.pt'))
 
 NUMBERS = (('-1', False), ('0', False), ('', True), ('abc', True), ('nan', True), ('1e999', True),
            ('99999999999999999999999', False), ('1.5', False), ('0x10', True), ('--', True))
@@ -73,8 +79,8 @@ def _line(command: str, *arguments: str) -> Line:
 _LINES = (
     _line('run sim_train', '--task', 'cartpole_swingup', '--steps', '4', '--run-dir', 'new_run',
           '--seed', '1', '--overrides', '{"batch_size": 4}', '--episodes', '0'),
-    _line('run arm', '--use-sim', '--policy', 'policy.pt', '--limits', 'limits.yaml', '--reference',
-          'reference', '--episodes', '1', '--json', 'new.json', '--seed', '1'),
+    _line('run arm', '--use-sim', '--policy', 'arm.pt', '--reference', 'reference', '--episodes',
+          '1', '--json', 'new.json', '--seed', '1'),
     _line('run sim_eval', '--policy', 'policy.pt', '--episodes', '1', '--seed', '1', '--json',
           'new.json', '--videos', 'videos'),
     _line('run bag_eval', '--bag', 'session.mcap', '--reference', 'reference', '--out', 'new',
@@ -83,15 +89,15 @@ _LINES = (
           '--run-dir', 'new_run', '--json', 'new.json', *_TINY),
     _line('train policy', '--source', 'raw,truth', '--steps', '8', '--episodes', '1', '--ray',
           'none', '--cores', '1', '--retries', '0', '--run-dir', 'new_run', *_TINY),
-    _line('train clone', '--task', 'cartpole_swingup', '--source', 'raw', '--steps', '8',
+    _line('train clone', '--task', 'walker_walk', '--source', 'raw', '--steps', '8',
           '--episodes', '0', '--seed', '1', '--expert', 'expert.npz', '--run-dir', 'new_run',
           *_TINY),
     _line('train clone', '--demonstrations', 'lerobot', '--reference', 'reference', '--chunk', '2',
           '--every', '1', '--steps', '4', '--run-dir', 'new_run', '--seed', '1', '--set',
           'hidden_dim=8'),
-    _line('train expert', '--task', 'cartpole_swingup', '--steps', '0', '--run-dir', 'new_run',
+    _line('train expert', '--task', 'cartpole_swingup', '--steps', '1', '--run-dir', 'new_run',
           '--seed', '1'),
-    _line('train mini', '--data', 'new_data', '--run-dir', 'new_run', '--steps', '0', '--workers',
+    _line('train mini', '--data', 'new_data', '--run-dir', 'new_run', '--steps', '1', '--workers',
           '1', '--seed', '1', '--backgrounds', 'reference'),
     _line('eval masks', '--task', 'cartpole_swingup', '--setting', 'train', '--frames', '2',
           '--every', '4', '--size', '64', '--seed', '1', '--json', 'new.json', '--out', 'new',
@@ -100,6 +106,9 @@ _LINES = (
           '--seed', '1', '--json', 'new.json', '--out', 'new', '--videos', 'videos'),
     _line('eval bag', 'session.mcap', '--reference', 'reference', '--out', 'new', '--json',
           'new.json', '--frame-lines', 'new.jsonl', '--limits', 'limits.yaml', '--seed', '1'),
+    _line('eval replay', 'session.mcap', '--checkpoint', 'policy.pt', '--json', 'new.json'),
+    _line('demo arm', '--out', 'new', '--recorded', '1', '--steps', '1', '--episodes', '1',
+          '--seed', '1'),
     _line('bench sim', '--task', 'cartpole_swingup', '--seconds', '0.1', '--size', '32', '--seed',
           '1', '--json', 'new.json'),
     _line('bench masking', '--models', 'mini', '--batches', '1', '--size', '64', '64', '--turns',
@@ -116,7 +125,7 @@ _LINES = (
     *(_line(f'study {name}', '--task', 'cartpole_swingup', '--masks-only', '--frames', '2', '--out',
             'new', '--json', 'new.json', '--episode-seed', '1', '--run-dir', 'new_run')
       for name in ('ablation', 'robustness', 'annotation')),
-    _line('reference make', 'words.txt', '--out', 'new', '--seed', '1', '--port', '0',
+    _line('reference make', 'a.png', '--out', 'new', '--seed', '1', '--port', '0',
           '--no-browser'),
     _line('reference render', '--task', 'cartpole_swingup', '--size', '64', '--seed', '1', '--out',
           'new', '--clicks', '1'),
@@ -144,21 +153,45 @@ def make_files(folder: Path) -> Path:
                        ('empty.yaml', '')):
         (folder / name).write_text(text)
     _record(folder / 'session.mcap')
+    for path, task, actions in (('policy.pt', 'cartpole_swingup', 1), ('arm.pt', 'arm_reach', 9),
+                                ('run/checkpoint.pt', 'cartpole_swingup', 1)):
+        _save_policy(folder / path, task, actions, Reference.load(folder / 'reference'))
+    (folder / 'contract.yaml').write_text(yaml.safe_dump({
+        'cameras': {'front': '/camera/image_raw'}, 'joints': ['a'], 'action': '/command'}))
     for name in ('noise', 'noise.mcap'):
         (folder / name).write_bytes(bytes(range(7, 256)) * 100)
     return folder
 
 
+def _save_policy(path: Path, task: str, actions: int, reference: Reference) -> None:
+    """Write an untrained policy of a task."""
+    config = TrainConfig(task=task, camera_size=SIDE, convolutions=((4, 3, 2),), feature_dim=8,
+                         hidden_dim=16, observation=ObservationSpec(size=16))
+    save_checkpoint(path, Checkpoint(
+        config, np.full(actions, -0.5), np.full(actions, 0.5),
+        DrQv2Agent(config, actions).state_dict(), reference))
+
+
 def _record(path: Path) -> None:
-    """Write a bag of three camera frames."""
+    """Write a bag of camera frames, joint states and commands."""
     store = get_typestore(Stores.ROS2_KILTED)
     kinds, recording = store.types, Recording(path)
-    for index in range(3):
-        stamp = kinds['builtin_interfaces/msg/Time'](sec=index, nanosec=0)
+    empty = np.empty(0)
+    for index in range(6):
+        stamp_ns = index * 10**8
+        header = kinds['std_msgs/msg/Header'](stamp=kinds['builtin_interfaces/msg/Time'](
+            sec=0, nanosec=stamp_ns), frame_id='camera')
         image = kinds['sensor_msgs/msg/Image'](
-            header=kinds['std_msgs/msg/Header'](stamp=stamp, frame_id='camera'), height=SIDE,
-            width=SIDE, encoding='rgb8', is_bigendian=0, step=3 * SIDE,
-            data=np.full(3 * SIDE * SIDE, 80 * index, np.uint8))
-        recording.add('/camera/image_raw', 'sensor_msgs/msg/Image', index * 10**9,
-                      bytes(store.serialize_cdr(image, 'sensor_msgs/msg/Image')))
+            header=header, height=SIDE, width=SIDE, encoding='rgb8', is_bigendian=0,
+            step=3 * SIDE, data=np.full(3 * SIDE * SIDE, 40 * index, np.uint8))
+        joints = kinds['sensor_msgs/msg/JointState'](
+            header=header, name=['a'], position=np.array([0.01 * index]), velocity=empty,
+            effort=empty)
+        command = kinds['std_msgs/msg/Float64MultiArray'](
+            layout=kinds['std_msgs/msg/MultiArrayLayout'](dim=[], data_offset=0),
+            data=np.array([0.01 * index]))
+        for topic, kind, message in (('/camera/image_raw', 'sensor_msgs/msg/Image', image),
+                                     ('/joint_states', 'sensor_msgs/msg/JointState', joints),
+                                     ('/command', 'std_msgs/msg/Float64MultiArray', command)):
+            recording.add(topic, kind, stamp_ns, bytes(store.serialize_cdr(message, kind)))
     recording.close()

@@ -17,6 +17,7 @@ from torch import nn
 from samg_ros.arm.joint_limits import load_joint_limits
 from samg_ros.arm.workspace import Workspace
 from samg_ros.bags.bag import open_bag
+from samg_ros.bags.criteria import load_criteria
 from samg_ros.bags.recording import Recording
 from samg_ros.demonstrations.contract import load_contract
 from samg_ros.demonstrations.episode import ArmEpisode
@@ -196,9 +197,10 @@ def _load_hdf5(path: Path) -> None:
 def _lerobot(folder: Path) -> Path:
     info = DatasetInfo('reach', 10.0, ('a',), ('a',), {'front': (SIDE, SIDE)}, ('front',))
     with LeRobotWriter(folder / 'lerobot', info) as writer:
-        writer.add(ArmEpisode(np.arange(3) * 100_000_000, {'front': np.stack([_frame()] * 3)},
-                              np.zeros((3, 1)), np.zeros((3, 1)),
-                              {'front': np.stack([_mask()] * 3)}))
+        for value in range(2):
+            writer.add(ArmEpisode(np.arange(3) * 100_000_000, {'front': np.stack([_frame()] * 3)},
+                                  np.full((3, 1), value / 2), np.full((3, 1), value / 2),
+                                  {'front': np.stack([_mask()] * 3)}))
     return folder / 'lerobot'
 
 
@@ -265,6 +267,7 @@ _LIMITS = """joint_limits:
     max_velocity: 0.6
 """
 _CONTRACT = 'cameras: {front: /camera}\njoints: [a, b]\nrate_hz: 10\nclock: header\n'
+_CRITERIA = 'criteria: {truth_iou.p5: {at_least: 0.6, at_most: 1}, empty_masks: {at_most: 0}}\n'
 _PARAMETERS = 'policy:\n  ros__parameters:\n    rate: 10.0\n    joints: [a, b]\n'
 _COLOURS = json.dumps([{name: [0.1, 0.5, 0.9] for name in
                         ('self_rgb', 'grid_rgb1', 'grid_rgb2', 'skybox_rgb')}] * 3)
@@ -281,6 +284,7 @@ KINDS: dict[str, Kind] = {kind.name: kind for kind in (
     Kind('joint_limits', _text('limits.yaml', _LIMITS), load_joint_limits),
     Kind('workspace', _workspace, lambda path: Workspace(path / 'workspace.yaml', ['a'])),
     Kind('contract', _text('contract.yaml', _CONTRACT), load_contract),
+    Kind('criteria', _text('criteria.yaml', _CRITERIA), load_criteria),
     Kind('parameters', _text('arm.yaml', _PARAMETERS),
          lambda path: given_parameters(path, 'policy')),
     Kind('expert', _expert, StatePolicy.load),

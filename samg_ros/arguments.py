@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,6 +92,23 @@ def add_seed(parser: argparse.ArgumentParser, words: str) -> None:
                         help=f'{words} (%(default)s)')
 
 
+def refuse_unused(args: argparse.Namespace, names: Iterable[str], why: str) -> None:
+    """Refuse options that would be ignored.
+
+    Args:
+        args: a parsed command line.
+        names: of the options, as in `args`.
+        why: what follows their name, such as "is for bags".
+
+    Raises:
+        ConfigError: if one has another value than its default.
+    """
+    defaults = getattr(args, 'samg_defaults', {})
+    for name in names:
+        if getattr(args, name, None) not in (defaults.get(name, False), None, []):
+            raise ConfigError(f"--{name.replace('_', '-')} {why}; leave it out")
+
+
 def check_outputs(args: argparse.Namespace) -> None:
     """Check the outputs of a parsed command line, before the work begins.
 
@@ -137,6 +155,14 @@ def path_argument(text: str) -> Path:
         raise argparse.ArgumentTypeError(f'{text!r}: {error}') from error
 
 
+def named_path(text: str) -> str:
+    """Read NAME=PATH; `~` at the beginning of the path is the home folder."""
+    name, equals, path = text.partition('=')
+    if not (name and equals and path):
+        raise argparse.ArgumentTypeError(f'{text!r}: expected NAME=PATH')
+    return f'{name}={path_argument(path)}'
+
+
 def optional_path(text: str) -> str:
     """Read a path as `path_argument` does; an empty text, for none, stays empty."""
     return str(path_argument(text)) if text else ''
@@ -158,43 +184,72 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     return read
 
 
+def number(least: float, most: float = math.inf) -> Callable[[str], float]:
+    """Return an argparse type: a finite number from `least` to `most`."""
+    limits = f'from {least:g} to {most:g}' if math.isfinite(most) else f'of at least {least:g}'
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and least <= value <= most):
+            raise argparse.ArgumentTypeError(f'{text[:60]!r}: expected a number {limits}')
+        return value
+
+    return read
+
+
 seed = whole(0, LARGEST_SEED)
 """argparse type of a seed."""
 
 
 def names(text: str) -> list[str]:
     """Read `NAME[,NAME...]`, for argparse's `type` with `action='extend'`."""
-    return [name for name in text.split(',') if name]
+    found = text.split(',')
+    if not all(found):  # nothing is not the default, as of a shell's variable that is not set
+        raise argparse.ArgumentTypeError(f'{text[:60]!r}: expected values with commas in between')
+    return found
 
 
 def whole_numbers(text: str) -> list[int]:
     """Read `N[,N...]`, each 0 or more, likewise."""
-    return [whole(0)(number) for number in text.split(',') if number]
+    return [whole(0)(number) for number in names(text)]
 
 
 def seeds(text: str) -> list[int]:
     """Read `SEED[,SEED...]`, likewise."""
-    return [seed(number) for number in text.split(',') if number]
+    return [seed(number) for number in names(text)]
 
 
-def parse_settings(pairs: list[str]) -> dict[str, Any]:
+def parse_settings(pairs: list[str], own: Iterable[str] = (), **options: Any) -> dict[str, Any]:
     """Turn NAME=VALUE strings, the value as JSON or a plain word, into overrides.
+
+    Args:
+        pairs: of `--set`.
+        own: settings that an option of their own alone can give.
+        options: settings that an option can give too, and its value; None if it does not. The
+            others are part of what is returned.
 
     Raises:
         ConfigError: if there is no '=', no name, a name comes twice, or a number is not finite.
     """
+    given = {name: value for name, value in options.items() if value is not None}
     values: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition('=')
         if not equals or not name:
             raise ConfigError(f"'{pair}' is not a setting; write NAME=VALUE")
+        if name in given or name in own:
+            raise ConfigError(f"the setting '{name}' has an option of its own: give it by "
+                              f"--{name.replace('_', '-')} alone")
         if name in values:
             raise ConfigError(f"the setting '{name}' is given twice; give it once")
         try:
             values[name] = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             values[name] = text
-    return values
+    return values | given
 
 
 def _refuse_constant(text: str) -> None:

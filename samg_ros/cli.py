@@ -12,6 +12,7 @@ import argparse
 import difflib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from samg_ros.interruption import interrupt_on_signals
 from samg_ros.ros.signals import INTERRUPTED
 
 EXIT_USER_ERROR = 2
+EXIT_NO_READER = 128 + signal.SIGPIPE
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         Exit status: 0, what the command returned, 2 after an error of the user's, 130 after
-        Ctrl-C.
+        Ctrl-C, 141 if nobody reads the output any more.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments:
@@ -170,9 +172,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'samg: error: {error}', file=sys.stderr)
         return EXIT_USER_ERROR
     except BrokenPipeError:
-        # The reader left, as in `samg doctor | head`. Python would complain once more on exit.
+        # The reader left, as in `samg doctor | head`. Python would complain once more on exit. What
+        # was not done yet is not done: the status is that of a program that SIGPIPE ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return EXIT_NO_READER
     except OSError as error:  # where no line of ours expects one: a disk that fills up
         if os.environ.get('SAMG_TRACEBACK'):
             raise
@@ -211,6 +214,7 @@ def build_parser(typed: tuple[str, ...]) -> argparse.ArgumentParser:
             description=f'{command.summary[0].upper()}{command.summary[1:]}.')
         if path == typed:
             command.load(leaf)
+            leaf.set_defaults(samg_defaults={each.dest: each.default for each in leaf._actions})
     return parser
 
 
@@ -240,6 +244,7 @@ def _dispatch(arguments: list[str]) -> int:
     args = build_parser(typed).parse_args(arguments)
     check_outputs(args)
     status = args.samg_run(args)
+    sys.stdout.flush()  # of a reader that left Python would complain on exit
     return 0 if status is None else int(status)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,19 +26,20 @@ from samg_ros.errors import InvalidInputError, PictureError, VideoError
 from samg_ros.files.outputs import make_folder, write_json
 from samg_ros.files.pictures import (
     MAX_PIXELS,
+    PICTURE_SUFFIXES,
     VIDEO_ADVICE,
     check_pixels,
+    holds_more,
     open_video,
-    opencv_path,
     picture_size,
     read_picture,
     read_picture_bytes,
     shown,
     write_picture,
 )
+from samg_ros.files.videos import VideoFile, announced_frames
 from samg_ros.masking import Masker, MaskerSettings, Reference, apply_mask
 
-IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 KINDS = ('masked', 'mask', 'overlay')
 OVERLAY_RGB = (0, 220, 130)
@@ -110,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             with contextlib.closing(tqdm(read_frames(job), desc=shown(job.source.name),
                                          unit='frame', leave=False)) as frames:
-                mask_job(job, frames, masker, args.write, args.batch)
+                mask_job(job, frames, masker, list(dict.fromkeys(args.write)), args.batch)
         except (PictureError, VideoError) as error:
             job.problems.append(str(error))
     rows = [job.to_dict() for job in jobs]
@@ -137,10 +139,12 @@ def find_jobs(inputs: list[Path], out: Path) -> list[Job]:
     for path in inputs:
         if path.is_dir():
             files = [file for file in sorted(path.iterdir())
-                     if file.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES]
+                     if file.suffix.lower() in PICTURE_SUFFIXES + VIDEO_SUFFIXES]
             if not files:
                 raise InvalidInputError(f'{shown(path)}: no image or video in this folder; known '
-                                        f'are {" ".join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)}')
+                                        f'are {" ".join(PICTURE_SUFFIXES + VIDEO_SUFFIXES)}')
+            if others := sum(file.is_file() and file not in files for file in path.iterdir()):
+                print(f'{shown(path)}: {others} files of other kinds are left out', file=sys.stderr)
             folder = out / path.resolve().name
         elif path.exists():
             files, folder = [path], out
@@ -148,9 +152,9 @@ def find_jobs(inputs: list[Path], out: Path) -> list[Job]:
             raise InvalidInputError(f'{shown(path)}: no such file or folder')
         for file in files:
             suffix = file.suffix.lower()
-            if suffix not in IMAGE_SUFFIXES + VIDEO_SUFFIXES:
+            if suffix not in PICTURE_SUFFIXES + VIDEO_SUFFIXES:
                 raise InvalidInputError(f'{shown(file)}: neither an image nor a video; known are '
-                                        f'{" ".join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)}')
+                                        f'{" ".join(PICTURE_SUFFIXES + VIDEO_SUFFIXES)}')
             jobs.append(Job(file, folder / file.stem, suffix in VIDEO_SUFFIXES))
     targets: dict[tuple[Path, bool], Path] = {}
     for job in jobs:
@@ -181,7 +185,7 @@ def read_frames(job: Job) -> Iterator[Image]:
         return
     capture = open_video(job.source)
     try:
-        announced = round(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        announced = announced_frames(capture, job.source)
         read = failed = 0
         # A damaged frame is a failed read; the frames after it can still be read.
         while read + failed < announced or not failed:
@@ -206,7 +210,7 @@ def mask_job(job: Job, frames: Iterator[Image], masker: Masker, kinds: list[str]
     Raises:
         PictureError, VideoError: if a source cannot be read or a result cannot be written.
     """
-    writers: dict[str, cv2.VideoWriter] = {}
+    videos: dict[str, VideoFile] = {}
     job.target.parent.mkdir(parents=True, exist_ok=True)
     try:
         for images in _batches(frames, batch):
@@ -217,12 +221,12 @@ def mask_job(job: Job, frames: Iterator[Image], masker: Masker, kinds: list[str]
             job.areas += masks.mean(axis=(1, 2)).tolist()
             for kind in kinds:
                 for picture in _pictures(kind, images, masks):
-                    _write(job, kind, picture, writers)
+                    _write(job, kind, picture, videos)
+        for video in videos.values():
+            _finish(job, video)
     finally:
-        for writer in writers.values():
-            writer.release()
-    for kind in kinds:
-        _check_written(job, kind)
+        for video in videos.values():
+            video.discard()
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
@@ -240,13 +244,16 @@ def _check_readable(job: Job) -> None:
     """Check that a source can be opened and is not too large, before the reference is fitted."""
     name = shown(job.source)
     if not job.video:
-        size = picture_size(read_picture_bytes(job.source))
+        data = read_picture_bytes(job.source)
+        size = picture_size(data)
         if size is None:
             raise PictureError(f'{name}: not a readable image')
         try:
             check_pixels(*size, MAX_PIXELS)
         except PictureError as error:
             raise PictureError(f'{name}: {error}') from error
+        if holds_more(data):
+            print(f'{name}: of its pictures the first is masked', file=sys.stderr)
         return
     capture = open_video(job.source)
     opened = capture.isOpened()
@@ -282,42 +289,27 @@ def _result(job: Job, kind: str) -> Path:
     return job.target.with_name(f'{job.target.name}_{kind}{ending}')
 
 
-def _write(job: Job, kind: str, picture: Image, writers: dict[str, cv2.VideoWriter]) -> None:
+def _write(job: Job, kind: str, picture: Image, videos: dict[str, VideoFile]) -> None:
     bgr = np.ascontiguousarray(picture[..., ::-1])
     path = _result(job, kind)
     if not job.video:
         write_picture(path, bgr)
+        if picture_size(path.read_bytes()) != job.size:
+            job.problems.append(f'{shown(path)}: cannot be read back; is the disk full?')
         return
-    if kind not in writers:
-        rate = open_video(job.source).get(cv2.CAP_PROP_FPS) or 30.0
+    if kind not in videos:
+        capture = open_video(job.source)
+        rate = capture.get(cv2.CAP_PROP_FPS) or 30.0
+        capture.release()
         backend, code = (cv2.CAP_OPENCV_MJPEG, 'MJPG') if path.suffix == '.avi' \
             else (cv2.CAP_FFMPEG, 'mp4v')
-        writers[kind] = cv2.VideoWriter(opencv_path(path), backend,
-                                        cv2.VideoWriter.fourcc(*code), rate, bgr.shape[1::-1])
-        if not writers[kind].isOpened():
-            raise VideoError(f'{shown(path)}: OpenCV cannot write this video; check the folder')
-    writers[kind].write(bgr)
+        videos[kind] = VideoFile(path, code, rate, backend)
+    videos[kind].write(bgr)
 
 
-def _check_written(job: Job, kind: str) -> None:
-    """Read a result back; what is missing goes to the job's problems."""
-    path = _result(job, kind)
-    if not job.video:
-        height, width = picture_size(path.read_bytes()) or (0, 0)
-        frames = int(height > 0)
-    else:
-        capture = open_video(path)
-        frames = height = width = 0
-        while True:
-            there, picture = capture.read()
-            if not there:
-                break
-            frames += 1
-            height, width = picture.shape[:2]
-        capture.release()
-    if frames != len(job.areas):
-        job.problems.append(f'{shown(path)}: {frames} of {len(job.areas)} frames can be read '
-                            'back; is the disk full?')
-    elif (height, width) != job.size:
-        job.problems.append(f'{shown(path)}: {height} x {width} pixels were written, the source '
-                            f'has {job.size[0]} x {job.size[1]}')
+def _finish(job: Job, video: VideoFile) -> None:
+    """Finish a video; what is missing goes to the job's problems."""
+    try:
+        video.finish()
+    except VideoError as error:
+        job.problems.append(str(error))

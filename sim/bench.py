@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from samg_ros.arguments import add_json, add_seed, names, optional_path, whole
+from samg_ros.arguments import add_json, add_seed, names, number, optional_path, whole
 from samg_ros.errors import ConfigError
 from samg_ros.files.outputs import write_json
 from samg_ros.sim.env import SimEnv
@@ -230,7 +230,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='visual settings (all)')
     parser.add_argument('--quality', choices=QUALITIES, default=None,
                         help='render quality (both)')
-    parser.add_argument('--seconds', type=float, default=2.0,
+    parser.add_argument('--seconds', type=number(0), default=2.0,
                         help='of stepping for each line of the table (2)')
     parser.add_argument('--size', type=whole(16, 4096), default=84,
                         help='side of a frame in pixels (84)')

@@ -213,7 +213,10 @@ def render_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_render(args: argparse.Namespace) -> None:
     """Run `samg reference render`."""
-    camera = int(args.camera) if args.camera and args.camera.lstrip('-').isdigit() else args.camera
+    try:
+        camera: int | str | None = int(args.camera or '')
+    except ValueError:
+        camera = args.camera
     reference = render_reference(args.task, args.size, args.size, args.seed, args.quality,
                                  args.points, camera, args.clicks)
     reference.save(args.out, args.overwrite)
@@ -239,8 +242,9 @@ def run_show(args: argparse.Namespace) -> None:
     reference = Reference.load(args.reference)
     if args.points is not None:
         reference = reference.with_points(args.points)
-    print(describe_reference(reference))
     if args.out is not None:
         write_picture(args.out, draw_reference(reference)[..., ::-1])
+    print(describe_reference(reference))
+    if args.out is not None:
         print(args.out)
 

@@ -161,6 +161,50 @@ def test_reader_that_leaves_early_is_no_error():
     assert done.stderr == ''
 
 
+@pytest.mark.parametrize('body', [
+    'print("begun", flush=True); print("going on", flush=True)', 'print("too late to be seen")'])
+def test_what_was_not_done_for_want_of_a_reader_is_no_success(command, tmp_path, body):
+    command(body)
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = ('import sys; from samg_ros import cli; sys.path.insert(0, sys.argv[1]); '
+               'cli.COMMANDS["probe",] = cli.Command("samg_probe", "x"); '
+               'sys.exit(cli.main(["probe"]))')
+    done = subprocess.run([sys.executable, '-c', program, str(tmp_path)], stdout=writing,
+                          stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (cli.EXIT_NO_READER, '')
+
+
+@pytest.mark.parametrize('words, said', [
+    ('eval masks --recolour nan', '--recolour'), ('eval masks --recolour -0.1', 'from 0 to 1'),
+    ('bench sim --seconds 1e999', '--seconds'), ('bench graph --peak inf', '--peak'),
+    ('bench graph --overload nan', '--overload'), ('bench graph --frames 0', '--frames'),
+    ('train expert --stop-at nan', '--stop-at'), ('train policy --gpus -1', '--gpus'),
+    ('train policy --set steps= --steps 8', '--steps alone'),
+    ('study ablation --episode-seed ,', '--episode-seed'), ('train policy --task ,', '--task'),
+    ('eval masks --setting train,', '--setting'), ('study robustness --strength nan', 'from 0'),
+    ('train policy --set seed=3', '--seed alone'), ('train clone --set seed=3', '--seed alone'),
+    ('train clone --demonstrations x --set steps=2 --steps 3', '--steps alone'),
+    ('bench learning --set compile=true', '--compile alone'),
+    ('train clone --chunk 4', '--demonstrations; leave it out'),
+    ('train clone --camera-reference front=x', '--demonstrations; leave it out'),
+    ('train clone --demonstrations x --episodes 3', '--episodes is for cloning an expert'),
+    ('train clone --demonstrations x --masks both', '--masks is for cloning an expert'),
+    ('train clone --demonstrations x --camera-reference front', 'NAME=PATH'),
+    ('demonstrations import x.mcap --task t --out y --episodes 3', '--episodes is for HDF5'),
+    ('demonstrations import x.h5 --task t --out y --contract c', '--contract is for bags'),
+    ('demonstrations export x --format bag --out y --frames both', '--frames is for masking'),
+    ('run sim_train --overrides {"seed":5}', "overrides hold 'seed'"),
+    ('run sim_train --steps 5 --overrides {"steps":5}', "overrides hold 'steps'")])
+def test_what_would_be_ignored_or_is_no_number_is_refused_by_name(words, said, tmp_path,
+                                                                  monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words.split()) == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
 def test_doctor_finds_this_machine_able_to_render_and_to_talk(capsys, tmp_path):
     findings = tmp_path / 'findings.json'
     cli.main(['doctor', '--json', str(findings)])

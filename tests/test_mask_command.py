@@ -188,3 +188,54 @@ def test_one_bad_picture_of_a_folder_does_not_stop_the_others(weights, reference
     said = capsys.readouterr().out
     assert 'b.jpg: the image is cut short' in said and 'd.png: not a readable image' in said
     assert (tmp_path / 'out' / 'in' / 'a_mask.png').exists()
+
+
+def test_a_kind_that_is_named_twice_is_written_once(weights, reference, tmp_path):
+    source = video(tmp_path / 'v.mp4', 3)
+    assert mask(weights, reference, source, '--out', tmp_path / 'out', '--write', 'mask',
+                'mask') == 0
+    assert len(frames_of(tmp_path / 'out' / 'v_mask.mp4')) == 3
+
+
+def test_a_video_that_announces_frames_without_end_is_not_read_for_ever(weights, reference,
+                                                                       tmp_path, capsys):
+    path = tmp_path / 'v.avi'
+    writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*'MJPG'), 12,
+                             (96, 64))
+    for index in range(5):
+        writer.write(np.full((64, 96, 3), 40 * index, np.uint8))
+    writer.release()
+    data = bytearray(path.read_bytes())
+    for header, place in ((b'avih', 24), (b'strh', 40)):  # dwTotalFrames and dwLength
+        at = data.find(header) + place
+        data[at:at + 4] = (2**31 - 1).to_bytes(4, 'little')
+    path.write_bytes(data)
+    assert mask(weights, reference, path, '--out', tmp_path / 'out') == 1
+    assert 'frames that it announces cannot be read' in capsys.readouterr().out
+    assert len(frames_of(tmp_path / 'out' / 'v_mask.mp4')) == 5
+
+
+def test_what_was_interrupted_leaves_the_old_video_and_no_half_one(weights, reference, tmp_path,
+                                                                   monkeypatch):
+    source, out = video(tmp_path / 'v.mp4'), tmp_path / 'out'
+    assert mask(weights, reference, source, '--out', out) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    calls = []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        return pictures(*arguments)
+
+    pictures = mask_command._pictures
+    monkeypatch.setattr(mask_command, '_pictures', interrupted)
+    assert mask(weights, reference, source, '--out', out, '--batch', '2') == 130
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_files_of_other_kinds_in_a_folder_are_counted(weights, reference, tmp_path, capsys):
+    picture(tmp_path / 'in' / 'a.png')
+    (tmp_path / 'in' / 'b.gif').write_bytes(b'GIF89a')
+    assert mask(weights, reference, tmp_path / 'in', '--out', tmp_path / 'out') == 0
+    assert '1 files of other kinds are left out' in capsys.readouterr().err

@@ -9,10 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as pillow
 
 from samg_ros.errors import OutputError, PictureError, VideoError
 from samg_ros.files.pictures import (
     decode_picture,
+    holds_more,
     open_video,
     opencv_path,
     picture_size,
@@ -122,3 +124,17 @@ def test_a_pipe_is_no_picture_and_no_video(tmp_path, read, error):
     os.mkfifo(pipe)
     with pytest.raises(error, match='is not a regular file'):
         read(pipe)
+
+
+def test_a_file_of_several_pictures_is_told_from_one(tmp_path):
+    pictures = [np.full((20, 20, 3), value, np.uint8) for value in (0, 90)]
+    for name, kept in (('a.tif', pictures), ('b.tif', pictures[:1])):
+        assert cv2.imwritemulti(str(tmp_path / name), kept)
+        assert holds_more((tmp_path / name).read_bytes()) == (len(kept) > 1)
+    frames = [pillow.fromarray(each) for each in pictures]
+    for name in ('a.png', 'a.webp'):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        frames[0].save(tmp_path / f'one_{name}')
+        assert holds_more((tmp_path / name).read_bytes())
+        assert not holds_more((tmp_path / f'one_{name}').read_bytes())
+    assert not holds_more(cv2.imencode('.jpg', pictures[0])[1].tobytes())

@@ -245,5 +245,5 @@ def _storage_files(path: Path) -> list[Path]:
                        'that `ros2 bag record` made')
     for file in files:
         check_storage(file)
-    return sorted(files, key=lambda file: [int(part) if part.isdigit() else part for part in
+    return sorted(files, key=lambda file: [int(part) if part.isdecimal() else part for part in
                                            re.split(r'(\d+)', file.name)])

@@ -104,9 +104,10 @@ def run(args: argparse.Namespace) -> int:
         'Policy': args.checkpoint or 'none'}, OFFLINE)
     if args.frame_lines is not None:
         write_text(args.frame_lines, ''.join(f'{json.dumps(line)}\n' for line in result.lines()))
-    if not criteria:
-        return 0
-    verdicts = judge(criteria, {**result.summary(), **_beyond_limits(args, bag, topics, limits)})
+    beyond = _beyond_limits(args, bag, topics, limits)
+    for name, count in beyond.items():
+        print(f'{name} {count}')
+    verdicts = judge(criteria, {**result.summary(), **beyond})
     for verdict in verdicts:
         print(f'{"passed" if verdict.passed else "FAILED"}  {verdict.words}')
     if args.junit is not None:

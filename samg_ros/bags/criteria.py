@@ -18,17 +18,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import yaml
-
-from samg_ros.errors import ConfigError, first_line
+from samg_ros.errors import ConfigError
 from samg_ros.files.outputs import write_bytes
+from samg_ros.files.schema import convert, read_yaml
 
 AT_LEAST, AT_MOST = 'at_least', 'at_most'
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a figure must keep to."""
+
+    at_least: float = -math.inf
+    at_most: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,13 @@ class Criterion:
     """Where it stands in the figures, parts separated by dots."""
     at_least: float = -math.inf
     at_most: float = math.inf
+
+
+@dataclass(frozen=True)
+class _File:
+    """What the YAML file holds."""
+
+    criteria: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,15 +85,18 @@ def load_criteria(path: Path | str) -> tuple[Criterion, ...]:
     Raises:
         ConfigError: if the file cannot be read, or a line of it cannot be used.
     """
-    try:
-        content = yaml.safe_load(Path(path).expanduser().read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the criteria '{path}': {first_line(error)}") from error
-    table = content.get('criteria') if isinstance(content, dict) else None
-    if not isinstance(table, dict) or not table:
+    table = read_yaml(path, _File, ConfigError).criteria
+    if not table:
         raise ConfigError(f"the file '{path}' has no criteria; expected the key criteria with "
                           'figures and their bounds')
-    return tuple(_parse(path, str(figure), bounds) for figure, bounds in table.items())
+    criteria = []
+    for figure, given in table.items():
+        name = f"the criterion '{figure}' of '{path}'"
+        bounds = convert(given, Bounds, name, ConfigError)
+        if bounds == Bounds():
+            raise ConfigError(f'{name} must have {AT_LEAST} or {AT_MOST}')
+        criteria.append(Criterion(figure, bounds.at_least, bounds.at_most))
+    return tuple(criteria)
 
 
 def judge(criteria: Sequence[Criterion], figures: Mapping[str, Any]) -> tuple[Verdict, ...]:
@@ -107,17 +124,6 @@ def write_junit(path: Path | str, name: str, verdicts: Sequence[Verdict]) -> Non
         if not verdict.passed:
             ElementTree.SubElement(case, 'failure', message=verdict.words)
     write_bytes(path, ElementTree.tostring(suite, encoding='utf-8', xml_declaration=True))
-
-
-def _parse(path: Path | str, figure: str, bounds: Any) -> Criterion:
-    if not isinstance(bounds, dict) or not bounds or not set(bounds) <= {AT_LEAST, AT_MOST}:
-        raise ConfigError(f"the criterion '{figure}' of '{path}' must have {AT_LEAST} or "
-                          f'{AT_MOST}, got {bounds!r}')
-    for name, bound in bounds.items():
-        if isinstance(bound, bool) or not isinstance(bound, int | float) or math.isnan(bound):
-            raise ConfigError(f"{name} of the criterion '{figure}' of '{path}' must be a number, "
-                              f'got {bound!r}')
-    return Criterion(figure, **{name: float(bound) for name, bound in bounds.items()})
 
 
 def _figure(figures: Mapping[str, Any], name: str) -> float | None:

@@ -70,7 +70,7 @@ def declare_simulation(node: Node) -> tuple[SimEnv, list[CameraName]]:
             node, f'nuisances.{field.name}', 0.0, f'Strength of the nuisance {field.name}, see '
             'docs/simulation.md.', between=(0.0, 1.0)) for field in fields(Nuisances)})
     # A camera that is called by its index needs a name that may stand in a topic.
-    topics = [f'camera_{name}' if name.isdigit() else name for name in more]
+    topics = [f'camera_{name}' if name.isdecimal() else name for name in more]
     return env, [CameraName('camera', frame_id),
                  *(CameraName(topic, f'{topic}_optical') for topic in topics)]
 
@@ -97,4 +97,4 @@ def declare_advice(node: Node, env: SimEnv) -> Advice | None:
 
 
 def _camera_id(name: str) -> int | str:
-    return int(name) if name.isdigit() else name
+    return int(name) if name.isdecimal() else name

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samg_ros.arguments import parse_settings, path_argument, whole
+from samg_ros.arguments import named_path, parse_settings, path_argument, refuse_unused, whole
 from samg_ros.errors import ConfigError
 from samg_ros.files.outputs import write_json
 from samg_ros.interruption import EXIT_INTERRUPTED, stop_on_signals
@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        '(velocities if each action is the position of a joint)')
     group.add_argument('--camera', action='append', default=[], metavar='NAME',
                        help='use only this camera of the data set; repeatable')
-    group.add_argument('--camera-reference', action='append', default=[], metavar='NAME=DIR',
-                       help='reference of a further camera; repeatable')
+    group.add_argument('--camera-reference', action='append', type=named_path, default=[],
+                       metavar='NAME=DIR', help='reference of a further camera; repeatable')
 
 
 def _only(values: list[Any] | None, option: str, default: Any) -> Any:
@@ -56,15 +56,18 @@ def run(args: argparse.Namespace) -> int:
         0, or 130 after Ctrl-C, when what was learned is saved.
     """
     if args.demonstrations is None:
+        refuse_unused(args, ('chunk', 'every', 'learn', 'camera', 'camera_reference'),
+                      'is for learning from --demonstrations')
         return train_clone.run(args)
-    for name in ('task', 'expert', 'finetune'):
-        if getattr(args, name):
-            raise ConfigError(f'--{name} is for cloning an expert in simulation and means nothing '
-                              'to demonstrations; leave it out')
+    refuse_unused(args, ('task', 'expert', 'finetune', 'masks', 'episodes', 'videos', 'colours',
+                         'eval_setting', 'ray', 'cores', 'gpus', 'retries'),
+                  'is for cloning an expert in simulation and means nothing to demonstrations')
     from samg_ros.cloning.runs import CloneChoices, begin, finish
 
+    references = {name: Path(path) for name, _, path in
+                  (pair.partition('=') for pair in args.camera_reference)}
     choices = CloneChoices(
-        args.demonstrations, args.run_dir, args.reference, _references(args.camera_reference),
+        args.demonstrations, args.run_dir, args.reference, references,
         tuple(args.camera), _only(args.source, '--source', 'masked'), args.model, args.weights,
         args.device, args.chunk, args.every, args.learn, _only(args.seed, '--seed', 0),
         _settings(args))
@@ -106,21 +109,9 @@ def _print(figures: dict[str, Any]) -> None:
         print(f'  {name}: {error:.4f}')
 
 
-def _references(pairs: list[str]) -> dict[str, Path]:
-    found = {}
-    for pair in pairs:
-        name, equals, path = pair.partition('=')
-        if not (name and equals and path):
-            raise ConfigError(f"'{pair}' is not a camera's reference; write NAME=DIR")
-        found[name] = Path(path)
-    return found
-
-
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
-    settings = parse_settings(args.set)
+    settings = parse_settings(args.set, ('task', 'seed'), steps=args.steps)
     if unknown := sorted(set(settings) - {*_SETTINGS, 'observation'}):
         raise ConfigError(f"the setting '{unknown[0]}' means nothing to a training on "
                           f'demonstrations; known are {", ".join((*_SETTINGS, "observation"))}')
-    if args.steps is not None:
-        settings['steps'] = args.steps
     return settings

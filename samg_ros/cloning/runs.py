@@ -76,16 +76,18 @@ def begin(choices: CloneChoices, progress: Callable[[int, int], None] | None = N
     """
     source = _with_cameras(open_source(choices.demonstrations), choices.cameras)
     config = _config(choices, source)
+    learned = choices.learn or (VELOCITIES if _are_positions(source) else AS_RECORDED)
+    settings = ChunkSettings(  # before the work: it checks what was chosen
+        tuple(source.cameras), len(config.observation.proprioception), len(source.action_names),
+        choices.chunk, learned=learned, hidden_dim=config.hidden_dim,
+        pixels=config.observation.pixels_shape, every=choices.every)
     run_dir = make_folder(choices.run_dir or Path('runs') / f'{source.folder.name}-clone-'
                           f'{choices.seed}')
-    learned = choices.learn or (VELOCITIES if _are_positions(source) else AS_RECORDED)
     maskers = _maskers(choices, source, config)
     episodes = prepare(source, run_dir / 'frames', config.observation, learned,
                        {} if source.masked else maskers, progress)
-    settings = ChunkSettings(
-        tuple(source.cameras), len(config.observation.proprioception),
-        episodes[0].actions.shape[1], choices.chunk, period_of(episodes), learned,
-        hidden_dim=config.hidden_dim, pixels=config.observation.pixels_shape, every=choices.every)
+    settings = replace(settings, actions=episodes[0].actions.shape[1],
+                       period_s=period_of(episodes))
     low, high = _action_limits(episodes)
     return CloneRun(run_dir, source, Cloning(config, settings, episodes, run_dir, choices.device),
                     maskers, source.action_names, low, high)
@@ -164,6 +166,15 @@ def _config(choices: CloneChoices, source: Source) -> TrainConfig:
 def _maskers(choices: CloneChoices, source: Source, config: TrainConfig
              ) -> dict[str, Masker | None]:
     """Return camera -> fitted masker; None where there is nothing to mask with."""
+    if unknown := sorted(choices.references.keys() - source.cameras.keys()):
+        raise ConfigError(f"--camera-reference names the camera '{unknown[0]}'; the demonstrations "
+                          f'have {", ".join(source.cameras)}')
+    if choices.references or choices.reference is not None:
+        if config.observation.source == 'raw':
+            raise ConfigError('raw frames are not masked: leave out the references')
+        if source.masked:
+            raise ConfigError('the demonstrations are masked already, with a reference of their '
+                              'own; leave out the references')
     if config.observation.source == 'raw':
         return dict.fromkeys(source.cameras)
     if source.masked:

@@ -21,6 +21,7 @@ from samg_ros.bags.topics import ARRAY, IMAGE, JOINT_STATE
 from samg_ros.demonstrations.contract import Contract
 from samg_ros.demonstrations.episode import ArmEpisode
 from samg_ros.demonstrations.lerobot_reader import LeRobotDataset
+from samg_ros.errors import DemonstrationError
 from samg_ros.files.outputs import make_folder, write_text
 
 CONTRACT_NAME = 'contract.yaml'
@@ -43,6 +44,8 @@ def export_bags(dataset: Path | str, folder: Path) -> dict[str, int]:
         SamgError: if the data set cannot be read, or the bags cannot be written.
     """
     source = LeRobotDataset(dataset)
+    if any(folder.glob('*.mcap')):  # some would stay, and be imported with the new ones
+        raise DemonstrationError(f"'{folder}' holds bags already; give a new folder")
     make_folder(folder)
     frames, longest_ns = 0, 0
     for index, episode in enumerate(source.episodes()):

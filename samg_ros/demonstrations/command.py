@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from samg_ros.arguments import OutputFolder, add_json, path_argument, whole
+from samg_ros.arguments import OutputFolder, add_json, path_argument, refuse_unused, whole
 from samg_ros.errors import DemonstrationError
 from samg_ros.files.outputs import write_json
 from samg_ros.rl.commands.demonstrations import run_hdf5_import
@@ -47,9 +47,11 @@ def import_arguments(parser: argparse.ArgumentParser) -> None:
 def run_import(args: argparse.Namespace) -> None:
     """Import, and print how much and what was left out."""
     if _is_hdf5(args.source):
+        refuse_unused(args, ('contract', 'size'), 'is for bags')
         args.file = args.source[0]
         run_hdf5_import(args)
         return
+    refuse_unused(args, ('camera_size', 'action_repeat', 'pixels', 'episodes'), 'is for HDF5 files')
     from samg_ros.demonstrations.bag_import import find_bags, import_bags
     from samg_ros.demonstrations.contract import Contract, load_contract
 
@@ -104,9 +106,8 @@ def run_export(args: argparse.Namespace) -> None:
 def _run_bag_export(args: argparse.Namespace) -> None:
     from samg_ros.demonstrations.bag_export import CONTRACT_NAME, export_bags
 
-    if args.reference is not None:
-        raise DemonstrationError('--format bag writes the frames as they are; leave out '
-                                 '--reference')
+    refuse_unused(args, ('reference', 'frames', 'model', 'weights', 'device'),
+                  'is for masking, and --format bag writes the frames as they are')
     figures = export_bags(args.dataset, args.out)
     print(f'{figures["episodes"]} bags, {figures["frames"]} frames: {args.out}; import them with '
           f'--contract {args.out / CONTRACT_NAME}')

@@ -49,6 +49,7 @@ class _Info(Struct):
     fps: Annotated[float, Meta(gt=0)]
     data_path: str
     features: dict[str, _Feature]
+    total_episodes: Annotated[int, Meta(ge=1)] | None = None
     robot_type: str | None = None
     samg_ros: dict[str, Any] = {}
 
@@ -78,6 +79,10 @@ class LeRobotDataset:
         with parsing(f"the data set '{folder}' cannot be read", DemonstrationError, _ADVICE):
             self.info = _info(values, self._task())
             self._episodes = self._read_episodes()
+        there, promised = len(self._episodes), values.total_episodes
+        if not there or promised not in (None, there):
+            raise DemonstrationError(f"'{folder}' describes {there} episodes in meta/episodes, and "
+                                     f'{promised or "some"} in {layout.INFO}; {_ADVICE}')
 
     def __len__(self) -> int:
         return len(self._episodes)

@@ -23,6 +23,7 @@ from samg_ros.demonstrations.episode import ArmEpisode
 from samg_ros.demonstrations.lerobot_reader import LeRobotDataset
 from samg_ros.demonstrations.lerobot_writer import LeRobotWriter
 from samg_ros.errors import DemonstrationError
+from samg_ros.files.pictures import decode_picture
 from samg_ros.masking import Masker, Reference, apply_mask
 
 MASKED = '_masked'
@@ -48,6 +49,8 @@ def export_masked(dataset: Path | str, folder: Path | str, masker: Masker,
     """
     source = LeRobotDataset(dataset)
     info = source.info
+    if not info.cameras:
+        raise DemonstrationError(f"'{dataset}' has no frames that are images: nothing to mask")
     cameras = {name + MASKED: size for name, size in info.cameras.items()}
     cameras = {**info.cameras, **cameras} if keep_raw else dict(info.cameras)
     extra = {**info.extra, 'mask_contract': mask_contract(masker)}
@@ -97,8 +100,7 @@ def masker_of_contract(contract: Mapping[str, Any], device: str = 'cpu') -> Mask
 
 
 def _pixels(text: str, mode: int) -> npt.NDArray[np.uint8]:
-    return np.asarray(cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), mode),
-                      np.uint8)
+    return np.asarray(decode_picture(base64.b64decode(text), mode), np.uint8)
 
 
 def _masks(masker: Masker, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:

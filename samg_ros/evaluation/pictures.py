@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samg_ros.errors import VideoError
 from samg_ros.evaluation.episodes import View, small_view
-from samg_ros.files.pictures import data_uri, opencv_path
+from samg_ros.files.pictures import data_uri
+from samg_ros.files.videos import VideoFile
 
 _SIDE = 168
 """Least height of a frame in a video, in pixels."""
@@ -31,21 +31,12 @@ def still(picture: NDArray[Any]) -> str:
     return data_uri('image/png', _png(_rgb(picture)))
 
 
-class Video:
+class Video(VideoFile):
     """A WebM file of camera, mask outline and what the policy sees side by side, as a context."""
 
     def __init__(self, path: Path) -> None:
         """Name the file; it is begun with the first moment, whose size it has."""
-        self._path = path
-        self._writer: cv2.VideoWriter | None = None
-        self._size = (0, 0)
-
-    def __enter__(self) -> 'Video':
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._writer is not None:
-            self._writer.release()
+        super().__init__(path, 'VP80', _FRAMES_PER_S)
 
     def add(self, view: View) -> None:
         """Write the next moment; one of another size is fitted to the first's.
@@ -54,20 +45,10 @@ class Video:
             VideoError: if this machine's OpenCV cannot write VP8.
         """
         frame = np.ascontiguousarray(_triptych(small_view(view))[..., ::-1])
-        if self._writer is None:
-            self._size = frame.shape[1], frame.shape[0]
-            with _quiet_stderr():
-                self._writer = cv2.VideoWriter(
-                    opencv_path(self._path), cv2.VideoWriter.fourcc(*'VP80'), _FRAMES_PER_S,
-                    self._size
-                )
-            if not self._writer.isOpened():
-                raise VideoError(
-                    'OpenCV cannot write VP8 video here; install opencv-python-headless from PyPI'
-                )
-        if frame.shape[1::-1] != self._size:
-            frame = np.asarray(cv2.resize(frame, self._size), np.uint8)
-        self._writer.write(frame)
+        if frame.shape[:2] != self.size and any(self.size):
+            frame = np.asarray(cv2.resize(frame, self.size[::-1]), np.uint8)
+        with _quiet_stderr() if not any(self.size) else contextlib.nullcontext():
+            self.write(frame)
 
 
 def video(views: Sequence[View]) -> str:

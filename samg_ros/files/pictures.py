@@ -31,6 +31,9 @@ FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'TIFF')
 MAX_PIXELS = 2 * 7680 * 4320
 """Pixels of the largest picture that is decoded by default: twice an 8K camera's."""
 
+PICTURE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+"""Endings of the files that are read and written."""
+
 VIDEO_ADVICE = ('convert it: ffmpeg -i INPUT -c:v libx264 -crf 12 OUTPUT.mp4 (AV1 videos, as '
                 'LeRobot writes them, need an OpenCV whose FFmpeg has an AV1 decoder)')
 """What to do with a video that OpenCV does not read."""
@@ -101,10 +104,13 @@ def write_picture(path: str | Path, picture: npt.NDArray[np.uint8]) -> None:
         picture: (H, W, 3) uint8 BGR or (H, W) uint8.
 
     Raises:
-        PictureError: if it cannot be encoded.
+        PictureError: if its name has another ending than PICTURE_SUFFIXES, or it cannot be encoded.
         OutputError: if it cannot be written.
     """
     path = Path(path)
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
+        raise PictureError(f'{shown(path)}: the name of a picture ends in one of '
+                           f'{" ".join(PICTURE_SUFFIXES)}')
     try:
         encoded = cv2.imencode(path.suffix, picture)[1]
     except cv2.error as error:
@@ -181,19 +187,41 @@ def picture_size(data: bytes | memoryview) -> tuple[int, int] | None:
     return None
 
 
+def holds_more(data: bytes | memoryview) -> bool:
+    """Whether a file has more pictures than the first, which is the one that is decoded.
+
+    Pages of a TIFF, or the moments of an animated PNG or WebP.
+    """
+    view = memoryview(data).cast('B')
+    head = bytes(view[:32])
+    if head.startswith(_PNG):
+        return b'acTL' in _png_chunks(view)
+    if head[:4] == b'RIFF' and head[12:16] == b'VP8X':
+        return bool(head[20] & 0x02)  # RFC 9649, section 2.7
+    if head[:4] in (b'II*\0', b'MM\0*'):
+        order: Any = 'little' if view[0] == ord('I') else 'big'
+        place = int.from_bytes(view[4:8], order)
+        place += 2 + 12 * int.from_bytes(view[place:place + 2], order)
+        return any(view[place:place + 4])  # where the next directory is
+    return False
+
+
 def _is_cut_short(view: memoryview) -> bool:
     """Whether the end of a JPEG, PNG or WebP is missing; bytes after the end do not matter."""
     head = bytes(view[:12])
     if head.startswith(_JPEG):
         return _END_OF_IMAGE not in _jpeg_markers(view)
     if head.startswith(_PNG):
-        place = len(_PNG)
-        while place + 12 <= len(view):
-            if bytes(view[place + 4:place + 8]) == b'IEND':
-                return False
-            place += 12 + _big(view[place:place + 4])
-        return True
+        return b'IEND' not in _png_chunks(view)
     return head[:4] == b'RIFF' and 8 + int.from_bytes(head[4:8], 'little') > len(view)
+
+
+def _png_chunks(view: memoryview) -> Iterator[bytes]:
+    """Yield the kind of each chunk that is there."""
+    place = len(_PNG)
+    while place + 12 <= len(view):
+        yield bytes(view[place + 4:place + 8])
+        place += 12 + _big(view[place:place + 4])
 
 
 def _jpeg_markers(view: memoryview) -> Iterator[int]:

@@ -153,7 +153,7 @@ SIM_TRAIN = (
     Argument('overrides', '', 'Other training settings as JSON, such as {"batch_size": 64}.'),
     Argument('demonstrations', '', 'Folder of demonstrations to begin the replay with; see samg '
              'demonstrations import.'),
-    Argument('episodes', 5, 'Episodes per visual setting in the report.'),
+    Argument('episodes', 5, 'Episodes per visual setting in the report; 0 for none.'),
 )
 """Arguments of `samg_ros.graphs.sim_train.make_plan`."""
 

@@ -25,6 +25,7 @@ from samg_ros.ros.diagnostics import OK, Diagnostics, Drops, Rate, Report
 from samg_ros.ros.messages import time_step
 from samg_ros.ros.node import PlainNode
 from samg_ros.ros.parameters import declare
+from samg_ros.ros.service_calls import Answer
 from samg_ros.step_types import FIRST, LAST
 
 _TICK_S = 0.02
@@ -109,6 +110,7 @@ class ArmEpisodes(PlainNode):
                        'the recorder was not there')
 
     def _enable_actor(self) -> None:
+        self._refusal = Answer()
         self._next(self._start, f'{self._actor} was not there')
 
     def _ask_recorder(self, what: str, then: Callable[[], None]) -> Callable[[], None]:
@@ -133,6 +135,9 @@ class ArmEpisodes(PlainNode):
             return
         if not answer.success:
             self._if_late = answer.message
+            self._refusal.set(answer.message)
+            if self._refusal.is_final:
+                self.error = SamgError(f'{self._actor}: {answer.message}')
             return
         self._total, self._held, self._steps = 0.0, 0, 0
         self._running = True

@@ -90,10 +90,14 @@ class BagEvaluator(PlainNode):
         """Print the table and write the page; after close.
 
         Raises:
-            SamgError: if the bag, the recording or the checkpoint cannot be used.
+            SamgError: if the bag, the recording or the checkpoint cannot be used, or the policy
+                did not act.
         """
         report_session(self._bag, self._topics, self._out / SESSION_NAME, self._policy, self._out,
                        Path(self._json) if self._json else None, tuple(self._fill))
+        if self._enabling is not None and not self._enabling.enabled:
+            raise SamgError('the masks of the bag are reported, but the policy did not act: '
+                            + (self._enabling.answer.text or 'it did not answer'))
 
     def _check(self) -> None:
         now = time.monotonic()

@@ -103,10 +103,15 @@ class Evaluator(PlainNode):
         self.finished = True
 
     def _check(self) -> None:
-        if time.monotonic() - self._progress_at > self._timeout_s and not self.finished:
-            answer = self._enabler.answer
-            self.error = SamgError(f'no new frame came for {self._timeout_s:g} s; the policy '
-                                   f'{f"answered: {answer}" if answer else "is not there"}')
+        answer = self._enabler.answer
+        if self.finished:
+            return
+        if answer.is_final:
+            self.error = SamgError(f'the policy answered: {answer.text}')
+        elif time.monotonic() - self._progress_at > self._timeout_s:
+            self.error = SamgError(
+                f'no new frame came for {self._timeout_s:g} s; the policy '
+                f'{f"answered: {answer.text}" if answer.text else "is not there"}')
 
     def _report(self) -> Report:
         return Report(OK, f'episode {len(self.returns) + 1} of {self._episodes}',

@@ -76,7 +76,8 @@ class Trainer(PlainNode):
         self._demonstrations = declare(self, 'demonstrations', '', 'Folder of demonstrations that '
                                        "a new run's replay begins with; empty for none.")
         self._episodes = declare(self, 'evaluation_episodes', DEFAULT_EPISODES, 'Episodes per '
-                                 'visual setting in the report.', between=(1, 1000))
+                                 'visual setting in the report; 0 for none.',
+                                 between=(0, 1000))
         self._videos = declare(self, 'videos', '', 'Folder of background videos for the report; '
                                'empty for procedural ones.')
         simulator = declare(self, 'simulator', 'mujoco_bridge', 'Node that simulates.')
@@ -109,11 +110,13 @@ class Trainer(PlainNode):
         return None if self.learner is None else self.learner.progress
 
     def finish(self) -> Path:
-        """Evaluate the finished run and return the path of its report; may be called after close.
+        """Evaluate the finished run; return its report's path, or its own. May follow close.
 
         Raises:
             SamgError: if the checkpoint, the simulation or the run folder is not usable.
         """
+        if not self._episodes:
+            return self.run_dir
         from samg_ros.rl.evaluation.run_report import evaluate_and_report
 
         return evaluate_and_report(self.run_dir, self._episodes, self._videos or None)

@@ -28,6 +28,7 @@ from samg_ros.ros.compat import steady_timer
 from samg_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Drops, Report
 from samg_ros.ros.node import ManagedNode
 from samg_ros.ros.publishers import UniqueName, name_is_taken, other_publishers
+from samg_ros.ros.service_calls import MEND_FIRST, NOT_ENABLED
 
 _CONFLICTS_S = 0.2
 """Period in which other publishers of the command and other nodes of this name are looked for."""
@@ -155,12 +156,14 @@ class ArmNode(ManagedNode):
                 self._driver.disable('disabled by service')
             response.success, response.message = True, DISABLED
             return response
-        reason = self._reason_not_to_enable()
+        problems = '; '.join(self.problems()) if self.active else ''
+        reason = problems or (self.reason_not_to_enable() if self.active else
+                              'the node is not active')
         response.success = reason is None
         if reason is not None:
             if self._driver is not None:  # the answer must be true, also if it was enabled before
                 self._driver.disable(f'~/enable was refused: {reason}')
-            response.message = f'not enabled: {reason}'
+            response.message = f'{MEND_FIRST if problems else NOT_ENABLED}{reason}'
             return response
         assert self._driver is not None
         if self.state == DISABLED:
@@ -169,11 +172,6 @@ class ArmNode(ManagedNode):
         response.message = 'enabled' if self.state == ACTING else \
             f'enabled; the safe action is sent until all is good: {self._driver.reason}'
         return response
-
-    def _reason_not_to_enable(self) -> str | None:
-        if not self.active:
-            return 'the node is not active'
-        return '; '.join(self.problems()) or self.reason_not_to_enable()
 
     def outside(self, joints: Sequence[str]) -> str | None:
         """Say that the arm is outside limits or workspace, or that its positions are not known."""

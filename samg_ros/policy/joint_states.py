@@ -70,10 +70,8 @@ class JointStates:
         mine = [joint for joint in self.needed if joint in found]
         if not np.isfinite([found[joint] for joint in mine]).all():
             raise InvalidInputError('a joint state has positions that are not finite')
-        if mine:
-            for name in list(names)[:_MOST_NAMES - len(self._seen)]:
-                self._seen[name] = None
-            self._seen |= dict.fromkeys(mine)
+        self._seen |= dict.fromkeys(list(names)[:max(0, _MOST_NAMES - len(self._seen))])
+        self._seen |= dict.fromkeys(mine)
         fresh = [joint for joint in mine
                  if joint not in self._newest or self._newest[joint][0] != stamp]
         for joint in fresh:
@@ -86,7 +84,7 @@ class JointStates:
     def missing(self) -> str | None:
         """Say which joints have not come, although others have; None if all have, or none."""
         return joints_mismatch(self.needed, tuple(self._seen), len(self._seen)) \
-            if self._newest else None
+            if self._seen else None
 
     @property
     def complete(self) -> bool:

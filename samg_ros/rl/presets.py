@@ -95,6 +95,9 @@ def make_config(task: str, preset_name: str = 'quick', setting: str = 'train', s
     values: dict[str, Any] = {}
     if overrides:
         values.update(parse_json(overrides, dict[str, Any], 'overrides', ConfigError))
+    if twice := values.keys() & {'task', 'setting', 'seed', *(('steps',) if steps else ())}:
+        raise ConfigError(f"overrides hold '{min(twice)}', which is given by itself; leave it out "
+                          'of them')
     if steps:
         values['steps'] = steps
     values |= {'setting': setting, 'seed': seed}

@@ -96,7 +96,7 @@ def init_ros(args: Sequence[str] | None = None, context: Any = None) -> None:
 
 def _chosen_domain() -> int:
     text = os.environ.get('ROS_DOMAIN_ID') or '0'
-    if not text.isdecimal() or int(text) > LAST_DOMAIN:
+    if not text.isdecimal() or len(text) > 9 or int(text) > LAST_DOMAIN:
         raise ConfigError(f"ROS_DOMAIN_ID is '{plain(text, 60)}'; set a whole number from 0 to "
                           f'{LAST_DOMAIN}, or none')
     return int(text)

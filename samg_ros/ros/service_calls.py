@@ -6,6 +6,7 @@ The other node may not be there yet, may not know yet, or may go away with the q
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,31 @@ if TYPE_CHECKING:
 RETRY_S = 0.1
 GIVE_UP_S = 2.0
 """After so long without an answer the other node went away, and the question is put again."""
+
+NOT_ENABLED, MEND_FIRST = 'not enabled: ', 'not enabled; mend this first: '
+"""How a refusal to be enabled begins: of what may pass by itself, and of what does not."""
+LEASE_S = 20.0
+"""For so long a node that was killed is still seen by others: Fast DDS's lease. Every other problem
+that does not pass by itself stays as long as one waits."""
+
+
+class Answer:
+    """What a node said last when it was asked to be enabled."""
+
+    def __init__(self) -> None:
+        self.text = ''
+        """Empty before it said anything."""
+        self._since = 0.0
+
+    def set(self, text: str) -> None:
+        """Note what it says now."""
+        if text != self.text:
+            self.text, self._since = text, time.monotonic()
+
+    @property
+    def is_final(self) -> bool:
+        """Whether asking again is no use: it names a problem, and has for LEASE_S."""
+        return self.text.startswith(MEND_FIRST) and time.monotonic() - self._since > LEASE_S
 
 
 class RetryingCall:
@@ -94,8 +120,7 @@ class PolicyEnabler:
             node: the node that asks.
             policy: name of the node to enable.
         """
-        self.answer = ''
-        """What it said last; empty before it said anything."""
+        self.answer = Answer()
         self._asking = RetryingCall(node, SetBool, f'{policy}/enable', SetBool.Request(data=True),
                               self._on_answer)
 
@@ -110,7 +135,7 @@ class PolicyEnabler:
         return self._asking.there
 
     def _on_answer(self, response: Any) -> bool:
-        self.answer = response.message
+        self.answer.set(response.message)
         return bool(response.success)
 
 

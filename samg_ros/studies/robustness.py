@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from samg_ros.arguments import names
+from samg_ros.arguments import names, number
 from samg_ros.evaluation.episodes import standard_error
 from samg_ros.evaluation.page import Section, Shown
 from samg_ros.evaluation.plots import against
@@ -29,7 +29,7 @@ Condition = tuple[str, float]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg study robustness`."""
     def strengths(text: str) -> list[float]:
-        return [float(strength) for strength in text.split(',')]
+        return [number(0, 1)(strength) for strength in names(text)]
 
     add_study_arguments(parser, 'robustness', 'masked')
     parser.add_argument('--nuisance', type=names, action='extend', metavar='NAME[,NAME]',

@@ -116,9 +116,7 @@ class Study:
     def plan(self, sources: Sequence[str], tasks: Sequence[str] = (), **options: Any) -> list[Run]:
         """Return runs of the study's tasks, or of some, and seeds; see `plan_runs`."""
         args = self.args
-        overrides = parse_settings(args.set)
-        if args.steps is not None:
-            overrides['steps'] = args.steps
+        overrides = parse_settings(args.set, ('task', 'seed'), steps=args.steps)
         return plan_runs(self.root, self.trials, tasks=tasks or self.tasks, seeds=args.seed or [0],
                          sources=sources, preset_name=args.preset, overrides=overrides,
                          model=args.model, weights=args.weights, device=args.device, **options)

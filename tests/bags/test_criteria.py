@@ -2,6 +2,7 @@
 """A bag passes or fails by criteria: exit status, JUnit XML, and a line for each frame."""
 
 import json
+import os
 from xml.etree import ElementTree
 
 import pytest
@@ -54,6 +55,14 @@ def test_a_criterion_that_is_not_kept_or_not_measured_fails(evaluate, tmp_path, 
     assert failed == {'truth_iou.p5', 'policy.compared'}
 
 
+def test_limits_are_counted_without_criteria_too(evaluate, tmp_path, capsys):
+    evaluate('criteria: {empty_masks: {at_most: 0}}')  # writes the files
+    capsys.readouterr()
+    assert main(['eval', 'bag', str(tmp_path / 'bag'), '--reference', str(tmp_path / 'reference'),
+                 '--limits', str(tmp_path / 'limits.yaml')]) == 0
+    assert 'beyond_limits 0' in capsys.readouterr().out
+
+
 def test_counts_by_cause_are_added_up():
     figures = {'unusable': {'black': 2, 'torn': 3}, 'rate_hz': None, 'spread': {'p5': 0.5}}
     def value(name):
@@ -63,10 +72,23 @@ def test_counts_by_cause_are_added_up():
 
 
 @pytest.mark.parametrize('text, words', [
-    ('criteria: {a: {above: 1}}', 'must have at_least or at_most'),
-    ('criteria: {a: {at_most: many}}', 'must be a number'),
-    ('criteria: []', 'has no criteria'), ('{', 'cannot read the criteria')])
+    ('criteria: {a: {above: 1}}',
+     "criterion 'a' .*unknown key 'above'; known are at_least, at_most"),
+    ('criteria: {a: {at_most: many}}', "criterion 'a' .*Expected `float`, got `str`"),
+    ('criteria: {a: {at_most: .nan}}', 'finite'),
+    ('criteria: {a: {at_most: true}}', 'got `bool`'),
+    (f'criteria: {{a: {{at_most: {"9" * 400}}}}}', 'out of range'),
+    ('criteria: {a: {at_most: 1}, a: {at_most: 2}}', "'a' is given twice"),
+    ('criteria: {a: &x {at_most: 1}, b: *x}', 'aliases'),
+    ('criteria: {a: {}}', 'must have at_least or at_most'), ('[' * 5000, 'not valid YAML'),
+    ('criteria: []', 'Expected `object`'), ('{}', 'has no criteria'), ('{', 'not valid YAML')])
 def test_criteria_that_cannot_be_used_are_named(tmp_path, text, words):
     (tmp_path / 'c.yaml').write_text(text)
     with pytest.raises(ConfigError, match=words):
+        load_criteria(tmp_path / 'c.yaml')
+
+
+def test_criteria_of_a_pipe_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / 'c.yaml')
+    with pytest.raises(ConfigError, match='not a regular file'):
         load_criteria(tmp_path / 'c.yaml')

@@ -226,10 +226,14 @@ def test_augmentation_changes_the_object_and_leaves_what_is_masked_out():
     ((), ConfigError, "camera 'front' needs a reference"),
     (('--camera', 'left'), ConfigError, "no camera 'left'; they have front, side"),
     (('--set', 'noise_start=1'), ConfigError, "'noise_start' means nothing"),
-    (('--source', 'truth'), ConfigError, 'masked by a masker')])
-def test_what_cannot_be_learned_is_named(dataset, tmp_path, more, error, words):
+    (('--source', 'truth'), ConfigError, 'masked by a masker'),
+    (('--every', '9'), ConfigError, 'leaves frames without an action'),
+    (('--camera-reference', 'top=x'), ConfigError, "the camera 'top'; the .* have front, side"),
+    (('--source', 'raw', '--reference', 'x'), ConfigError, 'leave out the references')])
+def test_what_cannot_be_learned_is_named_before_the_work(dataset, tmp_path, more, error, words):
     with pytest.raises(error, match=words):
         clone(dataset, tmp_path / 'run', *more)
+    assert not (tmp_path / 'run' / 'frames').exists()
 
 
 def test_a_folder_without_demonstrations_is_named(tmp_path):
@@ -251,7 +255,8 @@ def test_the_steps_of_an_expert_s_clone_are_not_those_of_demonstrations(dataset,
 
 
 @pytest.mark.parametrize('option', [['--task', 'walker_walk'], ['--expert', 'a.npz'],
-                                    ['--finetune', '5']])
+                                    ['--finetune', '5'], ['--episodes', '3'],
+                                    ['--masks', 'both'], ['--videos', 'v'], ['--ray', 'none']])
 def test_options_of_experts_are_refused_beside_demonstrations(option, capsys):
     assert cli.main(['train', 'clone', '--demonstrations', 'cups', *option]) == 2
     assert f'{option[0]} is for cloning an expert' in capsys.readouterr().err

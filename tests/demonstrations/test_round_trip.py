@@ -11,6 +11,7 @@ from samg_ros.bags.topics import frame_of, stamp_ns
 from samg_ros.demonstrations.bag_import import import_bags
 from samg_ros.demonstrations.contract import Contract, load_contract
 from samg_ros.demonstrations.lerobot_reader import LeRobotDataset
+from samg_ros.errors import DemonstrationError
 
 from .conftest import ARM, GRIPPER, bags, recording
 
@@ -107,6 +108,28 @@ def test_a_reference_and_bags_do_not_go_together(tmp_path, capsys):
     import_bags([path], tmp_path / 'set', 'reach the disc')
     words = ['demonstrations', 'export', str(tmp_path / 'set'), '--out', str(tmp_path / 'out')]
     assert cli.main([*words, '--format', 'bag', '--reference', str(tmp_path)]) == 2
-    assert 'leave out --reference' in capsys.readouterr().err
+    assert '--reference is for masking' in capsys.readouterr().err
     assert cli.main(words) == 2
     assert 'give --reference DIR' in capsys.readouterr().err
+
+
+def test_a_folder_that_holds_bags_takes_no_others(tmp_path, capsys):
+    path = bags.write(tmp_path / 'bag', recording(seconds=0.5))
+    import_bags([path], tmp_path / 'set', 'reach the disc')
+    words = ['demonstrations', 'export', str(tmp_path / 'set'), '--format', 'bag', '--out',
+             str(tmp_path / 'out')]
+    assert cli.main(words) == 0 and cli.main(words) == 2
+    assert 'holds bags already' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('there', [0, 2])
+def test_a_data_set_that_lost_episodes_is_no_smaller_one(tmp_path, there):
+    path = bags.write(tmp_path / 'bag', recording(seconds=0.5))
+    import_bags([path], tmp_path / 'set', 'reach the disc')
+    info = tmp_path / 'set/meta/info.json'
+    if there:
+        info.write_text(info.read_text().replace('"total_episodes": 1', '"total_episodes": 2'))
+    else:
+        next((tmp_path / 'set/meta/episodes').rglob('*.parquet')).unlink()
+    with pytest.raises(DemonstrationError, match='describes . episodes in meta/episodes, and .'):
+        LeRobotDataset(tmp_path / 'set')

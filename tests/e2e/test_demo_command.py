@@ -6,7 +6,8 @@ import json
 import pytest
 from processes import Command
 
-from samg_ros.cli import COMMANDS, build_parser
+from samg_ros.cli import COMMANDS, build_parser, main
+from samg_ros.files.outputs import MARKER
 from samg_ros.graphs.commands.demo_arm import stages
 
 
@@ -29,3 +30,12 @@ def test_it_records_learns_runs_and_measures(tmp_path):
     for words in ('15 episodes with', 'samg train clone', 'Reached the target', '0 of 1',
                   'policy sees'):
         assert words in said, words
+
+
+def test_a_folder_that_holds_something_is_refused_before_the_work(tmp_path, capsys):
+    (tmp_path / 'notes.txt').write_text('mine')
+    assert main(['demo', 'arm', '--out', str(tmp_path)]) == 2
+    assert 'files that are not results of samg' in capsys.readouterr().err
+    (tmp_path / 'notes.txt').rename(tmp_path / MARKER)  # an earlier demonstration
+    assert main(['demo', 'arm', '--out', str(tmp_path)]) == 2
+    assert 'is not empty; give a new one' in capsys.readouterr().err

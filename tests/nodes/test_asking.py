@@ -4,7 +4,8 @@
 from rclpy.node import Node
 from std_srvs.srv import SetBool
 
-from samg_ros.ros.service_calls import GIVE_UP_S, PolicyEnabler
+from samg_ros.ros import service_calls
+from samg_ros.ros.service_calls import GIVE_UP_S, MEND_FIRST, NOT_ENABLED, PolicyEnabler
 
 
 def serve(node, answers):
@@ -19,10 +20,10 @@ def test_a_refusal_is_kept_and_the_question_put_again(graph):
     answers = [(False, 'no good frame yet'), (True, 'acting')]
     service = serve(graph.probe, answers)
     enabling = PolicyEnabler(graph.probe, 'arm_policy')
-    graph.until(lambda: enabling.answer == 'no good frame yet')
+    graph.until(lambda: enabling.answer.text == 'no good frame yet')
     assert not enabling.enabled
     graph.until(lambda: enabling.enabled)
-    assert enabling.answer == 'acting' and not answers
+    assert enabling.answer.text == 'acting' and not answers
     graph.probe.destroy_service(service)
 
 
@@ -34,4 +35,17 @@ def test_a_node_that_went_away_with_the_question_is_not_waited_for(graph):
     deaf.destroy_node()
     service = serve(graph.probe, [(True, 'acting')])
     graph.until(lambda: enabling.enabled, GIVE_UP_S + 10)
+    graph.probe.destroy_service(service)
+
+
+def test_a_problem_that_stays_is_no_longer_asked_about(graph, monkeypatch):
+    monkeypatch.setattr(service_calls, 'LEASE_S', 0.5)
+    service = serve(graph.probe, [(False, f'{NOT_ENABLED}no frame yet')] * 10
+                    + [(False, f'{MEND_FIRST}joint states lack a')] * 1000)
+    enabling = PolicyEnabler(graph.probe, 'arm_policy')
+    graph.until(lambda: enabling.answer.text.startswith(NOT_ENABLED))
+    assert not enabling.answer.is_final
+    graph.until(lambda: enabling.answer.text.startswith(MEND_FIRST))
+    assert not enabling.answer.is_final
+    graph.until(lambda: enabling.answer.is_final)
     graph.probe.destroy_service(service)

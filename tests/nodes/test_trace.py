@@ -2,6 +2,7 @@
 """The commands in a policy's own recording are computed again from it, to the bit."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -148,3 +149,20 @@ def test_a_recording_without_a_trace_or_with_a_broken_one_is_named(graph, sessio
         String(data='{"event": "act", "speed": 3}')) if topic == TRACE else data)
     with pytest.raises(BagError, match='a line of the trace'):
         compare_commands(open_bag(broken), policy, '/command')
+    for number, (event, change) in enumerate((
+            ('begin', {'torch_threads': 10**12}), ('begin', {'torch_threads': -1}),
+            ('begin', {'settings': {'joints': 5}}), ('begin', {'positions': [0.0] * 7}),
+            ('act', {'positions': [0.0]}), ('act', {'speed_share': -3.0}),
+            ('look', {'seen': [1.0] * 9}), ('look', {'stamp': [10**30, 0]}))):
+        odd = rewritten(path, tmp_path / f'odd_{number}.mcap', partial(_changed, event, change))
+        with pytest.raises(BagError, match='trace|positions') as caught:
+            compare_commands(open_bag(odd), policy, '/command')
+        assert '\n' not in str(caught.value)
+
+
+def _changed(event, change, topic, data):
+    if topic != TRACE:
+        return data
+    values = json.loads(deserialize_message(bytes(data), String).data)
+    return data if values['event'] != event else serialize_message(
+        String(data=json.dumps(values | change)))

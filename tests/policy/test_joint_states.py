@@ -40,8 +40,11 @@ def test_a_joint_whose_stamp_has_not_changed_is_not_new(states, now):
     assert states.oldest_arrival == 12.0
 
 
-def test_other_parts_of_the_robot_are_ignored(states):
+def test_other_parts_of_the_robot_are_ignored_but_named_while_the_needed_ones_are_missing(states):
     assert not states.add(['wheel'], [1.0], (5, 0))
+    assert 'lack a, b, grip' in states.missing and 'they have wheel' in states.missing
+    states.add(['a', 'b', 'grip'], [1.0, 2.0, 3.0], (5, 0))
+    assert not states.add(['wheel'], [2.0], (6, 0))
     assert states.missing is None and states.repeated == 0
 
 
@@ -68,4 +71,7 @@ def test_a_message_that_cannot_be_used_changes_nothing(states, names, positions,
 def test_names_of_others_are_remembered_up_to_a_bound(states):
     for index in range(1000):
         states.add(['a', f'other_{index}'], [1.0, 0.0], (index, 0))
+    states.add([f'more_{index}' for index in range(1000)] + ['b', 'grip'], [0.0] * 1002, (2000, 0))
+    for index in range(10):
+        states.add([f'{index}_{each}' for each in range(1000)], [0.0] * 1000, (2001 + index, 0))
     assert len(states._seen) <= 70

@@ -36,6 +36,12 @@ def test_what_is_no_picture_is_refused_with_a_reason(data, said):
     assert str(caught.value).startswith('holiday.jpg: ')
 
 
+def test_half_a_jpeg_is_refused_by_every_opencv(scene):
+    data = cv2.imencode('.jpg', scene[0])[1].tobytes()
+    with pytest.raises(InvalidInputError, match='holiday.jpg: the image is cut short'):
+        decode_picture(data[:len(data) // 2], 'holiday.jpg')
+
+
 def test_a_picture_comes_back_as_it_was(scene):
     assert (decode_picture(png(scene[0]), 'x') == scene[0]).all()
 

@@ -17,12 +17,12 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from samg_ros.arm.commands import ArmCommands
 from samg_ros.arm.settings import ArmSettings
@@ -30,7 +30,8 @@ from samg_ros.arm.workspace import Workspace
 from samg_ros.bags.bag import Bag
 from samg_ros.bags.output import MASKED
 from samg_ros.bags.topics import frame_of, stamp_ns
-from samg_ros.errors import BagError
+from samg_ros.errors import BagError, plain
+from samg_ros.files.reading import parsing
 from samg_ros.files.schema import convert, parse_json
 from samg_ros.masking import Masker, apply_mask
 from samg_ros.observation import Observer
@@ -39,6 +40,7 @@ from samg_ros.rl.evaluation.policy import Policy
 TRACE = '/policy/trace'
 BEGIN, LOOK, ACT, SAFE = 'begin', 'look', 'act', 'safe'
 _ADVICE = 'record it again'
+_MOST_THREADS = 1024
 
 Vector = npt.NDArray[np.float64]
 
@@ -49,7 +51,7 @@ class Event(Struct, forbid_unknown_fields=True):
     event: str
     settings: dict[str, Any] = {}
     """Of begin: ArmSettings.to_dict()."""
-    torch_threads: int = 0
+    torch_threads: Annotated[int, Meta(ge=0, le=_MOST_THREADS)] = 0
     """Of begin: a network's sums depend on it in their last bits."""
     positions: list[float] | None = None
     stamp: tuple[int, int] | None = None
@@ -57,8 +59,8 @@ class Event(Struct, forbid_unknown_fields=True):
     begins: bool = False
     seen: list[float] | None = None
     """Of look: proprioception, float32."""
-    interval_s: float = 0.0
-    speed_share: float = 1.0
+    interval_s: Annotated[float, Meta(ge=0, lt=1e9)] = 0.0
+    speed_share: Annotated[float, Meta(ge=0, le=1)] = 1.0
     resumes: bool = False
     final: bool = False
 
@@ -134,7 +136,9 @@ class _Repeat:
                     if found[0] in needed:
                         known[found[0]] = found[1]
                 frame = known.pop(stamp, None)
-            command = self._follow(event, frame)
+            with parsing(f"the event '{plain(event.event, 20)}' of the trace cannot be followed",
+                         BagError, _ADVICE):
+                command = self._follow(event, frame)
             if command is not None:
                 yield command
 
@@ -150,7 +154,7 @@ class _Repeat:
             assert frame is not None
             self._action = self._look(event, frame)
             return None
-        positions = None if event.positions is None else np.array(event.positions)
+        positions = self._positions(event)
         if event.event == SAFE:
             return self._commands.safe(event.interval_s, positions, final=event.final)
         if event.event != ACT or self._action is None:
@@ -171,9 +175,17 @@ class _Repeat:
         if event.torch_threads:
             torch.set_num_threads(event.torch_threads)
         self._commands = ArmCommands(replace(settings, workspace=workspace))
-        self._commands.begin(None if event.positions is None else np.array(event.positions))
+        self._commands.begin(self._positions(event))
         self._action = None
         self.sessions += 1
+
+    def _positions(self, event: Event) -> Vector | None:
+        if event.positions is None:
+            return None
+        if len(event.positions) != len(self._policy.action_low):
+            raise BagError(f"the event '{event.event}' has {len(event.positions)} positions, the "
+                           f'policy {len(self._policy.action_low)} actions; {_ADVICE}')
+        return np.array(event.positions, np.float64)
 
     def _look(self, event: Event, frame: npt.NDArray[np.uint8]) -> Vector:
         assert event.stamp is not None

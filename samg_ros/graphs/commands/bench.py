@@ -31,7 +31,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from tqdm import tqdm
 
-from samg_ros.arguments import add_json
+from samg_ros.arguments import add_json, number, whole
 from samg_ros.errors import ConfigError
 from samg_ros.files.outputs import write_json
 from samg_ros.graphs.commands.bench_peak import INPUT_FRAMES, Peak, find_peak
@@ -269,24 +269,21 @@ def _resident_mib() -> float:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg bench graph`."""
-    parser.add_argument('--frames', type=int, default=200, metavar='N', help='timed (200)')
-    parser.add_argument('--size', nargs=2, type=int, default=[480, 640],
+    parser.add_argument('--frames', type=whole(1), default=200, metavar='N', help='timed (200)')
+    parser.add_argument('--size', nargs=2, type=whole(40, 8192), default=[480, 640],
                         metavar=('ROWS', 'COLUMNS'), help='of a frame (480 640)')
     parser.add_argument('--model', default='mini', help='masking model (mini)')
     parser.add_argument('--weights', default='', metavar='FILE', help="its own (the package's)")
     parser.add_argument('--device', default='cpu', help='torch device (cpu)')
-    parser.add_argument('--overload', type=float, default=0.0, metavar='SECONDS',
+    parser.add_argument('--overload', type=number(0), default=0.0, metavar='SECONDS',
                         help=f'then send {OVERLOAD} times too many frames for so long (0)')
-    parser.add_argument('--peak', type=float, default=0.0, metavar='SECONDS',
+    parser.add_argument('--peak', type=number(0), default=0.0, metavar='SECONDS',
                         help='then find the highest input rate, in trials of so long (0)')
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Run `samg bench graph`."""
-    if args.frames < 1 or min(args.overload, args.peak) < 0 or min(args.size) < 40:
-        raise ConfigError('--frames: expected 1 or more; --overload and --peak: 0 or more; --size: '
-                          '40 or more')
     choose_domain()
     init_ros([])
     figures: dict[str, Any] = {}

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from samg_ros.arguments import OutputFolder, add_overwrite, seed as read_seed, whole
-from samg_ros.errors import SamgError
+from samg_ros.arguments import OutputFolder, seed as read_seed, whole
+from samg_ros.errors import OutputError, SamgError
 from samg_ros.progress import duration
 
 SAMPLE, CONTRACT = 'samples/arm_reach.mcap', 'samples/arm_reach.yaml'
@@ -43,8 +43,7 @@ class Done(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `samg demo arm`."""
     parser.add_argument('--out', action=OutputFolder, default=Path('arm_demo'), metavar='DIR',
-                        help='folder for bags, data set, policy and page (%(default)s)')
-    add_overwrite(parser)
+                        help='new folder for bags, data set, policy and page (%(default)s)')
     parser.add_argument('--recorded', type=whole(1, 1000), default=2, metavar='N',
                         help='episodes to record now, 10 s each (%(default)s)')
     parser.add_argument('--steps', type=whole(1), default=1500,
@@ -86,8 +85,11 @@ def run(args: argparse.Namespace) -> int:
         0.
 
     Raises:
-        SamgError: if a command fails.
+        SamgError: if a command fails, or the folder is not empty: the first commands would add to
+            what is there, and later ones refuse to replace it.
     """
+    if args.out.is_dir() and any(args.out.iterdir()):
+        raise OutputError(f"the folder '{args.out}' is not empty; give a new one by --out")
     done: list[Done] = []
     for stage in stages(args.out, args.recorded, args.steps, args.episodes, args.seed):
         print(f'\n{stage.title}: samg {shlex.join(stage.words)}', flush=True)

@@ -72,6 +72,9 @@ def _run(args: argparse.Namespace, stop_signal: StopSignal) -> int:
     print(f'trained {progress["step"]} steps in {duration(seconds)}, '
           f'{progress["step"] / max(seconds, 1e-3):.1f} frames/s', flush=True)
     stop_signal.immediate()
+    if not plan.episodes:
+        print(plan.run_dir)
+        return 0
     report = evaluate_and_report(
         plan.run_dir, plan.episodes, plan.videos,
         {'Set-up': duration(prepared_s), 'Command': shlex.join(['samg', *sys.argv[1:]])})

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samg_ros.errors import ConfigError, PictureError
-from samg_ros.files.pictures import read_picture
-from samg_ros.mask_command import IMAGE_SUFFIXES
+from samg_ros.files.pictures import PICTURE_SUFFIXES, read_picture
 from samg_ros.sim.visual.backgrounds import ProceduralVideo
 
 PAINTED_VIDEOS = 16
@@ -67,10 +66,10 @@ def _painted(size: int, rng: np.random.Generator) -> list[NDArray[np.uint8]]:
 def _from_folder(folder: Path, size: int, rng: np.random.Generator) -> list[NDArray[np.uint8]]:
     if not folder.is_dir():
         raise ConfigError(f"overlay_images: there is no folder '{folder}'; give one with images")
-    paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES)
+    paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in PICTURE_SUFFIXES)
     if not paths:
         raise ConfigError(
-            f"overlay_images: the folder '{folder}' holds no image ({' '.join(IMAGE_SUFFIXES)})"
+            f"overlay_images: the folder '{folder}' holds no image ({' '.join(PICTURE_SUFFIXES)})"
         )
     if len(paths) > MOST:
         paths = [paths[i] for i in rng.choice(len(paths), MOST, replace=False)]

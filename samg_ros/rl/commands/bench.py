@@ -174,7 +174,8 @@ def run(args: argparse.Namespace) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     keep_freed_memory()  # as the learner does
-    overrides = {**parse_settings(args.set), 'seed': args.seed, 'compile': args.compile}
+    overrides = {**parse_settings(args.set, ('agent', 'dtype', 'seed', 'compile')),
+                 'seed': args.seed, 'compile': args.compile}
     configs = [
         preset(args.preset, args.task, **{**overrides, 'agent': agent, 'dtype': dtype})
         for agent, dtype in itertools.product(args.agents, args.dtypes)

@@ -18,8 +18,10 @@ from samg_ros.arguments import (
     add_out,
     add_seed,
     names,
+    number,
     optional_path,
     path_argument,
+    refuse_unused,
     whole,
 )
 from samg_ros.errors import ConfigError
@@ -97,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         metavar='KIND:STRENGTH,...', help='also score frames with what a camera '
                         'does to them: jpeg:80,white_balance:0.06,gamma:1.4,noise:8,blur:1.5; '
                         'a + joins two')
-    parser.add_argument('--recolour', type=float, default=0.0, metavar='SHARE',
+    parser.add_argument('--recolour', type=number(0, 1), default=0.0, metavar='SHARE',
                         help="also score frames whose object's colours are multiplied, per "
                         'channel, by 1 - SHARE to 1 + SHARE')
     parser.add_argument('--hide-object', action='store_true',
@@ -133,9 +135,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run `samg eval masks`."""
     if args.sequence:
-        _refuse(args, ('policy', *_OF_TASKS), 'means nothing to recorded sequences (--sequence)')
+        refuse_unused(args, ('policy', *_OF_TASKS),
+                      'means nothing to recorded sequences (--sequence)')
     if args.policy:
-        _refuse(args, _OF_POLICIES, 'is what a policy brings along (--policy)')
+        refuse_unused(args, _OF_POLICIES, 'is what a policy brings along (--policy)')
     settings = [get_setting(name).name for name in args.setting or ['train', 'video_hard']]
     Nuisances.of(dict(args.nuisance))
     if args.sequence:
@@ -144,7 +147,7 @@ def run(args: argparse.Namespace) -> None:
         found = (score for name in args.policy for score in _on_policy(args, name, settings))
     else:
         tasks = [get_task(name).name for name in args.task or ['walker_walk']]
-        _refuse(args, ('temporal',), 'is for recorded sequences (--sequence)')
+        refuse_unused(args, ('temporal',), 'is for recorded sequences (--sequence)')
         masker = _masker(args)
         found = (score for task in tasks for score in _on_task(args, masker, task, settings))
     results = list(found)
@@ -155,13 +158,6 @@ def run(args: argparse.Namespace) -> None:
     if args.out is not None:
         write_json(make_folder(args.out) / 'masks.json', figures)
         print(write_mask_report(args.out, results, _facts(args)))
-
-
-def _refuse(args: argparse.Namespace, options: Sequence[str], why: str) -> None:
-    """Refuse options that would be ignored."""
-    for name in options:
-        if getattr(args, name) not in (None, []):
-            raise ConfigError(f"--{name.replace('_', '-')} {why}; leave it out")
 
 
 def _masker(args: argparse.Namespace) -> Masker:

@@ -17,8 +17,7 @@ from samg_ros import __version__
 from samg_ros.arguments import add_out, optional_path, path_argument, whole
 from samg_ros.errors import ConfigError
 from samg_ros.files.outputs import make_folder, write_json
-from samg_ros.files.pictures import read_picture
-from samg_ros.mask_command import IMAGE_SUFFIXES
+from samg_ros.files.pictures import PICTURE_SUFFIXES, read_picture
 from samg_ros.masking import Masker, MaskerSettings, Reference
 from samg_ros.masking.engines.export import (
     ACTIONS,
@@ -149,7 +148,7 @@ def _frames(folder: Path | None, reference: Reference, rows: int, columns: int
         steps = np.linspace(0, reference.mask.shape[1], EXAMPLES, endpoint=False).astype(int)
         found = [np.roll(reference.image, int(step), 1) for step in steps]
     elif folder.is_dir():
-        files = sorted(each for each in folder.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES)
+        files = sorted(each for each in folder.iterdir() if each.suffix.lower() in PICTURE_SUFFIXES)
         found = [reference.image, *(cv2.cvtColor(read_picture(each), cv2.COLOR_BGR2RGB)
                                     for each in files[:EXAMPLES])]
     else:

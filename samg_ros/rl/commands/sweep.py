@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from samg_ros.arguments import names, path_argument, whole
+from samg_ros.arguments import names, number, path_argument, whole
 from samg_ros.rl.evaluation.comparison import compare
 from samg_ros.rl.evaluation.episodes import SETTINGS
 from samg_ros.rl.evaluation.scores import Score
@@ -32,7 +32,7 @@ def add_spread_arguments(parser: argparse.ArgumentParser) -> None:
                        'run after the other (%(default)s)')
     group.add_argument('--cores', type=whole(1), default=2, metavar='N',
                        help='CPU cores of each run (%(default)s)')
-    group.add_argument('--gpus', type=float, default=None, metavar='N',
+    group.add_argument('--gpus', type=number(0), default=None, metavar='N',
                        help='GPUs of each run, such as 0.5 (1 with --device cuda, else 0)')
     group.add_argument('--retries', type=whole(0), default=1, metavar='N',
                        help='start a run that failed again so often (%(default)s)')

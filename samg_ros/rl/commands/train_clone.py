@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0, or 130 after Ctrl-C, when what was learned is saved; of many runs, see `run_many`.
     """
-    overrides = {'steps': args.steps or STEPS, **parse_settings(args.set)}
+    overrides = {'steps': STEPS, **parse_settings(args.set, ('task', 'seed'), steps=args.steps)}
     tasks, sources = args.task or ['arm_reach'], args.source or ['masked']
     seeds = args.seed or [0]
     if max(map(len, (tasks, sources, seeds))) > 1:

@@ -2,9 +2,10 @@
 """`samg train expert`: an agent on the simulator's state, for a policy on pictures to imitate."""
 
 import argparse
+import math
 from pathlib import Path
 
-from samg_ros.arguments import RunFolder, seed, whole
+from samg_ros.arguments import RunFolder, number, seed, whole
 from samg_ros.interruption import EXIT_INTERRUPTED, stop_on_signals
 from samg_ros.progress import ProgressLine
 
@@ -15,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seed', type=seed, default=0, help='of everything random (%(default)s)')
     parser.add_argument('--steps', type=whole(1), default=500_000,
                         help='agent steps at most (%(default)s)')
-    parser.add_argument('--stop-at', type=float, default=float('inf'), metavar='RETURN',
+    parser.add_argument('--stop-at', type=number(-math.inf), default=math.inf,
+                        metavar='RETURN',
                         help='end once the policy without noise reaches this (never)')
     parser.add_argument('--run-dir', action=RunFolder, default=None,
                         help='run folder (runs/TASK-expert-SEED); resumed if used')

@@ -62,7 +62,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, run_dir: str) -> None:
                         'folder of their folders; default runs.')
     parser.add_argument('--reference', type=path_argument,
                         help='Reference folder; default one rendered from the simulator.')
-    parser.add_argument('--model', default='', help="Mask model (default: mini).")
+    parser.add_argument('--model', default='', help='Mask model (default: mini).')
     parser.add_argument('--weights', metavar='FILE',
                         help='Its weights; NAME=PATH,NAME=PATH for a pair.')
     parser.add_argument('--device', default='cpu', help='Torch device of masker and networks.')
@@ -84,11 +84,8 @@ def run(args: argparse.Namespace) -> int:
         0, or 130 after Ctrl-C, when what was learned is saved; of many runs, see `run_many`.
     """
     start = time.monotonic()
-    overrides = parse_settings(args.set)
-    if args.agent is not None:
-        overrides['agent'] = args.agent
-    if args.steps is not None:
-        overrides['steps'] = args.steps
+    overrides = parse_settings(args.set, ('task', 'setting', 'seed'), agent=args.agent,
+                               steps=args.steps)
     if args.with_expert:
         overrides = {'expert_episodes': args.with_expert, 'demonstrated_share': 0.5, **overrides}
     tasks, settings = args.task or ['cartpole_swingup'], args.setting or ['train']

@@ -99,12 +99,13 @@ def _import(address: str) -> Any:
 def _check_answers(address: str) -> None:
     """Raise ConfigError if nothing listens there: Ray would find out after a minute."""
     host, colon, port = address.rpartition('://')[2].rpartition(':')
-    if not colon or not port.isdigit():
+    if not colon or not port.isdecimal():
         return  # a word of Ray's, such as auto
     try:
         socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
-    except OSError as error:
-        raise ConfigError(f"nothing answers at '{address}' ({error.strerror or error}); start a "
+    except (OSError, ValueError, OverflowError) as error:  # no host or port can be called so
+        reason = getattr(error, 'strerror', None) or error
+        raise ConfigError(f"nothing answers at '{address}' ({reason}); start a "
                           'cluster by `ray start --head`, or give --ray local') from error
 
 
