@@ -75,11 +75,13 @@ class Transitions(NamedTuple):
 class SoftActorCritic:
     """The agent: everything that changes is in `state_dict`."""
 
-    def __init__(self, states: int, actions: int, settings: SacSettings, seed: int) -> None:
+    def __init__(self, states: int, seen: int, actions: int, settings: SacSettings, seed: int,
+                 ) -> None:
         """Make the networks.
 
         Args:
-            states: numbers in a state.
+            states: numbers in a state, all of which the critics are told.
+            seen: the first so many are those that the policy acts on (arXiv 1710.06542).
             actions: numbers in an action.
             settings: widths and rates.
             seed: of weights and noise.
@@ -87,14 +89,14 @@ class SoftActorCritic:
         width = settings.hidden_dim
         key, first, second = jax.random.split(jax.random.PRNGKey(seed), 3)
         critic = _network(first, (states + actions, width, width, 1), (_CRITICS,))
-        actor = _network(second, (states, width, width, 2 * actions))
+        actor = _network(second, (seen, width, width, 2 * actions))
         temperature = [jnp.log(jnp.array(_FIRST_TEMPERATURE))]
         self._values: dict[str, Any] = {
             'critic': critic, 'target': list(critic), 'actor': actor, 'temperature': temperature,
             'critic_moments': _moments(critic), 'actor_moments': _moments(actor),
             'temperature_moments': _moments(temperature), 'key': key, 'updates': jnp.array(0.0)}
         self._actions = actions
-        self._update = jax.jit(partial(_updates, settings))
+        self._update = jax.jit(partial(_updates, settings, seen))
 
     def update(self, batches: Transitions) -> dict[str, float]:
         """Take one update per batch; returns the means of what they say of themselves."""
@@ -180,12 +182,12 @@ def _adam(arrays: Arrays, gradients: Arrays, moments: tuple[Arrays, Arrays], cou
     return moved, (first, second)
 
 
-def _one_update(settings: SacSettings, values: dict[str, Any], batch: Transitions,
+def _one_update(settings: SacSettings, seen: int, values: dict[str, Any], batch: Transitions,
                 ) -> tuple[dict[str, Any], dict[str, Any]]:
     rate, count = settings.learning_rate, values['updates'] + 1
     key, first, second = jax.random.split(values['key'], 3)
     temperature = jnp.exp(values['temperature'][0])
-    next_action, density = _act(values['actor'], batch.next_state,
+    next_action, density = _act(values['actor'], batch.next_state[..., :seen],
                                 jax.random.normal(first, batch.action.shape))
     next_value = _values_of(values['target'], batch.next_state, next_action).min(0)
     target = batch.reward + batch.discount * (next_value - temperature * density)
@@ -199,7 +201,7 @@ def _one_update(settings: SacSettings, values: dict[str, Any], batch: Transition
     noise = jax.random.normal(second, batch.action.shape)
 
     def actor_loss(actor: Arrays) -> tuple[Any, tuple[Any, Any]]:
-        action, density = _act(actor, batch.state, noise)
+        action, density = _act(actor, batch.state[..., :seen], noise)
         value = _values_of(critic, batch.state, action).min(0)
         return (temperature * density - value).mean(), (density.mean(), value.mean())
 
@@ -217,7 +219,7 @@ def _one_update(settings: SacSettings, values: dict[str, Any], batch: Transition
         'critic_loss': error, 'value': value, 'temperature': temperature, 'entropy': -density}
 
 
-def _updates(settings: SacSettings, values: dict[str, Any], batches: Transitions,
+def _updates(settings: SacSettings, seen: int, values: dict[str, Any], batches: Transitions,
              ) -> tuple[dict[str, Any], dict[str, Any]]:
-    values, told = jax.lax.scan(partial(_one_update, settings), values, batches)
+    values, told = jax.lax.scan(partial(_one_update, settings, seen), values, batches)
     return values, jax.tree.map(jnp.mean, told)

@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from samg_ros.sim.env import SimEnv
     from samg_ros.sim.tasks import Simulation, TaskSpec
 
-_UNSEEN = {'quadruped': ('imu', 'force_torque'), 'finger': ('touch',)}
-"""Parts of a domain's state that no picture shows, so that an expert must not act on them: who
-imitates it could not know why."""
+_UNSEEN = {'quadruped': ('imu', 'force_torque', 'torso_velocity'), 'finger': ('touch',)}
+"""Parts of a domain's state that no masked picture shows, so that an expert must not act on them:
+who imitates it could not know why. Cameras follow the bodies that run, and the floor is masked."""
 
 
 def visible_state(spec: TaskSpec, simulation: Simulation) -> dict[str, np.ndarray]:
     """Return the parts of a simulation's state that an expert acts on, by name, each (n,)."""
     leave = _UNSEEN.get(spec.domain, ())
     state = {name: part for name, part in simulation.state().items() if name not in leave}
+    if spec.domain == 'cheetah':  # not how high it is, and how fast it moves as a whole
+        state = {'position': state['position'][1:], 'velocity': state['velocity'][2:]}
     if spec.name == 'finger_spin':
         # The mark on one end of the spinner is hidden in this task, and without it both ends look
         # the same. So the direction of that end becomes one of the axis: angles are doubled.
@@ -30,6 +32,11 @@ def visible_state(spec: TaskSpec, simulation: Simulation) -> dict[str, np.ndarra
         x, z = position[2:] / np.hypot(*position[2:])
         state = {'joints': position[:2], 'axis': np.array([z * z - x * x, 2 * x * z]), **state}
     return state
+
+
+def whole_state(simulation: Simulation) -> np.ndarray:
+    """Return all parts of a simulation's state, (n,): what a critic may know in training."""
+    return np.concatenate(list(simulation.state().values()))
 
 
 def layout_of(state: dict[str, np.ndarray]) -> Layout:

@@ -25,7 +25,7 @@ from samg_ros.rl.data.storage import lock_folder
 from samg_ros.rl.experts.soft_actor_critic import SacSettings, SoftActorCritic, log_std
 from samg_ros.rl.experts.state_policy import StatePolicy
 from samg_ros.rl.experts.state_replay import StateReplay
-from samg_ros.rl.experts.trained import layout_of, visible_state
+from samg_ros.rl.experts.trained import layout_of, visible_state, whole_state
 from samg_ros.sim.tasks import Simulation, TaskSpec, get_task, load_simulation
 
 RUN_NAME, EXPERT_NAME = 'run.npz', 'expert.npz'
@@ -113,8 +113,9 @@ class ExpertRun:
         self._simulation.reset()
         self.low, self.high = self._simulation.action_low, self._simulation.action_high
         self.layout = layout_of(visible_state(self.spec, self._simulation))
-        states, self._actions = sum(size for _, size in self.layout), len(self.low)
-        self._agent = SoftActorCritic(states, self._actions, config.agent, config.seed)
+        self._seen, self._actions = sum(size for _, size in self.layout), len(self.low)
+        states = len(self._state(self._simulation))
+        self._agent = SoftActorCritic(states, self._seen, self._actions, config.agent, config.seed)
         self._replay = StateReplay(states, self._actions, config.capacity, config.n_step,
                                    config.discount)
         self.steps = self.episodes = 0
@@ -177,7 +178,8 @@ class ExpertRun:
         return StatePolicy(
             weights=(arrays[0].T, arrays[2].T, arrays[4][:, :count].T),
             biases=(arrays[1], arrays[3], arrays[5][:count]),
-            in_shift=self._replay.mean, in_scale=self._replay.deviation,
+            in_shift=self._replay.mean[:self._seen],
+            in_scale=self._replay.deviation[:self._seen],
             out_shift=((self.low + self.high) / 2).astype(np.float32),
             out_scale=((self.high - self.low) / 2).astype(np.float32),
             task=self.spec.name, control=self.spec.control, state=self.layout,
@@ -221,7 +223,7 @@ class ExpertRun:
         spread = self._agent.actor()[4][:, self._actions:], self._agent.actor()[5][self._actions:]
 
         def act(state: Array) -> Array:
-            mean, hidden = policy.before_tanh(state)
+            mean, hidden = policy.before_tanh(state[:self._seen])
             if rng is not None:
                 noise = rng.standard_normal(self._actions).astype(np.float32)
                 mean = mean + np.exp(log_std(hidden @ spread[0] + spread[1])) * noise
@@ -261,8 +263,11 @@ class ExpertRun:
         return np.stack(states), np.stack(actions), np.array(rewards, np.float32)
 
     def _state(self, simulation: Simulation) -> Array:
-        parts = visible_state(self.spec, simulation)
-        return np.concatenate(list(parts.values())).astype(np.float32)
+        """Return what the policy acts on, and behind it what only the critics are told."""
+        seen = np.concatenate(list(visible_state(self.spec, simulation).values()))
+        whole = whole_state(simulation)
+        hidden = whole if len(seen) < len(whole) else whole[:0]
+        return np.concatenate([seen, hidden]).astype(np.float32)
 
     def _resume(self) -> None:
         path = self.run_dir / RUN_NAME
