@@ -87,7 +87,7 @@ def test_points_are_on_the_object_and_apart_even_when_bodies_are_few():
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['ablation', '--features', 'smell'], "features 'smell' are not known"),
     (['robustness', '--nuisance', 'fog'], "no nuisance is called 'fog'"),
-    (['robustness', '--strength', '2'], 'nuisance body_colour is 2.0'),
+    (['robustness', '--strength', '2'], 'expected a number from 0 to 1'),
     (['annotation', '--source', 'raw'], 'leave out --source'),
     (['annotation', '/none'], "there is no checkpoint '/none'"),
     (['annotation', '--masks-only', '--weights', '/none'], 'weights /none: no such file'),
