@@ -153,7 +153,7 @@ def test_a_recording_without_a_trace_or_with_a_broken_one_is_named(graph, sessio
             ('begin', {'torch_threads': 10**12}), ('begin', {'torch_threads': -1}),
             ('begin', {'settings': {'joints': 5}}), ('begin', {'positions': [0.0] * 7}),
             ('act', {'positions': [0.0]}), ('act', {'speed_share': -3.0}),
-            ('look', {'seen': [1.0] * 9}), ('look', {'stamp': [10**30, 0]}))):
+            ('look', {'seen': [1.0] * 9}), ('look', {'stamp': None}))):
         odd = rewritten(path, tmp_path / f'odd_{number}.mcap', partial(_changed, event, change))
         with pytest.raises(SamgError, match='trace|positions|joints') as caught:
             compare_commands(open_bag(odd), policy, '/command')
