@@ -7,6 +7,7 @@ import argparse
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -169,7 +170,7 @@ def optional_path(text: str) -> str:
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    """Return an argparse type: a whole number from `least` to `most`."""
+    """Return an argparse type: a whole number from `least` to `most`, or that an index can be."""
     limits = f'from {least} to {most}' if most is not None else f'of at least {least}'
 
     def read(text: str) -> int:
@@ -177,7 +178,7 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
             number = int(text)
         except ValueError:
             number = None
-        if number is None or number < least or (most is not None and number > most):
+        if number is None or not least <= number <= (sys.maxsize if most is None else most):
             raise argparse.ArgumentTypeError(f'{text[:60]!r}: expected a whole number {limits}')
         return number
 

@@ -182,6 +182,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = '' if error.filename is None else f"'{error.filename}': "
         print(f'samg: error: {where}{error.strerror or error}', file=sys.stderr)
         return EXIT_USER_ERROR
+    except MemoryError:
+        if os.environ.get('SAMG_TRACEBACK'):
+            raise
+        print('samg: error: the memory does not suffice; ask for less at once', file=sys.stderr)
+        return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print('samg: interrupted', file=sys.stderr)
         return INTERRUPTED

@@ -134,6 +134,12 @@ def test_interrupt_is_one_line_and_exit_130(command, capsys):
     assert capsys.readouterr().err == 'samg: interrupted\n'
 
 
+def test_memory_that_does_not_suffice_is_one_line(command, capsys):
+    command('raise MemoryError')
+    assert cli.main(['probe']) == 2
+    assert 'the memory does not suffice' in capsys.readouterr().err
+
+
 def test_message_of_many_lines_becomes_one(command, capsys):
     command(r'raise CheckpointError("no good:\n  try again")',
             'from samg_ros.errors import CheckpointError')
@@ -182,6 +188,7 @@ def test_what_was_not_done_for_want_of_a_reader_is_no_success(command, tmp_path,
     ('bench graph --overload nan', '--overload'), ('bench graph --frames 0', '--frames'),
     ('train expert --stop-at nan', '--stop-at'), ('train policy --gpus -1', '--gpus'),
     ('train policy --set steps= --steps 8', '--steps alone'),
+    ('bench learning --actions 99999999999999999999999', '--actions'),
     ('study ablation --episode-seed ,', '--episode-seed'), ('train policy --task ,', '--task'),
     ('eval masks --setting train,', '--setting'), ('study robustness --strength nan', 'from 0'),
     ('train policy --set seed=3', '--seed alone'), ('train clone --set seed=3', '--seed alone'),

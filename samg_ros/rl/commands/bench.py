@@ -156,14 +156,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--preset', choices=PRESETS, default='paper',
                         help='of observations, networks and batch (paper)')
     parser.add_argument('--task', default='cartpole_swingup', help='the preset depends on it')
-    parser.add_argument('--actions', type=whole(1), default=6, metavar='N',
+    parser.add_argument('--actions', type=whole(1, 10**6), default=6, metavar='N',
                         help='components of an action (6)')
     parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
                         help='another setting of all, as for `samg train policy`')
     parser.add_argument('--device', default='cpu', help='torch device (cpu)')
     parser.add_argument('--threads', type=whole(0, 1024), default=0, metavar='N',
                         help="CPU threads (torch's choice)")
-    parser.add_argument('--turns', type=whole(1), default=10, metavar='N',
+    parser.add_argument('--turns', type=whole(1, 10**6), default=10, metavar='N',
                         help='timed updates (10)')
     add_seed(parser, 'of weights and batch')
     add_json(parser, 'rows')
