@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -134,12 +135,24 @@ def _masker(args: argparse.Namespace, policy: Policy | None) -> Masker | None:
         if args.reference or args.weights or args.model != 'mini':
             raise ConfigError('--reference, --model and --weights: a policy has its own masker; '
                               'leave them out, or export without --policy')
-        return policy.masker()
+        return _first_look(policy)
     if args.reference is None:
         raise ConfigError('nothing to export: give --reference, or --policy')
     settings = MaskerSettings(engine='torch', second_look=False)
     return Masker.load(args.model, settings, 'cpu', args.weights).fit(
         Reference.load(args.reference))
+
+
+def _first_look(policy: Policy) -> Masker | None:
+    """Return the masker of a policy, without a second look, which cannot be exported."""
+    masker = policy.masker()
+    if masker is None or policy.reference is None or not masker.settings.second_look:
+        return masker
+    print("note: the policy's masker looks twice (second_look); exported is its first look, whose "
+          'masks are a little worse', file=sys.stderr)
+    described = masker.describe()
+    settings = described['settings'] | {'second_look': False, 'temporal': 'off'}
+    return Masker.from_description(described | {'settings': settings}).fit(policy.reference)
 
 
 def _frames(folder: Path | None, reference: Reference, rows: int, columns: int
