@@ -15,7 +15,7 @@ from samg_ros.graphs.checkpoint_parameters import of_perception
 from samg_ros.masking import Masker, MaskerSettings
 from samg_ros.masking.identity import differences
 from samg_ros.masking.models import load_model
-from samg_ros.rl.evaluation.policy import Policy, load_policy
+from samg_ros.rl.evaluation.policy import Policy
 from samg_ros.rl.evaluation.shipped import find_checkpoint
 from samg_ros.rl.training.checkpoint import load_checkpoint
 from samg_ros.rl.training.resume_check import check_same_run
@@ -66,7 +66,9 @@ def test_a_run_does_not_go_on_behind_another_masker(tmp_path):
     with pytest.raises(CheckpointError, match='another masker'):
         check_same_run(tmp_path, held, held.config, held.action_low, held.action_high, None, today,
                        0)
-    assert load_policy('cartpole_swingup').task == 'cartpole_swingup'
+    of_truth = replace(held, counters={**held.counters, 'masks': 'truth'})
+    check_same_run(tmp_path, of_truth, held.config, held.action_low, held.action_high, None, today,
+                   0, {'masks': 'truth'})
 
 
 def test_a_run_goes_on_after_a_release_that_has_a_setting_more(tmp_path):

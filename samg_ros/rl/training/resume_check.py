@@ -70,7 +70,8 @@ def check_same_run(
         raise CheckpointError(
             f'{run_dir} holds a run with other action limits; choose another run folder'
         )
-    if masker_description is not None and (
+    true_masks = (facts or {}).get('masks') == 'truth'  # no masker had a part in it
+    if masker_description is not None and not true_masks and (
             differing := differences(checkpoint.masker or {}, masker_description)):
         raise CheckpointError(
             f'{run_dir} holds a run with another masker: this one has {"; ".join(differing)}; '
