@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from samg_ros.sim.env import SimEnv
     from samg_ros.sim.tasks import Simulation, TaskSpec
 
-_UNSEEN = {'quadruped': ('imu', 'force_torque'), 'finger': ('touch',)}
+_UNSEEN = {'quadruped': ('imu', 'force_torque', 'torso_velocity'), 'finger': ('touch',)}
 """Parts of a domain's state that no masked picture shows, so that an expert must not act on them:
 who imitates it could not know why. Cameras follow the bodies that run, and the floor is masked."""
 
