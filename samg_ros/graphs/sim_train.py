@@ -102,8 +102,9 @@ class TrainPlan:
                     'expert': (self.expert or 'own') if self.method == 'clone' else ''}
         if node == 'perception':
             return {'reference': reference, 'fill': list(config.observation.fill),
-                    **TRAINING_MASKS, 'model': self.model or 'mini',
-                    **given_only({'weights': self.weights, 'device': self.device})}
+                    **TRAINING_MASKS,
+                    **given_only({'model': self.model, 'weights': self.weights,
+                                  'device': self.device})}
         return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
                 'preset': self.preset, 'method': self.method, 'steps': self.steps,
                 'overrides': self.overrides, 'run_dir': str(self.run_dir), 'reference': reference,

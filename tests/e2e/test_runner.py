@@ -83,3 +83,10 @@ def test_a_wrong_argument_is_one_line_and_exit_status_2(tmp_path, capsys, wrong,
     assert cli.main([*arguments(tmp_path), *wrong]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith('samg: error') and said in line
+
+
+def test_a_mask_model_of_the_parameter_file_is_not_overridden(tmp_path):
+    plan = make_plan('cartpole_swingup', run_dir=tmp_path)
+    assert 'model' not in plan.parameters('perception')
+    plan = make_plan('cartpole_swingup', run_dir=tmp_path, model='dinov2-s+sam-vit-b')
+    assert plan.parameters('perception')['model'] == 'dinov2-s+sam-vit-b'
