@@ -29,7 +29,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     from samg_ros.graphs.sim_train import PARAMETER_FILE, make_plan, prepare_reference
 
     given = read(context, ARGUMENTS)
-    plan = make_plan(**{argument.name: given[argument.name] for argument in SIM_TRAIN})
+    plan = make_plan(**{argument.name: given[argument.name] for argument in SIM_TRAIN},
+                     params_file=given['params_file'])
     graph = Graph(context, given, parameter_file(given['params_file'], PARAMETER_FILE))
     return [LogInfo(msg=f'run folder: {plan.run_dir}'), LogInfo(msg=prepare_reference(plan)),
             *graph.add(*(Node(remappings=node.remappings, **graph.settings(node))

@@ -16,6 +16,7 @@ from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.experts import has_expert
 from samg_ros.rl.presets import DEFAULT_EPISODES, TRAINING_MASKS, make_config
 from samg_ros.rl.training.rollout import IOU_EVERY
+from samg_ros.ros.given_parameters import unless_given
 
 PARAMETER_FILE = 'config/sim_train.yaml'
 
@@ -55,6 +56,8 @@ class TrainPlan:
     """clone, from an expert's actions, or rl, from reward."""
     expert: str = ''
     """File of a clone's expert; empty takes the package's."""
+    params_file: str = ''
+    """Parameter file of the user, which wins over TRAINING_MASKS; empty for the package's."""
 
     @property
     def reference(self) -> Path:
@@ -102,7 +105,7 @@ class TrainPlan:
                     'expert': (self.expert or 'own') if self.method == 'clone' else ''}
         if node == 'perception':
             return {'reference': reference, 'fill': list(config.observation.fill),
-                    **TRAINING_MASKS,
+                    **unless_given(TRAINING_MASKS, self.params_file, 'perception'),
                     **given_only({'model': self.model, 'weights': self.weights,
                                   'device': self.device})}
         return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
@@ -118,7 +121,7 @@ def make_plan(task: str, preset: str = 'quick', setting: str = 'train', seed: in
               reference: str | Path = '', videos: str | Path = '',
               episodes: int = DEFAULT_EPISODES, model: str = '', weights: str = '',
               device: str = '', demonstrations: str | Path = '', method: str = '',
-              expert: str | Path = '') -> TrainPlan:
+              expert: str | Path = '', params_file: str = '') -> TrainPlan:
     """Check the choices of a training run and complete them.
 
     Args:
@@ -140,6 +143,7 @@ def make_plan(task: str, preset: str = 'quick', setting: str = 'train', seed: in
             package, unless something else asks for reinforcement learning: the preset paper,
             demonstrations, an agent among the overrides, or a task in which reward teaches more.
         expert: file of a clone's expert; empty takes the package's.
+        params_file: parameter file of the user; empty for the package's.
 
     Raises:
         SamgError: if one of them is not usable.
@@ -166,7 +170,8 @@ def make_plan(task: str, preset: str = 'quick', setting: str = 'train', seed: in
         model=model, weights=weights, device=device,
         demonstrations=Path(demonstrations).expanduser().resolve() if str(demonstrations)
         else None, method=method,
-        expert=str(Path(expert).expanduser().resolve()) if str(expert) else '')
+        expert=str(Path(expert).expanduser().resolve()) if str(expert) else '',
+        params_file=params_file)
 
 
 def prepare_reference(plan: TrainPlan) -> str:

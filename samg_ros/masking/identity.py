@@ -8,6 +8,7 @@ when another one runs, also if only the package is newer.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,8 @@ from msgspec import Struct
 from samg_ros.errors import InvalidInputError
 from samg_ros.masking.models.base import VisionModel
 from samg_ros.masking.settings import GONE, MaskerSettings
+
+_LOG = logging.getLogger(__name__)
 
 METHOD_VERSION = 2
 """Of what is computed between a frame and its mask. Count it up with every change after which the
@@ -43,11 +46,15 @@ def successor(description: Any) -> Any:
     """Return a description of today's `mini` in place of that of a model which is gone.
 
     That is the embedded model of 0.1, called `mini`, later `mini-sim`; settings that were made for
-    it go with it. Any other description stays as it is.
+    it go with it. Any other description stays as it is. Logs a warning, for the masks differ.
     """
     gone = isinstance(description, Mapping) and (
         description.get('model') == 'mini-sim' or description.get('weights_sha256') == _BEFORE_MINI)
-    return {'model': 'mini', 'settings': {}} if gone else description
+    if not gone:
+        return description
+    _LOG.warning("the masking model '%s' of before is gone; today's 'mini' with its own settings "
+                 'masks in its place, and its masks differ', description.get('model'))
+    return {'model': 'mini', 'settings': {}}
 
 
 def weights_hash(model: VisionModel) -> str:

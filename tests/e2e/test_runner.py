@@ -88,5 +88,10 @@ def test_a_wrong_argument_is_one_line_and_exit_status_2(tmp_path, capsys, wrong,
 def test_a_mask_model_of_the_parameter_file_is_not_overridden(tmp_path):
     plan = make_plan('cartpole_swingup', run_dir=tmp_path)
     assert 'model' not in plan.parameters('perception')
+    assert plan.parameters('perception')['second_look'] is False
+    own = tmp_path / 'own.yaml'
+    own.write_text('/**/perception: {ros__parameters: {second_look: true}}\n')
+    plan = make_plan('cartpole_swingup', run_dir=tmp_path, params_file=str(own))
+    assert 'second_look' not in plan.parameters('perception')
     plan = make_plan('cartpole_swingup', run_dir=tmp_path, model='dinov2-s+sam-vit-b')
     assert plan.parameters('perception')['model'] == 'dinov2-s+sam-vit-b'

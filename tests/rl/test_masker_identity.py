@@ -120,4 +120,5 @@ def test_the_embedded_model_of_before_has_a_successor_that_is_named(caplog):
         masker = Policy(replace(checkpoint, masker=before)).masker()
     assert masker.describe()['model'] == 'mini' and masker.settings.similarity_prompt == 'full'
     assert 'model mini, in training it was mini-sim' in caplog.text
+    assert "the masking model 'mini-sim' of before is gone" in caplog.text
     assert of_perception(replace(checkpoint, masker=before))['model'] == 'mini'

@@ -57,7 +57,7 @@ def _run(args: argparse.Namespace, stop_signal: StopSignal) -> int:
     from samg_ros.rl.evaluation.run_report import evaluate_and_report
     from samg_ros.ros.domain import choose_domain
 
-    plan = make_plan(**from_namespace(args, SIM_TRAIN))
+    plan = make_plan(**from_namespace(args, SIM_TRAIN), params_file=args.params_file or '')
     parameters = parameter_file(args.params_file, PARAMETER_FILE)
     print(f'graph in ROS_DOMAIN_ID={choose_domain()}; run folder {plan.run_dir}')
     print(prepare_reference(plan), flush=True)
