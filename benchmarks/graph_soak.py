@@ -61,7 +61,7 @@ class Soak:
         rig.probe.create_subscription(Float64MultiArray, 'command', self._on_command, 10)
         rng = np.random.default_rng(1)
         self._frames = [picture(rng, SIDE)[0] for _ in range(100)]
-        rig.until(lambda: self._show_and_see(lambda: self.policy._inputs.moments))
+        rig.until(lambda: self._show_and_see(lambda: self.policy._inputs.count))
         answer = rig.call(SetBool, 'policy/enable', SetBool.Request(data=True))
         if not answer.success:
             raise RuntimeError(answer.message)

@@ -21,7 +21,11 @@ SOURCES = ('masked', 'raw', 'truth')
 """Where the pixels come from: the masker, the camera as it is, the simulator's true mask."""
 
 Observation = dict[str, NDArray[Any]]
-"""'pixels' (3 * frame_stack, size, size) uint8; 'proprioception' (k,) float32 when asked for."""
+"""'pixels' (3 * frame_stack, size, size) uint8; 'proprioception' (k,) float32 when asked for; and
+'pixels.NAME' of each further camera."""
+
+Frames = Mapping[str, NDArray[np.uint8]]
+"""Further cameras by name -> (H, W, 3) uint8 RGB."""
 
 
 @dataclass(frozen=True)
@@ -131,49 +135,70 @@ class ObservationSpec:
         return values[[index[name] for name in self.proprioception]].astype(np.float32)
 
 
+def camera_key(index: int, name: str) -> str:
+    """Return where the pixels of a policy's i-th camera stand in an observation."""
+    return 'pixels' if index == 0 else f'pixels.{name}'
+
+
 class Observer:
-    """Turns a stream of frames into observations; holds the frame stack and nothing else.
+    """Turns a stream of frames into observations; holds the frame stacks and nothing else.
 
     Frames are full camera frames, already masked where the spec says so, since the masking
     works on the full frame and the perception node has done it by then.
     """
 
-    def __init__(self, spec: ObservationSpec) -> None:
+    def __init__(self, spec: ObservationSpec, more_cameras: Sequence[str] = ()) -> None:
+        """Take what the policy sees, and the names of the cameras that it sees beside the first."""
         self.spec = spec
-        self._frames: deque[NDArray[np.uint8]] = deque(maxlen=spec.frame_stack)
+        self._more = tuple(more_cameras)
+        self._stacks: tuple[deque[NDArray[np.uint8]], ...] = tuple(
+            deque(maxlen=spec.frame_stack) for _ in ('', *self._more))
 
     def reset(
-        self, frame: NDArray[np.uint8], proprioception: ArrayLike | None = None
+        self, frame: NDArray[np.uint8], proprioception: ArrayLike | None = None,
+        more: Frames | None = None,
     ) -> Observation:
-        """Start an episode: the stack is filled with copies of its first frame.
+        """Start an episode: the stacks are filled with copies of its first frames.
 
         Args and errors as in `push`.
         """
-        first = self._resize(frame)
-        self._frames.extend([first] * self.spec.frame_stack)
+        for stack, first in zip(self._stacks, self._resized(frame, more), strict=True):
+            stack.extend([first] * self.spec.frame_stack)
         return self._observation(proprioception)
 
     def push(
-        self, frame: NDArray[np.uint8], proprioception: ArrayLike | None = None
+        self, frame: NDArray[np.uint8], proprioception: ArrayLike | None = None,
+        more: Frames | None = None,
     ) -> Observation:
         """Add the next frame and return the observation that ends with it.
 
         Args:
             frame: (H, W, 3) uint8 RGB camera frame.
             proprioception: (k,) numbers in the spec's joint order; needed if the spec asks.
+            more: frames of the further cameras, by name.
 
         Returns:
-            'pixels' (3 * frame_stack, size, size) uint8, oldest frame first, a fresh array;
-            and 'proprioception' (k,) float32 if the spec has joints.
+            'pixels' (3 * frame_stack, size, size) uint8, oldest frame first, a fresh array; the
+            same of each further camera under its `camera_key`; and 'proprioception' (k,) float32
+            if the spec has joints.
 
         Raises:
-            InvalidInputError: if the frame or the joint values do not fit the spec, or if no
-                episode was started.
+            InvalidInputError: if frames or joint values do not fit the spec, a camera is missing,
+                or no episode was started.
         """
-        if not self._frames:
+        if not self._stacks[0]:
             raise InvalidInputError('no episode has been started: call reset with its first frame')
-        self._frames.append(self._resize(frame))
+        for stack, newest in zip(self._stacks, self._resized(frame, more), strict=True):
+            stack.append(newest)
         return self._observation(proprioception)
+
+    def _resized(self, frame: NDArray[np.uint8], more: Frames | None) -> list[NDArray[np.uint8]]:
+        more = more or {}
+        if missing := [name for name in self._more if name not in more]:
+            raise InvalidInputError(
+                f'the policy also sees the camera {", ".join(missing)}, and was shown the first '
+                'camera alone; run it in the graph of the arm, which has all of its cameras')
+        return [self._resize(each) for each in (frame, *(more[name] for name in self._more))]
 
     def _resize(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         frame = np.asarray(frame)
@@ -198,7 +223,10 @@ class Observer:
         return np.array(frame.transpose(2, 0, 1), order='C')
 
     def _observation(self, proprioception: ArrayLike | None) -> Observation:
-        observation: Observation = {'pixels': np.concatenate(self._frames)}
+        observation: Observation = {
+            camera_key(index, name): np.concatenate(stack)
+            for index, (name, stack) in enumerate(zip(('', *self._more), self._stacks,
+                                                      strict=True))}
         joints = self.spec.proprioception
         if joints:
             if proprioception is None:

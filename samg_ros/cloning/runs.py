@@ -98,8 +98,6 @@ def finish(run: CloneRun) -> dict[str, Any]:
     cloning, settings = run.cloning, run.cloning.blended
     first, *more = settings.cameras
     masker = run.maskers[first]
-    extra = {name: each.reference for name, each in run.maskers.items()
-             if name in more and each is not None}
     best = min(cloning.history, key=lambda each: each.loss)
     figures = {
         'episodes': run.source.count, 'held_out': len(cloning.held_out),
@@ -113,12 +111,11 @@ def finish(run: CloneRun) -> dict[str, Any]:
         cloning.config, run.low, run.high,
         {CHUNKS: settings.to_json(), NETWORK: cloning.best},
         None if masker is None else masker.reference,
+        {name: each.reference for name, each in run.maskers.items()
+         if name in more and each is not None and each.reference is not None},
         None if masker is None else masker.describe(),
         counters={'steps': cloning.step, 'seconds': cloning.seconds, 'done': cloning.done,
                   'episodes': run.source.count, 'loss': best.loss}))
-    for name, reference in extra.items():
-        assert reference is not None
-        reference.save(run.run_dir / f'reference_{name}', overwrite=True)
     write_json(run.run_dir / FIGURES_NAME, figures)
     return figures
 

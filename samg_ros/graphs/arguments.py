@@ -166,6 +166,9 @@ ARM = (
              "policy's own."),
     Argument('image', '', "The camera's image topic, with camera_info beside it; empty for "
              'camera/image_raw.'),
+    Argument('more_cameras', '', 'Names of further cameras, NAME[,NAME], whose topics are '
+             "NAME/image_raw and NAME/camera_info; empty takes the policy's. The simulated arm has "
+             'left_close, right_close and top_down.'),
     Argument('command', '', "The controller's command topic; empty for "
              'forward_position_controller/commands.'),
     Argument('guard', True, 'Pass commands through command_guard where the controller takes '

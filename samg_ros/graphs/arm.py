@@ -20,6 +20,7 @@ from samg_ros.files.share import absolute, parameter_file, share_file
 from samg_ros.graphs.arguments import ARM
 from samg_ros.graphs.checkpoint_parameters import of_bridge, of_perception
 from samg_ros.graphs.spec import CAMERA_REMAPPINGS, NodeSpec, Remappings, given_only
+from samg_ros.rl.evaluation.actors import camera_names
 from samg_ros.rl.evaluation.shipped import find_checkpoint
 from samg_ros.rl.training.checkpoint import Checkpoint, load_checkpoint
 from samg_ros.ros.given_parameters import given_parameters, unless_given
@@ -31,6 +32,8 @@ SIMULATED_LIMITS = 'config/jaco_limits.yaml'
 _IMAGE, _INFO = (topic for _, topic in CAMERA_REMAPPINGS)
 _SIM_ONLY = ('task', 'setting', 'videos', 'seed', 'episodes', 'json')
 _TASK = 'arm_reach'
+MAIN_CAMERA = 'camera'
+"""Name of the main camera where there are several, and no policy gives it another."""
 EXPERT = 'expert'
 """The operator that stands in for a person, in simulation."""
 MANAGER, EPISODES = 'lifecycle_manager', 'arm_episodes'
@@ -86,6 +89,14 @@ class ArmPlan:
         return str(self.given['task'] or trained)
 
     @property
+    def cameras(self) -> dict[str, str]:
+        """Name of each camera -> its image topic, the main one first; the only one has no name."""
+        trained = ('',) if self.checkpoint is None else camera_names(self.checkpoint.agent)
+        more = self.given['more_cameras'].split(',') if self.given['more_cameras'] else trained[1:]
+        main = trained[0] or (MAIN_CAMERA if more else '')
+        return {main: self._camera[0][1], **{name: f'{name}/image_raw' for name in more}}
+
+    @property
     def nodes(self) -> tuple[NodeSpec, ...]:
         """The graph, causes before effects, but for a camera's driver."""
         managed = [*([self._perception] if self.masks else []),
@@ -120,9 +131,12 @@ class ArmPlan:
 
     @property
     def recorded(self) -> Remappings:
-        """The names that the recorder's topics have here."""
+        """The names that the recorder's topics have here; of masks, the main camera's."""
+        main = next(iter(self.cameras))
+        masks = tuple((f'masked/{topic}', f'{main}/masked/{topic}') for topic in (
+            'image_raw', 'camera_info', 'mask', 'quality')) if main else ()
         return ((_IMAGE, self._camera[0][1]), (_INFO, self._camera[1][1]),
-                (COMMAND_TOPICS['position'], self._command[0][1]))
+                (COMMAND_TOPICS['position'], self._command[0][1]), *masks)
 
     @property
     def _camera(self) -> Remappings:
@@ -148,8 +162,14 @@ class ArmPlan:
             of_bridge(self.checkpoint), self.params_file, 'mujoco_bridge')
         return NodeSpec('mujoco_bridge', {
             'task': self._simulated_task, **trained, 'setting': given['setting'],
-            'seed': given['seed'], 'videos': absolute(given['videos']),
+            'seed': given['seed'], 'videos': absolute(given['videos']), **self._more_cameras,
             **({'operator': True} if self.teleop == EXPERT else {})})
+
+    @property
+    def _more_cameras(self) -> dict[str, Any]:
+        """The parameter of those that simulate and record."""
+        more = [*self.cameras][1:]
+        return {'more_cameras': more} if more else {}
 
     @property
     def _perception(self) -> NodeSpec:
@@ -162,11 +182,21 @@ class ArmPlan:
         elif 'model' not in trained:
             trained.pop('weights', None)  # the file names another model
         reference = absolute(given['reference']) or str(self.policy)
-        return NodeSpec('perception', {**trained, **chosen, 'reference': reference}, self._camera)
+        main, *more = self.cameras
+        remappings: Remappings = self._camera
+        if more:
+            chosen['cameras'] = [main, *more]
+            remappings = tuple(each for name, topic in self.cameras.items() for each in (
+                (f'{name}/image', topic),
+                (f'{name}/camera_info', posixpath.join(posixpath.dirname(topic), 'camera_info'))))
+            if self.checkpoint is not None and not given['reference']:
+                chosen |= {f'{name}.reference': f'{self.policy}/{name}' for name in more}
+        return NodeSpec('perception', {**trained, **chosen, 'reference': reference}, remappings)
 
     @property
     def _policy(self) -> NodeSpec:
-        frames = () if self.masks else (('masked/image_raw', self._camera[0][1]),)
+        frames = () if self.masks else tuple(
+            (f'{name or MAIN_CAMERA}/image_raw', topic) for name, topic in self.cameras.items())
         command = (('command', 'command_raw'),) if self.guarded else self._command
         return NodeSpec('policy', {
             **given_only({'device': self.given['device']}), 'checkpoint': str(self.policy),
@@ -185,7 +215,7 @@ class ArmPlan:
         return NodeSpec('recorder', {
             'folder': absolute(given['demonstrations']),
             'task': given['demonstrated'] or self._simulated_task, 'note': given['note'],
-            'reference': absolute(given['reference'])},
+            'reference': absolute(given['reference']), **self._more_cameras},
             ((_IMAGE, camera[0][1]), (_INFO, camera[1][1]),
              (COMMAND_TOPICS['position'], self._command[0][1])))
 
@@ -243,6 +273,10 @@ def make_plan(params_file: str = '', **given: Any) -> ArmPlan:
         else None
     plan = ArmPlan(given, None if policy is None else load_checkpoint(policy), policy,
                    _limits(given), params_file)
+    if plan.checkpoint is not None and (missing := [
+            name for name in camera_names(plan.checkpoint.agent)[1:] if name not in plan.cameras]):
+        raise ConfigError(f'the policy also sees the camera {", ".join(missing)}; name it in '
+                          'more_cameras, or leave that out')
     if plan.masks and not given['reference'] and not plan.teleop:
         if plan.checkpoint is None:
             raise ConfigError('neither a policy nor a reference is given, so nothing says what to '

@@ -60,7 +60,8 @@ class PolicyNode(ArmNode):
         arm = given.arm_settings(len(policy.action_low), clock.simulated)
         self._input_settings = InputSettings(
             policy.config, spec, arm.joints if arm.needs_positions else (), given.timeout_s,
-            given.pairing_tolerance_s, given.min_mask_area, given.mask_limits, given.lockstep)
+            given.pairing_tolerance_s, given.min_mask_area, given.mask_limits, given.lockstep,
+            policy.cameras)
         self._trace = Trace(self, self.diagnostics)
         self.make_driver(arm, clock, self._input_settings.needed_joints,
                          (*self._input_settings.deadlines, ACTION), self._trace)
@@ -72,8 +73,8 @@ class PolicyNode(ArmNode):
         """Begin to listen, disabled."""
         assert self._policy is not None
         self._deadlines.restart()
-        self._worker = InferenceWorker(self, self._policy, Observer(self._input_settings.spec),
-                                       self._on_action)
+        observer = Observer(self._input_settings.spec, self._policy.more_cameras)
+        self._worker = InferenceWorker(self, self._policy, observer, self._on_action)
         self._first = True
         self._inputs = PolicyInputs(self, self.drops, self._input_settings, self._deadlines,
                                     self._joint_states, self._on_input, self._on_mismatch)
@@ -102,10 +103,6 @@ class PolicyNode(ArmNode):
         if given.task and given.task != policy.task:
             raise CheckpointError(f"the checkpoint is of task '{policy.task}', the parameter "
                                   f"'task' asks for '{given.task}'; change one of them")
-        if policy.more_cameras:
-            raise CheckpointError(
-                f'the policy sees {1 + len(policy.more_cameras)} cameras, and this node has one; '
-                'train with --camera NAME on one of them')
         return policy
 
     def _warn_of_limits(self, policy: Policy) -> None:
@@ -150,7 +147,7 @@ class PolicyNode(ArmNode):
     def before_enabling(self) -> None:
         """Forget what was seen before the policy was disabled."""
         self._first = True
-        self._inputs.mask_guard.restart()
+        self._inputs.restart_mask_guards()
 
     def reason_not_to_enable(self) -> str | None:
         """Return which input is missing, or that the arm is outside its limits."""
@@ -168,7 +165,7 @@ class PolicyNode(ArmNode):
 
     def problems(self) -> list[str]:
         """Return what is wrong and does not pass by itself, a line each."""
-        found = [*self._inputs.mismatches.values()] if self.active else []
+        found = self._inputs.mismatches if self.active else []
         if self._masker_mismatch:
             found.append(self._masker_mismatch)
         return found + super().problems()
@@ -205,10 +202,9 @@ class PolicyNode(ArmNode):
         if self._policy is not None:
             values['task'] = self._policy.task
         if self.active:
-            values |= {'inputs': self._inputs.count, 'repeated': self._inputs.repeated,
+            values |= {**self._inputs.figures(),
                        'repeated_joint_states': self._joint_states.repeated,
-                       'overtaken': self._worker.overtaken, 'mask_area': self._inputs.mask_area,
-                       'doubtful_masks': self._inputs.doubtful}
+                       'overtaken': self._worker.overtaken}
             values |= {f'{name}_age_s': self._deadlines.age_s(name) for name in
                        (*self._input_settings.deadlines, ACTION)}
         return values

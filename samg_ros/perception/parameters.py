@@ -68,8 +68,9 @@ class PerceptionParameters:
         more = declare(node, 'more_references', [''], 'Further ones that show the same object '
                        'otherwise.')
         shared = tuple(path for path in (reference, *more) if path)
-        own = {name: declare(node, f'{name}.reference', '', 'Reference of this camera alone; empty '
-                             'takes the one of all.') for name in names}
+        own = {name: declare(node, f'{name}.reference', '', 'Reference of this camera alone, such '
+                             'as CHECKPOINT/CAMERA of a policy of several cameras; empty takes the '
+                             'one of all.') for name in names}
         model = declare(node, 'model', 'mini', 'Masking model.')
         return cls(
             model=model,

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from rclpy.duration import Duration
 
+from samg_ros.policy.camera_frames import FRAME, MASK, QUALITY
 from samg_ros.policy.command_parameters import ARRAY
-from samg_ros.policy.inputs import FRAME, JOINTS, MASK, PAIR, QUALITY
+from samg_ros.policy.inputs import CAMERAS, JOINTS, PAIR
 from samg_ros.policy.watchdog import ACKNOWLEDGED_S, Deadlines
 from samg_ros.ros.diagnostics import Rate
 from samg_ros.ros.messages import command
@@ -40,6 +41,7 @@ _MISSING = {LEADER: 'nothing came from the operator', FRAME: 'no new frame came'
             JOINTS: 'no joint state came',
             QUALITY: 'perception said nothing of how good its masks are',
             MASK: 'the mask was empty or doubtful',
+            CAMERAS: 'the other cameras had no frame near one of the main camera',
             PAIR: 'no joint state was near a frame', ACTION: 'no finite action was ready in time'}
 
 
@@ -191,7 +193,8 @@ class ArmDriver:
         """Say in one line that an input is missing, and for how long it has to be."""
         timeout_s = self._parameters.timeout_s
         late = self._joint_states.late(timeout_s)
-        what = _MISSING[name]
+        kind, _, camera = name.partition(' of ')
+        what = f'{camera}: {_MISSING[kind]}' if camera else _MISSING[kind]
         if name == JOINTS and late and late != self._joint_states.needed:
             what = f'no joint state of {", ".join(late)} came'
         return f'{what} for {timeout_s:g} s'

@@ -94,7 +94,8 @@ class InferenceWorker:
                 return
             observe = self._observer.reset if request.begins else self._observer.push
             stamp = request.input.stamp
-            action = self._policy.act(observe(request.input.frame, request.input.proprioception),
+            given = request.input
+            action = self._policy.act(observe(given.frame, given.proprioception, given.more),
                                       stamp[0] + stamp[1] * 1e-9, request.begins)
             if not stopping.is_set():
                 self._on_action(request, action, time.monotonic() - request.arrived_at)

@@ -24,6 +24,11 @@ ACKNOWLEDGED_S = 0.2
 ENDED = 'the watchdog has ended: nothing would stop the arm'
 
 
+def of_camera(name: str, camera: str) -> str:
+    """Return how an input is called if it is one of several cameras'; an empty name is the only."""
+    return f'{name} of {camera}' if camera else name
+
+
 class Deadlines:
     """When each of several inputs was last good."""
 

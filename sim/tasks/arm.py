@@ -58,11 +58,13 @@ class ArmSimulation(DmEnvironment):
     def __init__(self, spec: TaskSpec, seed: int) -> None:
         prepare_gl()
         from dm_control import composer, manipulation  # noqa: F401  # manipulation registers
-        from dm_control.manipulation.shared import registry
+        from dm_control.manipulation.shared import cameras, registry
 
         task = registry.get_constructor(_CONSTRUCTORS[spec.task])()
         for observable in task.observables.values():
             observable.enabled = False
+        for camera in (cameras.LEFT_CLOSE, cameras.RIGHT_CLOSE, cameras.TOP_DOWN):  # to choose
+            task.root_entity.mjcf_model.worldbody.add('camera', **camera._asdict())
         # Nothing of these models changes from episode to episode, so one is enough.
         super().__init__(spec.name, composer.Environment(
             task, random_state=seed, max_reset_attempts=_RESET_ATTEMPTS,

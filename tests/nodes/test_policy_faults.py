@@ -257,9 +257,9 @@ def test_a_mask_that_jumps_slows_the_arm_down_and_then_stops_it(graph, arm, chec
     node = add(graph, checkpoint, mask_max_speed=2.0, mask_slow_down=0.1)
     arm.start(node)
     graph.spin_for(0.3)
-    assert node._inputs.doubtful == 0 and np.abs(arm.last).max() > 0.05
+    assert node._inputs.cameras[0].doubtful == 0 and np.abs(arm.last).max() > 0.05
     arm.columns = slice(16, 24)
-    graph.until(lambda: node._inputs.doubtful > 3)
+    graph.until(lambda: node._inputs.cameras[0].doubtful > 3)
     graph.spin_for(0.1)
     assert node.state == 'acting' and 0 < np.abs(arm.last).max() < 0.05
     graph.until(lambda: node.state == 'safe' and arm.is_still())
@@ -276,7 +276,7 @@ def test_a_mask_of_which_the_masker_is_not_sure_slows_the_arm_down_and_then_stop
     node = add(graph, checkpoint, mask_min_iou=0.5, mask_slow_down=0.1)
     arm.start(node)
     graph.until(lambda: np.abs(arm.last).max() > 0.05)
-    assert node._inputs.doubtful == 0
+    assert node._inputs.cameras[0].doubtful == 0
     arm.commands.clear()
     arm.predicted_iou = 0.4
     graph.until(lambda: node.state == 'safe')

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from samg_ros.bags.bag import Bag
 from samg_ros.bags.topics import Topics, labelled, stamp_ns
 from samg_ros.errors import BagError
-from samg_ros.observation import Observation, Observer
+from samg_ros.observation import Observation
 from samg_ros.rl.evaluation.compatibility import frame_mismatch, joints_mismatch, mask_area
 from samg_ros.rl.evaluation.policy import Policy
 from samg_ros.step_types import FIRST
@@ -120,7 +120,7 @@ class Replay:
         self.dropped: Counter[str] = Counter()
         """Frames on which the policy did not act, by cause."""
         self._policy, self._side = policy, side
-        self._observer = Observer(policy.spec)
+        self._observer = policy.observer()
         self._last: int | None = None
         self._begun = False
 

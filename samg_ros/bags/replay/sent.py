@@ -34,7 +34,6 @@ from samg_ros.errors import BagError, plain
 from samg_ros.files.reading import parsing
 from samg_ros.files.schema import convert, parse_json
 from samg_ros.masking import Masker, apply_mask
-from samg_ros.observation import Observer
 from samg_ros.rl.evaluation.policy import Policy
 
 TRACE = '/policy/trace'
@@ -118,7 +117,7 @@ class _Repeat:
 
     def __init__(self, policy: Policy, workspace: str) -> None:
         self._policy, self._workspace = policy, workspace
-        self._observer = Observer(policy.spec)
+        self._observer = policy.observer()
         self._commands: ArmCommands | None = None
         self._action: Vector | None = None
         self.sessions = self.lost = 0

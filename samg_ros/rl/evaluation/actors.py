@@ -14,7 +14,7 @@ from torch import nn
 from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.files.reading import parsing
 from samg_ros.files.tensors import check_state
-from samg_ros.observation import Observation
+from samg_ros.observation import Observation, camera_key
 from samg_ros.rl.agents.chunk_blender import ChunkBlender
 from samg_ros.rl.agents.chunk_network import ChunkNetwork, ChunkSettings
 from samg_ros.rl.agents.encoders import make_encoder
@@ -126,9 +126,25 @@ def _loaded(networks: Callable[[], dict[str, nn.Module]], agent: dict[str, Any],
     return found
 
 
-def camera_key(index: int, name: str) -> str:
-    """Return where the pixels of a camera stand in an observation."""
-    return 'pixels' if index == 0 else f'pixels.{name}'
+def camera_names(agent: dict[str, Any]) -> tuple[str, ...]:
+    """Return the names of the cameras that a policy sees, the main one first.
+
+    Args:
+        agent: of a checkpoint.
+
+    Returns:
+        The names; a single empty one for the only camera.
+
+    Raises:
+        CheckpointError: if the settings of its chunks cannot be used.
+    """
+    if CHUNKS not in agent:
+        return ('',)
+    try:
+        names = ChunkSettings.from_json(agent[CHUNKS]).cameras
+    except ConfigError as error:
+        raise CheckpointError(f"the checkpoint's chunks: {error}; {_ADVICE}") from error
+    return names if len(names) > 1 else ('',)
 
 
 def make_actor(config: TrainConfig, agent: dict[str, Any], low: NDArray[np.float64],

@@ -18,7 +18,6 @@ from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.evaluation.episodes import EpisodeResults, View
 from samg_ros.evaluation.metrics import mask_iou
 from samg_ros.files.outputs import write_json
-from samg_ros.observation import Observer
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.evaluation.policy import Policy, load_policy
 from samg_ros.rl.training.metrics import read_metrics
@@ -177,7 +176,7 @@ class _Player:
 
     def __init__(self, policy: Policy, shown: str, masker: 'Masker | None') -> None:
         self._policy, self._shown, self._masker = policy, shown, masker
-        self._observer = Observer(policy.spec)
+        self._observer = policy.observer()
         self.views: list[View] = []
         self.ious: list[float] = []
 

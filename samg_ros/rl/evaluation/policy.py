@@ -18,7 +18,7 @@ from samg_ros.device import usable_device
 from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.observation import Observation, ObservationSpec, Observer
 from samg_ros.rl.data.frame_masker import FrameMasker
-from samg_ros.rl.evaluation.actors import SingleActor, make_actor
+from samg_ros.rl.evaluation.actors import SingleActor, camera_names, make_actor
 from samg_ros.rl.evaluation.shipped import find_checkpoint
 from samg_ros.rl.training.checkpoint import Checkpoint, load_checkpoint
 
@@ -49,6 +49,8 @@ class Policy:
         self.reference: Reference | None = checkpoint.reference
         self.masker_description = checkpoint.masker
         self.counters = checkpoint.counters
+        self.cameras = camera_names(checkpoint.agent)
+        """Names of the cameras, the main one first; a single empty name for the only one."""
         self._actor = make_actor(self.config, checkpoint.agent, self.action_low,
                                  self.action_high, usable_device(device))
 
@@ -59,7 +61,7 @@ class Policy:
 
     @property
     def spec(self) -> ObservationSpec:
-        """What the policy sees; give it to an Observer."""
+        """What the policy sees of a camera."""
         return self.config.observation
 
     def masker(self, device: str = 'cpu') -> 'Masker | None':
@@ -92,10 +94,12 @@ class Policy:
 
     @property
     def more_cameras(self) -> tuple[str, ...]:
-        """Cameras that the policy sees beside the first one."""
-        if isinstance(self._actor, SingleActor):
-            return ()
-        return self._actor.settings.cameras[1:]
+        """Cameras that the policy sees beside the main one."""
+        return self.cameras[1:]
+
+    def observer(self) -> Observer:
+        """Return what turns frames into this policy's observations."""
+        return Observer(self.spec, self.more_cameras)
 
     def networks(self) -> tuple[nn.Module, nn.Module]:
         """Return encoder and actor: (N, C, s, s) pixels and (N, k) joints to (N, A) in [-1, 1].
@@ -113,7 +117,7 @@ class Policy:
         """Return the action without exploration.
 
         Args:
-            observation: from an Observer with this policy's spec.
+            observation: from `observer`.
             time_s: stamp of the frame, which says where in its chunks a policy with chunks is;
                 None for one period of its training after the frame before.
             begins: whether an episode begins.
@@ -149,7 +153,7 @@ def camera_actor(policy: Policy, masker: 'Masker | None') -> 'Callable[[SimStep]
     Raises:
         ConfigError: as of `FrameMasker`.
     """
-    mask, observer = FrameMasker(policy.spec, masker), Observer(policy.spec)
+    mask, observer = FrameMasker(policy.spec, masker), policy.observer()
 
     def act(step: 'SimStep') -> NDArray[Any]:
         frame, _ = mask(step.frame, step.mask)

@@ -54,6 +54,8 @@ class Checkpoint:
     """Networks, optimisers and random state, from the agent's `state_dict`."""
     reference: 'Reference | None' = None
     """What the masker was fitted to; None for a policy on raw frames."""
+    more_references: dict[str, 'Reference'] = field(default_factory=dict)
+    """Further camera -> what its masker was fitted to."""
     masker: dict[str, Any] | None = None
     """`Masker.describe()`; None for a policy on raw frames."""
     replay: dict[str, Any] = field(default_factory=dict)
@@ -89,6 +91,8 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         'action_low': torch.tensor(np.asarray(checkpoint.action_low, dtype=np.float64)),
         'action_high': torch.tensor(np.asarray(checkpoint.action_high, dtype=np.float64)),
         'reference': _pack_reference(checkpoint.reference),
+        'more_references': {camera: _pack_reference(reference) for camera, reference
+                            in checkpoint.more_references.items()},
         'masker': None if checkpoint.masker is None else json.dumps(checkpoint.masker),
         'agent': checkpoint.agent,
         'replay': checkpoint.replay,
@@ -205,7 +209,8 @@ class _File(Struct):
     masker: str | None
     replay: dict[str, Any]
     counters: dict[str, Any]
-    episode: dict[str, Any] = {}  # of older versions
+    episode: dict[str, Any] = {}  # older versions had none, nor the next one
+    more_references: dict[str, _Reference] = {}
 
 
 def _checkpoint(found: _File, path: Path) -> Checkpoint:
@@ -239,7 +244,9 @@ def _checkpoint(found: _File, path: Path) -> Checkpoint:
         action_low=low,
         action_high=high,
         agent=found.agent,
-        reference=_unpack_reference(found.reference),
+        reference=None if found.reference is None else _unpack_reference(found.reference),
+        more_references={camera: _unpack_reference(each)
+                         for camera, each in found.more_references.items()},
         masker=masker,
         replay=found.replay,
         counters=convert(found.counters, dict[str, Any], f'counters of {name}', CheckpointError),
@@ -264,9 +271,7 @@ def _pack_reference(reference: 'Reference | None') -> dict[str, Any] | None:
     }
 
 
-def _unpack_reference(found: _Reference | None) -> 'Reference | None':
-    if found is None:
-        return None
+def _unpack_reference(found: _Reference) -> 'Reference':
     from samg_ros.masking import Reference
 
     return Reference(
