@@ -6,6 +6,7 @@ What cannot be used is dropped and counted by cause, so that only good inputs ar
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -133,7 +134,7 @@ class PolicyInputs:
         self._main, *more = settings.cameras
         self._more = {name: NearestStamp(settings.tolerance_s, _KEPT_S) for name in more}
         self._used_stamp: time_step.Stamp = (-1, 0)  # of the newest good input
-        self._waiting: GoodFrame | None = None
+        self._waiting: deque[GoodFrame] = deque()  # of the main camera
         self._exact = StampPairer(('time_step', *map(_image, settings.cameras),
                                    *(('joints',) if settings.needed_joints else ())))
         self._subscriptions = self._subscribe()
@@ -233,43 +234,55 @@ class PolicyInputs:
         if self._settings.lockstep:
             self._pair_exactly(_image(camera), frame.stamp, frame.pixels)
             return
-        if camera == self._main:
-            if self._waiting is not None:
-                what = 'no joint positions' if not self._more else \
-                    'no joint positions, or no frame of another camera,'
-                self._drops.add('unpaired', f'{what} came within {self._settings.tolerance_s:g} s '
-                                'of the stamp of a frame')
-            self._waiting = frame
-        else:
+        if camera != self._main:
             self._more[camera].add(frame.stamp, frame)
+        else:
+            self._waiting.append(frame)
+            while _seconds(frame.stamp) - _seconds(self._waiting[0].stamp) \
+                    > self._settings.timeout_s:
+                self._drop_oldest()
         self._pair_nearest()
 
     # What belongs together
 
     def _pair_nearest(self) -> None:
-        """Hand on the frame that waits, if there is one, once all that belongs to it is there."""
-        if (frame := self._waiting) is None:
-            return
+        """Hand on the newest frame that waits of which all that belongs to it is there."""
+        for place in range(len(self._waiting) - 1, -1, -1):
+            if (found := self._complete(self._waiting[place])) is not None:
+                for _ in range(place):
+                    self._drop_oldest()
+                self._waiting.popleft()
+                self.count += 1
+                self._on_input(found)
+                return
+
+    def _drop_oldest(self) -> None:
+        self._waiting.popleft()
+        what = 'no joint positions' if not self._more else \
+            'no joint positions, or no frame of another camera,'
+        self._drops.add('unpaired', f'{what} came within {self._settings.tolerance_s:g} s of the '
+                        'stamp of a frame')
+
+    def _complete(self, frame: GoodFrame) -> SynchronizedInput | None:
+        """Return a frame with all that belongs to it; None if something has not come yet."""
         more: dict[str, GoodFrame] = {
-            name: found for name, frames in self._more.items()
-            if (found := frames.find(frame.stamp)) is not None}
+            name: found for name, frames in self._more.items() if frames.reaches(frame.stamp)
+            and (found := frames.find(frame.stamp)) is not None}
         if len(more) < len(self._more):
-            return
+            return None
         self._deadlines.mark_fresh(CAMERAS)
         seen = None
         joints = self._settings.spec.proprioception
         if joints:
             seen = self._seen(self._joint_states.near(frame.stamp, joints))
             if seen is None:
-                return
+                return None
             self._deadlines.mark_fresh(PAIR)
-        self._waiting = None
         begins, self._used_stamp = frame.stamp < self._used_stamp, frame.stamp
-        self.count += 1
-        self._on_input(SynchronizedInput(
+        return SynchronizedInput(
             frame.stamp, frame.pixels, seen, begins,
             doubtful=any(each.doubtful for each in (frame, *more.values())),
-            more={name: each.pixels for name, each in more.items()}))
+            more={name: each.pixels for name, each in more.items()})
 
     def _pair_exactly(self, name: str, stamp: time_step.Stamp, message: Any) -> None:
         """Hand on the messages of one time step when all have come."""
@@ -282,6 +295,10 @@ class PolicyInputs:
             stamp, complete[_image(self._main)], complete.get('joints'),
             info.step_type == FIRST, info.frame_index, info.time_ns,
             more={camera: complete[_image(camera)] for camera in self._more}))
+
+
+def _seconds(stamp: time_step.Stamp) -> float:
+    return stamp[0] + stamp[1] * 1e-9
 
 
 def _image(camera: str) -> str:

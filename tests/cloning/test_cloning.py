@@ -24,10 +24,16 @@ from samg_ros.cloning.runs import CloneChoices, _action_limits, begin
 from samg_ros.cloning.samples import LearnedEpisode, learned_actions
 from samg_ros.cloning.training import TRAINING_NAME, Cloning
 from samg_ros.demonstrations.masked_export import export_masked
-from samg_ros.errors import CheckpointError, ConfigError, DemonstrationError
+from samg_ros.errors import (
+    CheckpointError,
+    ConfigError,
+    DemonstrationError,
+    InvalidInputError,
+)
 from samg_ros.interruption import EXIT_INTERRUPTED
 from samg_ros.masking import Masker, MaskerSettings, Reference
 from samg_ros.observation import ObservationSpec, Observer
+from samg_ros.perception.references import load_reference
 from samg_ros.rl.agents.chunk_network import AS_RECORDED, VELOCITIES, ChunkSettings
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.evaluation.policy import load_policy
@@ -85,9 +91,14 @@ def test_two_cameras_and_their_masks_are_learned_from(dataset, reference, tmp_pa
     policy = load_policy(tmp_path)
     assert policy.more_cameras == ('side',) and policy.spec.source == 'masked'
     assert policy.masker().describe() == policy.masker_description
-    assert (tmp_path / 'reference_side/image.png').is_file()
-    seen = Observer(policy.spec).reset(picture((0, 0)), (0.0, 0.0))
-    action = policy.act({**seen, 'pixels.side': seen['pixels']}, 0.0, True)
+    side = load_reference(tmp_path / 'side')
+    assert np.array_equal(side.mask, Reference.load(reference).mask)
+    with pytest.raises(CheckpointError, match="no reference for a camera 'left'; it has side"):
+        load_reference(tmp_path / 'left')
+    frame = picture((0, 0))
+    with pytest.raises(InvalidInputError, match='the policy also sees the camera side'):
+        policy.observer().reset(frame, (0.0, 0.0))
+    action = policy.act(policy.observer().reset(frame, (0.0, 0.0), {'side': frame}), 0.0, True)
     assert action.shape == (2,) and np.isfinite(action).all()
 
 

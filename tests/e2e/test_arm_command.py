@@ -4,6 +4,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from busy_machine import limit_s
 from processes import Command
@@ -17,6 +18,9 @@ from samg_ros.files.share import share_file
 from samg_ros.graphs.arm import make_plan
 from samg_ros.graphs.spec import CAMERA_REMAPPINGS
 from samg_ros.nodes.arm_episodes_node import ArmEpisodes
+from samg_ros.perception.references import load_reference
+from samg_ros.rl.agents.chunk_network import ChunkNetwork, ChunkSettings
+from samg_ros.rl.evaluation.actors import CHUNKS, NETWORK
 from samg_ros.rl.evaluation.policy import load_policy
 from samg_ros.rl.training.checkpoint import load_checkpoint, save_checkpoint
 
@@ -142,8 +146,11 @@ def test_a_policy_on_raw_frames_sees_the_camera_itself(tmp_path, arm_run):
         checkpoint, config=replace(checkpoint.config, observation=observation), reference=None))
     plan = make_plan(policy=str(tmp_path / 'raw.pt'), use_sim=True)
     _, policy, manager = plan.nodes
-    assert dict(policy.remappings)['masked/image_raw'] == 'camera/image_raw'
+    assert dict(policy.remappings)['camera/image_raw'] == 'camera/image_raw'
     assert manager.parameters == {'nodes': ['policy']}
+    policy, _ = make_plan(policy=str(tmp_path / 'raw.pt'), image='/wrist/color/image_raw',
+                          limits=str(share_file('config/jaco_limits.yaml'))).nodes
+    assert dict(policy.remappings)['camera/image_raw'] == '/wrist/color/image_raw'
 
 
 def test_episodes_that_cannot_begin_end_with_what_is_missing(graph):
@@ -165,3 +172,42 @@ def test_a_wrong_choice_is_a_one_line_error_that_names_it(arm_run, choices, said
     with pytest.raises(SamgError, match=said) as caught:
         make_plan(**choices)
     assert '\n' not in str(caught.value)
+
+
+def test_a_policy_of_two_cameras_gets_both_with_a_reference_each(tmp_path, arm_run):
+    one = load_checkpoint(arm_run)
+    settings = ChunkSettings(('front', 'left_close'), len(one.config.observation.proprioception), 9,
+                             pixels=one.config.observation.pixels_shape)
+    run = tmp_path / 'run'
+    run.mkdir()
+    save_checkpoint(run / 'checkpoint.pt', replace(
+        one, agent={CHUNKS: settings.to_json(), NETWORK: ChunkNetwork(settings).state_dict()},
+        more_references={'left_close': one.reference}))
+    plan = make_plan(policy=str(run), use_sim=True)
+    assert parameters_of(plan, 'mujoco_bridge')['more_cameras'] == ['left_close']
+    perception = next(spec for spec in plan.nodes if spec.name == 'perception')
+    assert perception.parameters.items() >= {
+        'cameras': ['front', 'left_close'], 'reference': str(run),
+        'left_close.reference': f'{run}/left_close'}.items()
+    assert dict(perception.remappings) == {
+        'front/image': 'camera/image_raw', 'front/camera_info': 'camera/camera_info',
+        'left_close/image': 'left_close/image_raw',
+        'left_close/camera_info': 'left_close/camera_info'}
+    assert np.array_equal(load_reference(f'{run}/left_close').mask, one.reference.mask)
+    with pytest.raises(SamgError, match='also sees the camera left_close; name it in more_cameras'):
+        make_plan(policy=str(run), use_sim=True, more_cameras='top_down')
+    parameters = tmp_path / 'fast.yaml'
+    parameters.write_text(FAST)
+    results = tmp_path / 'results.json'
+    command = Command(tmp_path, *arguments(run, '--episodes', '1', '--json', str(results),
+                                           '--params-file', str(parameters)))
+    assert command.process.wait(300) == 0, command.text()
+    assert 'of 1 episodes' in command.text() and 'Traceback' not in command.text()
+
+
+def test_what_is_recorded_has_all_cameras():
+    plan = make_plan(use_sim=True, teleop='expert', demonstrations='bags',
+                     more_cameras='left_close,top_down')
+    more = ['left_close', 'top_down']
+    assert parameters_of(plan, 'mujoco_bridge')['more_cameras'] == more
+    assert parameters_of(plan, 'recorder')['more_cameras'] == more

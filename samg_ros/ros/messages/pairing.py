@@ -80,6 +80,10 @@ class NearestStamp:
         while at - self._recent[0][0] > self._horizon_ns:
             self._recent.popleft()
 
+    def reaches(self, stamp: Stamp) -> bool:
+        """Whether a message of this stamp or a later one has come: none that is nearer will."""
+        return bool(self._recent) and self._recent[-1][0] >= _nanoseconds(stamp)
+
     def find(self, stamp: Stamp) -> Any | None:
         """Return the message nearest to a stamp, None if none is within the tolerance."""
         wanted = _nanoseconds(stamp)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`policy` with several cameras: which frames belong together, and what happens without one."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from fake_arm import JOINTS, SIDE, TIMEOUT_S, Arm, add, header
+from sensor_msgs.msg import Image
+
+from samg_ros.observation import ObservationSpec
+from samg_ros.rl.agents.chunk_network import ChunkNetwork, ChunkSettings
+from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.evaluation.actors import CHUNKS, NETWORK
+from samg_ros.rl.evaluation.policy import load_policy
+from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
+from samg_ros.ros.messages.images import array_to_image
+
+CAMERAS = ('camera', 'side')
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    """An untrained policy that sees two cameras and predicts chunks of two joint velocities."""
+    size = 16
+    settings = ChunkSettings(CAMERAS, len(JOINTS), 2, chunk=2, period_s=0.02, channels=(4, 4),
+                             hidden_dim=8, pixels=(3, size, size))
+    torch.manual_seed(0)
+    config = TrainConfig(task='arm_reach', camera_size=SIDE, observation=ObservationSpec(
+        size=size, frame_stack=1, proprioception=JOINTS))
+    path = tmp_path_factory.mktemp('run') / 'checkpoint.pt'
+    save_checkpoint(path, Checkpoint(
+        config, np.full(2, -0.5), np.full(2, 0.5),
+        {CHUNKS: settings.to_json(), NETWORK: ChunkNetwork(settings).state_dict()}))
+    return path
+
+
+class TwoCameras(Arm):
+    """The fake arm with a second camera, whose frames may come later or not at all."""
+
+    def __init__(self, graph):
+        super().__init__(graph)
+        self.images = graph.probe.create_publisher(Image, 'camera/masked/image_raw', 5)
+        self.side = graph.probe.create_publisher(Image, 'side/masked/image_raw', 5)
+        self.shows_side, self.side_behind, self.side_shape = True, 0, self.shape
+
+    def tick(self):
+        frame = super().tick()
+        side = self.rng.integers(1, 256, self.side_shape, dtype=np.uint8)
+        if self.shows_side:
+            self.side.publish(array_to_image(side, header(self.ticks - self.side_behind)))
+        return frame, side
+
+
+@pytest.fixture
+def arm(graph):
+    return TwoCameras(graph)
+
+
+def test_actions_are_those_of_the_policy_offline_on_both_frames(graph, arm, checkpoint):
+    node = add(graph, checkpoint, timeout_s=30.0)
+    arm.start(node)
+    arm.timer.cancel()
+    arm.enable(False)
+    arm.tick()
+    graph.spin_for(0.2)
+    assert arm.enable().success
+    graph.spin_for(0.1)
+    arm.commands.clear()
+    policy, observer = load_policy(checkpoint), load_policy(checkpoint).observer()
+    joints = policy.spec.select_joints(JOINTS, arm.positions)
+    for index in range(4):
+        arm.commands.clear()
+        frame, side = arm.tick()
+        graph.until(lambda: arm.commands)
+        see = observer.push if index else observer.reset
+        wanted = policy.act(see(frame, joints, {'side': side}), 100 + arm.ticks / 50, not index)
+        assert arm.last == wanted.tolist(), index
+
+
+def test_a_camera_that_falls_silent_stops_the_arm_and_is_named(graph, arm, checkpoint):
+    node = add(graph, checkpoint)
+    arm.start(node)
+    arm.shows_side = False
+    graph.until(lambda: f'side: no new frame came for {TIMEOUT_S:g} s'
+                in graph.said('policy: policy'))
+    assert arm.is_still()
+    arm.shows_side = True
+    graph.until(lambda: graph.values('policy: policy').get('state') == 'acting')
+    graph.remove(node)
+    node = add(graph, checkpoint)
+    arm.shows_side = False
+    graph.spin_for(2 * TIMEOUT_S)
+    answer = arm.enable()
+    assert not answer.success
+    assert 'side/masked/image_raw' in graph.said('policy: policy') + answer.message
+
+
+def test_frames_that_are_not_of_one_time_are_not_acted_on(graph, arm, checkpoint):
+    node = add(graph, checkpoint)
+    arm.start(node)
+    arm.side_behind = -50  # its clock is 1 s ahead
+    graph.until(lambda: 'the other cameras had no frame near one of the main camera'
+                in graph.said('policy: policy'))
+    assert arm.is_still()
+    assert 'unpaired' in json.dumps(graph.values('policy: inputs'))
+
+
+def test_a_camera_that_is_late_gets_the_frame_of_the_same_time(graph, arm, checkpoint):
+    node = add(graph, checkpoint, timeout_s=2.0)
+    seen = []
+    node._inputs._on_input = seen.append
+    arm.side_behind = 10  # 0.2 s, many frames of the main camera
+    sides = {}
+    tick = arm.tick
+
+    def remembered():
+        _, side = tick()
+        sides[header(arm.ticks - arm.side_behind).stamp.nanosec] = side
+    arm.tick = remembered
+    arm.run()
+    graph.until(lambda: len(seen) > 20)
+    assert all(np.array_equal(given.more['side'], sides[given.stamp[1]]) for given in seen[:20])
+
+
+def test_a_further_camera_of_another_size_is_refused(graph, arm, checkpoint):
+    add(graph, checkpoint)
+    arm.side_shape = (SIDE, 2 * SIDE, 3)
+    arm.run()
+    said = 'frames are 48 x 24 pixels, the policy was trained on 24 x 24'
+    graph.until(lambda: said in graph.said('policy: policy'))
+    assert not arm.enable().success
