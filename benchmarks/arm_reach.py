@@ -40,9 +40,12 @@ MAX_LEAD = 0.3
 PAUSE_S = 0.25
 """Less than what lies between two episodes, in which the simulation puts the arm elsewhere."""
 STAGES = ('record', 'import', 'train', 'evaluate')
-SIDE = 128
-"""Pixels of the camera: a ball 80 cm away is 20 pixels wide, and 5 cm of distance change that by
-one."""
+SIDE = 96
+"""Pixels of each camera."""
+SECOND = 'left_close'
+"""A second camera, at the left: from the front alone, 5 cm of distance change the 20 pixels of a
+ball that is 80 cm away by one. Without it 22 of 40 episodes were solved, with it 36, by policies
+that were shown the true masks of the same 100 demonstrations."""
 GOAL_S = 4.0
 """Mean seconds until the target goes elsewhere while demonstrations are recorded."""
 RATE_HZ = 8.333
@@ -105,7 +108,8 @@ def record(args: argparse.Namespace) -> None:
             # Another seed for what is added, or the first episodes would come again.
             samg('run', 'arm', '--sim', '--teleop', 'expert', '--setting', setting,
                  '--seed', seed + 10 * there, '--episodes', count - there,
-                 '--params-file', parameters, '--demonstrations', folder)
+                 '--params-file', parameters, '--demonstrations', folder,
+                 '--more-cameras', SECOND)
 
 
 def import_bags(args: argparse.Namespace) -> None:
@@ -114,18 +118,22 @@ def import_bags(args: argparse.Namespace) -> None:
     if out.is_dir():
         return
     contract = args.folder / 'contract.yaml'
-    contract.write_text(f'rate_hz: {RATE_HZ}\naction: {COMMANDS}\n')
+    contract.write_text(f'rate_hz: {RATE_HZ}\naction: {COMMANDS}\n'
+                        f'cameras: {{camera: /camera/image_raw, {SECOND}: /{SECOND}/image_raw}}\n')
     samg('demonstrations', 'import', *sorted((args.folder / 'bags').iterdir()), '--task',
          'arm_reach', '--contract', contract, '--out', out)
 
 
 def train(args: argparse.Namespace) -> None:
     """Clone a policy; one that was interrupted goes on."""
-    reference = args.folder / 'reference'
-    if not reference.is_dir():
-        samg('reference', 'render', '--task', 'arm_reach', '--size', SIDE, '--out', reference)
-    samg('train', 'clone', '--demonstrations', args.folder / 'data', '--reference', reference,
-         '--run-dir', args.folder / 'policy', '--set', f'observation={{"size": {SIDE}}}',
+    front, second = (args.folder / f'reference{suffix}' for suffix in ('', f'_{SECOND}'))
+    for reference, camera in ((front, ()), (second, ('--camera', SECOND))):
+        if not reference.is_dir():
+            samg('reference', 'render', '--task', 'arm_reach', '--size', SIDE, *camera,
+                 '--out', reference)
+    samg('train', 'clone', '--demonstrations', args.folder / 'data', '--reference', front,
+         '--camera-reference', f'{SECOND}={second}', '--run-dir', args.folder / 'policy',
+         '--set', f'observation={{"size": {SIDE}}}',
          *(word for given in args.set for word in ('--set', given)))
 
 
