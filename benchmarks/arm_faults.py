@@ -76,13 +76,13 @@ STOPS: dict[str, Change] = {
     'joints that are nan': {'position': math.nan},
     'a joint named twice': {'names': (JOINTS[0], JOINTS[0])},
     'empty masks': {'columns': (0, 0)},
+    'masks that jump about': {'columns': None},
     'masks of which the masker is not sure': {'iou': 0.2},
     'nothing said of the masks': {'iou': None},
     'a network that takes 0.7 s': {'network_s': 0.7},
     'a network that says nan': {'nan': True}}
 """Faults that have to stop the arm, as changes of an Arm."""
 OTHERS: dict[str, Change] = {
-    'masks that jump about': {'columns': None},  # it slows down; 3 widths/s are soon everywhere
     'clock 100 s back': {'set_back_s': 100},
     'frames of twice the size': {'scale': 2},
     'frames out of proportion': {'rows': 12},

@@ -157,10 +157,13 @@ class CameraFrames:
 
     def _is_doubtful(self, stamp: Stamp, shape: MaskShape, predicted_iou: float) -> bool:
         """Whether a mask is likely to be wrong; one that is not is marked as good."""
-        doubt = self.mask_guard.doubt(stamp[0] + stamp[1] * 1e-9, shape, predicted_iou)
+        at_s = stamp[0] + stamp[1] * 1e-9
+        doubt = self.mask_guard.doubt(at_s, shape, predicted_iou)
         if doubt is None:
             self._mark_fresh(MASK)
             return False
+        if doubt.since_s is not None:  # the masks since then were not good either
+            self._deadlines.mark_late(of_camera(MASK, self._name), at_s - doubt.since_s)
         self.doubtful += 1
         self._drops.count_repaired(doubt.cause, doubt.words)
         return True

@@ -6,12 +6,14 @@ thing, and the policy acts on it. But a body moves and grows only so much from f
 mask that jumps is doubtful: the arm is slowed down, and unless the mask comes back to where the
 body can be within the watchdog's timeout, the safe action is sent. Where the mask stays at the new
 place, the body was moved; after some time it is taken for good again. A mask of which the masker's
-network itself expects a low IoU with the truth is doubtful too, for as long as that is so.
+network itself expects a low IoU with the truth is doubtful too, for as long as that is so. Where
+masks jump again and again, all are doubtful, those that happen to be within reach too.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,6 +27,10 @@ SLOWEST_S = 1e-3
 """Shortest time between two frames that counts, seconds."""
 _FRAMES = 2
 """Frames within which a mask has to be back in reach to be good at once."""
+_LEAST_JUMPS, _SHARE_JUMPS = 4, 1 / 3
+"""From so many jumps, and this share of all steps from mask to mask, masks jump about. A body that
+is moved and brought back jumps twice. Good masks raised no alarm in 2,500 frames (docs/results.md),
+so of 8 steps in a second 4 are jumps by chance less than once in a thousand million times."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +73,13 @@ class Doubt(NamedTuple):
     """Why a mask is likely to be wrong."""
 
     cause: str
-    """SPEED, GROWTH or IOU: under which it is counted."""
+    """SPEED, GROWTH, IOU or UNSTEADY: under which it is counted."""
     words: str
+    since_s: float | None = None
+    """Of UNSTEADY: stamp of the first of the jumps."""
 
 
-SPEED, GROWTH, IOU = 'mask_speed', 'mask_growth', 'mask_iou'
+SPEED, GROWTH, IOU, UNSTEADY = 'mask_speed', 'mask_growth', 'mask_iou', 'mask_unsteady'
 
 
 class _Seen(NamedTuple):
@@ -107,16 +115,20 @@ class MaskGuard:
 
         Args:
             limits: how fast a mask may change.
-            settle_s: time for which a mask that has jumped has to move steadily before it is good.
+            settle_s: time for which a mask that has jumped has to move steadily before it is good,
+                and in which jumps are counted.
         """
         self._limits, self._settle_s = limits, settle_s
         self._good: _Seen | None = None
         self._jumped: _Seen | None = None  # first doubtful mask of a steady series
         self._newest: _Seen | None = None  # last one of that series
+        self._steps: deque[tuple[float, bool]] = deque()  # their stamps, and whether jumps
+        self._before: _Seen | None = None  # the mask before, whatever it is like
 
     def restart(self) -> None:
         """Take the next mask as good, whatever it is like."""
-        self._good = self._jumped = self._newest = None
+        self._good = self._jumped = self._newest = self._before = None
+        self._steps.clear()
 
     def doubt(self, at_s: float, shape: MaskShape, predicted_iou: float = 1.0) -> Doubt | None:
         """Say why a mask is likely to be wrong; None if it is not.
@@ -126,14 +138,31 @@ class MaskGuard:
             shape: of a mask that is not empty.
             predicted_iou: what the masker says of the mask, 0 to 1.
         """
+        now = _Seen(at_s, shape)
+        unsteady = self._unsteady(now)
         if predicted_iou < self._limits.min_iou:
             return Doubt(IOU, f'the masker predicts an IoU of {predicted_iou:.2f} for the mask, '
                          f'less than {self._limits.min_iou:g}')
-        now = _Seen(at_s, shape)
         reason = self._doubt(now)
         if reason is None:
             self._good, self._jumped, self._newest = now, None, None
-        return reason
+        return unsteady or reason
+
+    def _unsteady(self, now: _Seen) -> Doubt | None:
+        """Count the step from the mask before; say so if too many of late were jumps."""
+        before, self._before = self._before, now
+        steps = self._steps
+        if before is None or now.at_s <= before.at_s:
+            steps.clear()
+            return None
+        steps.append((now.at_s, self._excess(before, now, now.at_s - before.at_s) is not None))
+        while now.at_s - steps[0][0] > self._settle_s:
+            steps.popleft()
+        jumps = sum(jump for _, jump in steps)
+        if jumps < max(_LEAST_JUMPS, _SHARE_JUMPS * len(steps)):
+            return None
+        first = next(at_s for at_s, jump in steps if jump)
+        return Doubt(UNSTEADY, f'the mask jumps about: {jumps} times in {len(steps)} frames', first)
 
     def _doubt(self, now: _Seen) -> Doubt | None:
         good, jumped, newest = self._good, self._jumped, self._newest

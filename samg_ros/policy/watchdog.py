@@ -59,6 +59,11 @@ class Deadlines:
         if name in self._good_at:
             self._good_at[name] = self._clock() if at is None else at
 
+    def mark_late(self, name: str, age_s: float) -> None:
+        """Take back what was marked in the last seconds: it has turned out not to be good."""
+        if name in self._good_at:
+            self._good_at[name] = min(self._good_at[name], self._clock() - age_s)
+
     def age_s(self, name: str) -> float:
         """Seconds since an input was good."""
         return self._clock() - self._good_at[name]

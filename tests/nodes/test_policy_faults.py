@@ -369,3 +369,20 @@ def test_simulated_time_without_a_clock_is_named(graph, arm, checkpoint):
     arm.run()
     graph.until(lambda: node._inputs.count)
     assert 'nothing comes on /clock' in arm.enable().message
+
+
+def test_a_mask_that_jumps_about_stops_the_arm_in_time(graph, arm, checkpoint):
+    node = add(graph, checkpoint, mask_max_speed=3.0)
+    arm.start(node)
+    rng, began = np.random.default_rng(0), time.monotonic()
+
+    def jump():
+        arm.columns = slice(0, 6) if rng.random() < 0.5 else slice(18, 24)
+    timer = graph.probe.create_timer(0.02, jump)
+    graph.until(lambda: node.state == 'safe')
+    assert time.monotonic() - began < limit_s(TIMEOUT_S + GRACE_S)
+    assert 'the mask was empty or doubtful' in node._driver.reason
+    graph.until(lambda: int(graph.values('policy: inputs').get('mask_unsteady', '0')) > 0)
+    timer.cancel()
+    arm.columns = slice(None)
+    graph.until(lambda: node.state == 'acting')

@@ -11,6 +11,7 @@ from samg_ros.errors import ConfigError
 from samg_ros.policy.mask_guard import (
     IOU,
     SPEED,
+    UNSTEADY,
     MaskGuard,
     MaskLimits,
     MaskShape,
@@ -69,6 +70,28 @@ def test_a_mask_that_jumps_about_is_never_good_for_long():
     doubts = [guard.doubt(1.04 + 0.04 * index, shape(*rng.uniform(0, 1, 2))) is not None
               for index in range(200)]
     assert np.mean(doubts) > 0.7
+
+
+@pytest.mark.parametrize('frames_per_s', [8, 25])
+def test_masks_that_jump_within_reach_are_all_doubtful_soon_and_good_again_later(frames_per_s):
+    guard = MaskGuard(MaskLimits(max_speed=3.0, max_growth=10.0), SETTLE_S)
+    rng, period_s = np.random.default_rng(0), 1 / frames_per_s
+    stamps = iter(1.0 + period_s * np.arange(1000))
+
+    def doubts(places):
+        return [guard.doubt(next(stamps), shape(x, y)) for x, y in places]
+    found = doubts(rng.uniform(0, 1, (10 * frames_per_s, 2)))
+    causes = [doubt and doubt.cause for doubt in found[2 * frames_per_s:]]
+    assert UNSTEADY in causes and None not in causes  # UNSTEADY: within reach, taken alone
+    found = doubts([(0.5, 0.5)] * 3 * frames_per_s)
+    assert not any(found[-frames_per_s:])
+
+
+def test_one_wrong_mask_in_twenty_is_no_reason_to_doubt_the_others():
+    guard = MaskGuard(LIMITS, SETTLE_S)
+    for index in range(400):
+        doubt = guard.doubt(0.04 * index, shape(x=0.9 if index % 20 == 10 else 0.5))
+        assert (doubt is not None) == (index % 20 == 10)
 
 
 def test_a_step_that_was_just_too_long_is_made_up_for_by_the_next_frame():
