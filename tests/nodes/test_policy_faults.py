@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rclpy
 from busy_machine import limit_s
-from fake_arm import CONFIG, JOINTS, LIMITS, TIMEOUT_S, Arm, add, save_untrained
+from fake_arm import CONFIG, GRACE_S, JOINTS, LIMITS, TIMEOUT_S, Arm, add, save_untrained
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import GetParameters, SetParameters

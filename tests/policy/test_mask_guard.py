@@ -106,7 +106,7 @@ def test_a_mask_of_which_the_masker_is_not_sure_is_doubtful_for_as_long_as_that_
     assert guard.doubt(1.0, shape(), 0.6) is None
     for at_s in np.arange(1.04, 1.04 + 3 * SETTLE_S, 0.04):
         assert guard.doubt(at_s, shape(), 0.59) == (
-            IOU, 'the masker predicts an IoU of 0.59 for the mask, less than 0.6')
+            IOU, 'the masker predicts an IoU of 0.59 for the mask, less than 0.6', None)
     assert guard.doubt(5.0, shape(), 0.7) is None
 
 
