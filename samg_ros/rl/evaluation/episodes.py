@@ -25,7 +25,7 @@ from samg_ros.rl.training.metrics import read_metrics
 if TYPE_CHECKING:
     from samg_ros.masking import Masker
     from samg_ros.sim.env import SimEnv
-    from samg_ros.sim.sim_step import SimStep
+    from samg_ros.sim.sim_step import CameraView, SimStep
 
 EVALUATION_NAME = 'evaluation.json'
 """Name of the figures in a run folder."""
@@ -130,10 +130,12 @@ def evaluate_policy(
         composite = composite or policy.config.composite
         if shown == 'masked' and masker is None:
             masker = policy.masker()
+    more_cameras = () if policy is None else policy.more_cameras
     env = SimEnv(
         task=task, setting=setting, seed=seed + SEED_OFFSET, height=camera_size, width=camera_size,
         videos=videos, colours=colours, nuisances=nuisances, action_repeat=action_repeat,
-        quality=quality or 'fast', composite=composite or 'segmentation', truth=policy is not None)
+        quality=quality or 'fast', composite=composite or 'segmentation', truth=policy is not None,
+        more_cameras=more_cameras)
     rng = np.random.default_rng(seed + SEED_OFFSET)
 
     def act_randomly(step: 'SimStep') -> NDArray[np.float64]:
@@ -176,6 +178,7 @@ class _Player:
 
     def __init__(self, policy: Policy, shown: str, masker: 'Masker | None') -> None:
         self._policy, self._shown, self._masker = policy, shown, masker
+        self._more = policy.more_maskers() if shown == 'masked' else {}
         self._observer = policy.observer()
         self.views: list[View] = []
         self.ious: list[float] = []
@@ -184,13 +187,15 @@ class _Player:
         spec = self._policy.spec
         if step.first:
             self.views, self.ious = [], []
-        view, iou = _look(step, self._shown, spec.fill, self._masker)
+        view, iou = _look(step.views[0], self._shown, spec.fill, self._masker)
+        more = {name: _look(each, self._shown, spec.fill, self._more.get(name))[0].masked
+                for name, each in zip(self._policy.more_cameras, step.views[1:], strict=True)}
         self.views.append(view)
         if iou is not None:
             self.ious.append(iou)
         joints = spec.select_joints(step.joint_names, step.joint_positions)
         see = self._observer.reset if step.first else self._observer.push
-        return self._policy.act(see(view.masked, joints), begins=step.first)
+        return self._policy.act(see(view.masked, joints, more), begins=step.first)
 
 
 class _Episode(NamedTuple):
@@ -259,25 +264,25 @@ def evaluate_run(
     return evaluation
 
 
-def _look(step: 'SimStep', shown: str, fill: tuple[int, int, int],
+def _look(seen: 'CameraView', shown: str, fill: tuple[int, int, int],
           masker: 'Masker | None') -> tuple[View, float | None]:
     """Mask a frame as it is to be shown; the IoU where a masker did it."""
     from samg_ros.masking import apply_mask
 
-    assert step.mask is not None
+    assert seen.mask is not None
     if shown == 'raw':
-        return View(step.frame, np.ones(step.frame.shape[:2], bool), step.frame), None
+        return View(seen.frame, np.ones(seen.frame.shape[:2], bool), seen.frame), None
     iou = None
     if shown == 'truth':
-        mask = step.mask
+        mask = seen.mask
     elif shown == 'blind':
-        mask = np.zeros_like(step.mask)
+        mask = np.zeros_like(seen.mask)
     else:
         if masker is None:
             raise ConfigError('a policy on masked frames needs a masker')
-        mask = masker(step.frame[None])[0]
-        iou = float(mask_iou(mask, step.mask))
-    return View(step.frame, mask, apply_mask(step.frame, mask, fill)), iou
+        mask = masker(seen.frame[None])[0]
+        iou = float(mask_iou(mask, seen.mask))
+    return View(seen.frame, mask, apply_mask(seen.frame, mask, fill)), iou
 
 
 def _evenly(views: list[View], count: int) -> tuple[View, ...]:

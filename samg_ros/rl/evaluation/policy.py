@@ -47,6 +47,7 @@ class Policy:
         self.action_low = checkpoint.action_low
         self.action_high = checkpoint.action_high
         self.reference: Reference | None = checkpoint.reference
+        self.more_references = checkpoint.more_references
         self.masker_description = checkpoint.masker
         self.counters = checkpoint.counters
         self.cameras = camera_names(checkpoint.agent)
@@ -78,19 +79,29 @@ class Policy:
         """
         if self.spec.source != 'masked':
             return None
-        if self.reference is None or self.masker_description is None:
+        masker = self._masker(self.reference, device)
+        assert self.masker_description is not None
+        from samg_ros.masking.identity import differences
+        if found := differences(self.masker_description, masker.describe()):
+            _LOG.warning('the policy of %s is run behind other masks than in its training: %s',
+                         self.task, '; '.join(found))
+        return masker
+
+    def more_maskers(self, device: str = 'cpu') -> 'dict[str, Masker]':
+        """Build the maskers of the further cameras; as `masker`, empty where that is None."""
+        if self.spec.source != 'masked':
+            return {}
+        return {camera: self._masker(self.more_references.get(camera), device)
+                for camera in self.more_cameras}
+
+    def _masker(self, reference: 'Reference | None', device: str) -> 'Masker':
+        if reference is None or self.masker_description is None:
             raise CheckpointError(
                 'the checkpoint carries no reference or masker settings although its policy sees '
                 'masked frames; train it again with a reference'
             )
         from samg_ros.masking import Masker
-        from samg_ros.masking.identity import differences
-
-        masker = Masker.from_description(self.masker_description, device)
-        if found := differences(self.masker_description, masker.describe()):
-            _LOG.warning('the policy of %s is run behind other masks than in its training: %s',
-                         self.task, '; '.join(found))
-        return masker.fit(self.reference)
+        return Masker.from_description(self.masker_description, device).fit(reference)
 
     @property
     def more_cameras(self) -> tuple[str, ...]:

@@ -10,13 +10,15 @@ from typing import Any
 import torch
 
 from samg_ros.errors import CheckpointError
+from samg_ros.rl.evaluation.actors import CHUNKS, NETWORK
 from samg_ros.rl.training.checkpoint import load_checkpoint, save_checkpoint
 
 FOLDER = Path(__file__).parents[1] / 'policies'
 """Holds TASK.pt."""
 
 _ACTING = ('encoder', 'actor')
-"""The networks that act; the critic, the optimisers and the random state are for learning on."""
+"""The networks that act, of a policy without chunks; the critic, the optimisers and the random
+state are for learning on."""
 
 
 def shipped_policies() -> tuple[str, ...]:
@@ -68,8 +70,10 @@ def write_acting_policy(checkpoint: Path | str, path: Path | str,
             raise CheckpointError(f'the policy {checkpoint} was trained behind a masker; it cannot '
                                   'be given another one')
         whole.masker = masker
-    whole.agent = {name: {key: _halved(value) for key, value in whole.agent[name].items()}
-                   for name in _ACTING}
+    chunks = {CHUNKS: whole.agent[CHUNKS]} if CHUNKS in whole.agent else {}
+    whole.agent = {**chunks, **{
+        name: {key: _halved(value) for key, value in whole.agent[name].items()}
+        for name in ((NETWORK,) if chunks else _ACTING)}}
     whole.replay, whole.episode = {}, {}
     save_checkpoint(path, whole)
     return Path(path)
