@@ -116,7 +116,7 @@ def soak(rig: Rig, folder: Path, frames: int, rate_hz: float = 0.0, passes: int 
     settled, later = held[SETTLED - 1], held[SETTLED:]
     return {'frames': PRINTED * block, 'seconds': time.monotonic() - began,
             'masked': camera.latency.count, 'dropped': camera.drops.total,
-            'commands': soaked.commands, 'stops': soaked.policy._stops,
+            'commands': soaked.commands, 'stops': soaked.policy._driver.stops,
             'settled': asdict(settled), 'ended': asdict(held[-1]),
             'most_growth': max(one.resident_mib for one in later) / settled.resident_mib - 1,
             'most_threads': max(one.threads for one in later),
