@@ -238,8 +238,8 @@ class PolicyInputs:
             self._more[camera].add(frame.stamp, frame)
         else:
             self._waiting.append(frame)
-            while _seconds(frame.stamp) - _seconds(self._waiting[0].stamp) \
-                    > self._settings.timeout_s:
+            while abs(_seconds(frame.stamp) - _seconds(self._waiting[0].stamp)) \
+                    > self._settings.timeout_s:  # too old, or of before the clock was set back
                 self._drop_oldest()
         self._pair_nearest()
 

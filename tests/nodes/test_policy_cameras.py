@@ -131,3 +131,14 @@ def test_a_further_camera_of_another_size_is_refused(graph, arm, checkpoint):
     said = 'frames are 48 x 24 pixels, the policy was trained on 24 x 24'
     graph.until(lambda: said in graph.said('policy: policy'))
     assert not arm.enable().success
+
+
+def test_frames_that_wait_in_vain_are_few_whatever_the_clock_does(graph, arm, checkpoint):
+    node = add(graph, checkpoint)
+    arm.run()
+    graph.until(lambda: node._inputs.count)
+    arm.shows_side = False
+    graph.until(lambda: len(node._inputs._waiting) > 10)
+    arm.ticks -= 2000  # 40 s back
+    graph.spin_for(2 * TIMEOUT_S)
+    assert 10 < len(node._inputs._waiting) <= 50 * TIMEOUT_S + 1
