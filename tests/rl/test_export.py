@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 
@@ -87,6 +88,35 @@ def test_what_trtexec_writes_is_compared_with_the_first_example(bundle):
 def test_a_wrong_command_is_one_line(tmp_path, capsys, arguments, words):
     assert main(['export', '--format', 'onnx', '--out', str(tmp_path / 'bundle'), *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('arguments', [['--format', 'onnx', '--frames', '.'],
+                                       ['--format', 'openvino']])
+def test_int8_needs_openvino_and_frames(tmp_path, capsys, arguments):
+    assert main(['export', '--int8', *arguments, '--policy', 'walker_walk',
+                 '--out', str(tmp_path / 'bundle')]) == 2
+    assert '--int8 is for --format openvino, and needs --frames' in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not is_installed('openvino'), reason='no OpenVINO')
+def test_int8_is_calibrated_compared_and_named_or_says_what_to_install(tmp_path, capsys):
+    frames, out = tmp_path / 'frames', tmp_path / 'bundle'
+    frames.mkdir()
+    image, rng = load_policy('walker_walk').reference.image, np.random.default_rng(0)
+    for index in range(10):
+        noisy = np.roll(image, 3 * index, 1) + rng.normal(0, 8, image.shape)
+        cv2.imwrite(str(frames / f'{index}.png'), noisy.clip(0, 255)[..., ::-1])
+    command = ['export', '--int8', '--format', 'openvino', '--policy', 'walker_walk',
+               '--frames', str(frames), '--out', str(out)]
+    if not is_installed('nncf'):
+        assert main(command) == 2
+        assert 'int8 needs NNCF; run `pip install nncf`' in capsys.readouterr().err
+        return
+    assert main(command) == 0
+    network = manifest(out)['networks']['masker']
+    assert network['convolutions'] == 'int8' and not network['allowed']
+    assert 0.9 < network['parity']['masks']['mean_iou'] < 1
+    assert 'mean iou' in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not is_installed('openvino'), reason='no OpenVINO')

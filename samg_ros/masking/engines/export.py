@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from samg_ros.errors import ConfigError, MissingDependencyError, first_line
 from samg_ros.files.outputs import replacing, write_bytes
 from samg_ros.masking.engines import check_parity
-from samg_ros.masking.engines.library import library
+from samg_ros.masking.engines.library import is_installed, library
 from samg_ros.masking.engines.onnx_cpu import OPSET, onnx_graph
 from samg_ros.masking.engines.openvino_cpu import converted, openvino
 from samg_ros.masking.frames.pipeline import find
@@ -72,6 +72,8 @@ class Exported:
         examples: arguments to compare it with torch on; the first is traced.
         allowed: see `check_parity.is_within`.
         facts: what else the manifest says.
+        calibration: arguments on which convolutions are quantised to int8, in OpenVINO's format;
+            None leaves all in float32.
     """
 
     name: str
@@ -81,6 +83,20 @@ class Exported:
     examples: list[tuple[Tensor, ...]]
     allowed: dict[str, float]
     facts: dict[str, Any]
+    calibration: list[tuple[Tensor, ...]] | None = None
+
+    def _convert(self, path: Path, form: str, network: nn.Module) -> None:
+        example, inputs, outputs = self.examples[0], tuple(self.inputs), tuple(self.outputs)
+        if form == 'onnx':
+            write_bytes(path, onnx_graph(network, example, inputs, outputs))
+            return
+        model = converted(network, example)
+        if self.calibration is not None:
+            model = quantized(model, self.calibration)
+        for ports, names in ((model.inputs, inputs), (model.outputs, outputs)):
+            for port, name in zip(ports, names, strict=True):
+                port.tensor.set_names({name})
+        openvino().save_model(model, path, compress_to_fp16=False)
 
     def write(self, folder: Path, form: str) -> dict[str, Any]:
         """Write network and examples, and compare the file with torch.
@@ -104,7 +120,7 @@ class Exported:
         if form == 'openvino':
             openvino()
         try:
-            _WRITERS[form](path, network, self.examples[0], list(self.inputs), list(self.outputs))
+            self._convert(path, form, network)
         except (RuntimeError, TypeError, ValueError) as error:
             raise ConfigError(f'{self.name}: cannot be converted to {form} '
                               f'({first_line(error)[:200]})') from error
@@ -130,7 +146,29 @@ class Exported:
                 'sha256': {each.name: hashlib.sha256(each.read_bytes()).hexdigest()
                            for each in files},
                 'allowed': self.allowed, 'parity': figures,
+                'convolutions': 'float32' if self.calibration is None else 'int8',
                 'parity_kept': check_parity.is_within(figures, self.allowed)}
+
+
+def quantized(model: Any, calibration: list[tuple[Tensor, ...]]) -> Any:
+    """Return an `openvino.Model` whose convolutions compute in int8, by NNCF.
+
+    Matrix products keep float32: OpenVINO 2026.4 cannot compile the whole of `mini` in int8.
+
+    Args:
+        model: as converted.
+        calibration: arguments like those that it will get; scales of numbers come from them.
+
+    Raises:
+        MissingDependencyError: if NNCF is not installed.
+    """
+    if not is_installed('nncf'):
+        raise MissingDependencyError('int8 needs NNCF; run `pip install nncf`')
+    import nncf
+    nncf.set_log_level(logging.WARNING)
+    return nncf.quantize(
+        model, nncf.Dataset(calibration, lambda one: [each.numpy() for each in one]),
+        subset_size=len(calibration), ignored_scope=nncf.IgnoredScope(types=['MatMul']))
 
 
 def write_script(folder: Path) -> None:
@@ -144,24 +182,6 @@ def versions(form: str) -> dict[str, str]:
     found = {'torch': torch.__version__}
     return {**found, 'onnx_opset': str(OPSET)} if form == 'onnx' \
         else {**found, 'openvino': library('openvino').__version__}
-
-
-def _write_onnx(path: Path, network: nn.Module, example: tuple[Tensor, ...], inputs: list[str],
-                outputs: list[str]) -> None:
-    write_bytes(path, onnx_graph(network, example, tuple(inputs), tuple(outputs)))
-
-
-def _write_openvino(path: Path, network: nn.Module, example: tuple[Tensor, ...],
-                    inputs: list[str], outputs: list[str]) -> None:
-    model = converted(network, example)
-    for ports, names in ((model.inputs, inputs), (model.outputs, outputs)):
-        for port, name in zip(ports, names, strict=True):
-            port.tensor.set_names({name})
-    openvino().save_model(model, path, compress_to_fp16=False)
-
-
-_WRITERS: dict[str, Callable[[Path, nn.Module, tuple[Tensor, ...], list[str], list[str]], None]] = {
-    'onnx': _write_onnx, 'openvino': _write_openvino}
 
 
 def _named(meanings: dict[str, str], tensors: tuple[Tensor, ...]) -> dict[str, Any]:

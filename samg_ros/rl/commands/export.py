@@ -55,23 +55,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--frames', type=path_argument, metavar='DIR',
                         help=f'compare on the first {EXAMPLES} pictures there (default: the '
                              'reference moved sideways)')
+    parser.add_argument('--int8', action='store_true',
+                        help="openvino: the masker's convolutions in int8, calibrated on the "
+                             'reference and all --frames, which have to show what it will see')
 
 
 @torch.no_grad()
 def run(args: argparse.Namespace) -> int:
     """Run `samg export`; the exit status is 1 where a file differs from torch."""
+    if args.int8 and (args.format != 'openvino' or not args.frames):
+        raise ConfigError('--int8 is for --format openvino, and needs --frames DIR with pictures '
+                          'of what the camera sees: the scale of every number comes from them')
     policy = load_policy(args.policy) if args.policy else None
     masker = _masker(args, policy)
     networks = []
     if masker is not None:
         assert masker.reference is not None
         rows, columns = args.size or masker.reference.mask.shape
-        frames = _frames(args.frames, masker.reference, rows, columns)
+        frames: list[tuple[Tensor, ...]] = [(torch.from_numpy(one[None]),) for one in _frames(
+            args.frames, masker.reference, rows, columns)]
+        bounds = {'mean_iou': MEAN_IOU, 'least_iou': LEAST_IOU, 'largest_difference': LOGITS}
         networks.append(Exported(
             'masker', MaskerNetwork(masker, rows, columns), MaskerNetwork.inputs,
-            MaskerNetwork.outputs, [(torch.from_numpy(one[None]),) for one in frames],
-            {'mean_iou': MEAN_IOU, 'least_iou': LEAST_IOU, 'largest_difference': LOGITS},
-            {'objects': list(masker.objects), 'masker': masker.describe()}))
+            MaskerNetwork.outputs, frames[:1 + EXAMPLES], {} if args.int8 else bounds,
+            {'objects': list(masker.objects), 'masker': masker.describe()},
+            frames if args.int8 else None))
     if policy is not None:
         networks.append(_policy_network(policy))
     folder = make_folder(args.out)
@@ -163,7 +171,7 @@ def _frames(folder: Path | None, reference: Reference, rows: int, columns: int
     elif folder.is_dir():
         files = sorted(each for each in folder.iterdir() if each.suffix.lower() in PICTURE_SUFFIXES)
         found = [reference.image, *(cv2.cvtColor(read_picture(each), cv2.COLOR_BGR2RGB)
-                                    for each in files[:EXAMPLES])]
+                                    for each in files)]
     else:
         found = []
     if not found:
