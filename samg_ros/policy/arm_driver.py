@@ -193,8 +193,7 @@ class ArmDriver:
         """Say in one line that an input is missing, and for how long it has to be."""
         timeout_s = self._parameters.timeout_s
         late = self._joint_states.late(timeout_s)
-        kind, _, camera = name.partition(' of ')
-        what = f'{camera}: {_MISSING[kind]}' if camera else _MISSING[kind]
+        what = _what(name)
         if name == JOINTS and late and late != self._joint_states.needed:
             what = f'no joint state of {", ".join(late)} came'
         return f'{what} for {timeout_s:g} s'
@@ -216,7 +215,7 @@ class ArmDriver:
             self._drops.add('late', f'an action took {duration_s:.2g} s')
             return False
         if (name := self._deadlines.missed) not in (None, ACTION):
-            self._drops.add('stale', f'{_MISSING[str(name)]} while an action was computed')
+            self._drops.add('stale', f'{_what(str(name))} while an action was computed')
             return False
         if self.state == SAFE and not request.begins:
             self._drops.add('stale', 'the safe action began while an action was computed')
@@ -257,3 +256,9 @@ class ArmDriver:
             self._answer = frame_index, message
         self._publisher.publish(message)
         self._sent_at = self._clock.now_s()
+
+
+def _what(name: str) -> str:
+    """Say in words what an input that is missing did not do; `name` as in Deadlines."""
+    kind, _, camera = name.partition(' of ')
+    return f'{camera}: {_MISSING[kind]}' if camera else _MISSING[kind]

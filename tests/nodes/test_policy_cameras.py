@@ -2,6 +2,7 @@
 """`policy` with several cameras: which frames belong together, and what happens without one."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from fake_arm import JOINTS, SIDE, TIMEOUT_S, Arm, add, header
 from sensor_msgs.msg import Image
 
 from samg_ros.observation import ObservationSpec
+from samg_ros.policy.inference import Request
 from samg_ros.rl.agents.chunk_network import ChunkNetwork, ChunkSettings
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.evaluation.actors import CHUNKS, NETWORK
@@ -104,7 +106,7 @@ def test_frames_that_are_not_of_one_time_are_not_acted_on(graph, arm, checkpoint
     graph.until(lambda: 'the other cameras had no frame near one of the main camera'
                 in graph.said('policy: policy'))
     assert arm.is_still()
-    assert 'unpaired' in json.dumps(graph.values('policy: inputs'))
+    graph.until(lambda: 'unpaired' in json.dumps(graph.values('policy: inputs')))
 
 
 def test_a_camera_that_is_late_gets_the_frame_of_the_same_time(graph, arm, checkpoint):
@@ -142,3 +144,19 @@ def test_frames_that_wait_in_vain_are_few_whatever_the_clock_does(graph, arm, ch
     arm.ticks -= 2000  # 40 s back
     graph.spin_for(2 * TIMEOUT_S)
     assert 10 < len(node._inputs._waiting) <= 50 * TIMEOUT_S + 1
+
+
+def test_whatever_is_missing_while_an_action_is_computed_is_dropped_by_name(graph, arm, checkpoint):
+    node = add(graph, checkpoint)
+    seen = []
+    node._inputs._on_input = seen.append
+    arm.run()
+    graph.until(lambda: seen)
+    arm.timer.cancel()
+    request = Request(seen[0], node._driver.session, True, time.monotonic())
+    for name in node._input_settings.deadlines:
+        node._deadlines.restart()
+        node._deadlines.mark_late(name, 2 * TIMEOUT_S)
+        assert not node._driver._is_timely(request, 0.0)
+        camera = f"{name.split(' of ')[1]}: " if ' of ' in name else ''
+        assert node.drops.last.startswith(f'stale: {camera}'), node.drops.last
