@@ -71,6 +71,7 @@ class OneProcess:
         self._executor = make_executor()
         try:
             if self._record is not None:
+                self._record.unlink(missing_ok=True)  # refused before, unless --overwrite was given
                 self._recorder = Recorder(self._record, cli_args=ros_arguments(self._recorded))
                 self._executor.add_node(self._recorder)
             for spec in self._specs:

@@ -52,6 +52,7 @@ def test_a_run_that_cannot_be_saved_at_the_end_is_an_error_and_all_the_rest_is_c
     plan = make_plan('cartpole_swingup', overrides='{"observation": {"source": "truth"}}',
                      run_dir=tmp_path / 'run', method='rl')
     parameters, recording = parameter_file('', PARAMETER_FILE), tmp_path / 'session.mcap'
+    recording.write_text('a session of before, which --overwrite gave up')
     choose_domain()
     with StopSignal() as stop_signal, pytest.raises(CheckpointError, match='checkpoint.pt'), \
             OneProcess(plan.nodes, parameters, stop_signal, recording) as graph:
