@@ -146,7 +146,7 @@ def path_argument(text: str) -> Path:
     """Read a path; `~` is the home folder.
 
     Raises:
-        argparse.ArgumentTypeError: if there is no such user, or no path can be so.
+        argparse.ArgumentTypeError: if it is empty, has a null character, or `~USER` names no user.
     """
     if not text or '\0' in text:
         raise argparse.ArgumentTypeError(f'{text!r} is not a path')

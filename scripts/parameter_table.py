@@ -3,8 +3,9 @@
 
     python scripts/parameter_table.py > docs/parameters.md
 
-The nodes are really built, and what they declare is written down. A node that stops after that,
-because it has no bag to open, is no error here.
+Each node is created, and what it declares is written down. The nodes in NEED_A_BAG end with an
+error after their last declaration, because there is no bag to open; an error of any other node
+would cut its table short, so it ends the script.
 """
 
 import os
@@ -17,7 +18,7 @@ import rclpy
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
-from samg_ros.errors import SamgError
+from samg_ros.errors import BagError
 from samg_ros.nodes.executables import NODES, node_class
 from samg_ros.ros.domain import choose_domain
 from samg_ros.ros.parameters import overrides
@@ -26,6 +27,7 @@ NEEDED = {'command_guard': {'command_interface': 'velocity'},
           'lifecycle_manager': {'nodes': ['perception']},
           'recorder': {'folder': 'bags'}}
 """Parameters without which a node stops before it has declared the others."""
+NEED_A_BAG = ('bag_evaluator', 'bag_player')
 FROM_RCLPY = ('start_type_description_service', 'qos_overrides.')
 BEGINNING = """\
 # Parameters
@@ -62,11 +64,17 @@ def noted_declarations() -> Iterator[list[Declared]]:
 
 
 def declarations(name: str) -> list[Declared]:
-    """Return what a node declares: name, default, descriptor."""
+    """Return what a node declares: name, default, descriptor.
+
+    Raises:
+        SamgError: if the node cannot be created.
+    """
     with noted_declarations() as declared:
         try:
             node = node_class(name)(parameter_overrides=overrides(NEEDED.get(name, {})))
-        except SamgError:
+        except BagError:
+            if name not in NEED_A_BAG:
+                raise
             return declared
         getattr(node, 'close', lambda: None)()
         node.destroy_node()

@@ -84,7 +84,7 @@ def render_reference(task: str, height: int = 84, width: int = 84, seed: int = 0
         quality: `fast` or `paper`.
         points: clicked points [x, y] in pixels, to go into the reference.
         camera_id: None takes the task's.
-        clicks: so many further points, see `choose_points`.
+        clicks: how many further points `choose_points` adds.
 
     Raises:
         UnknownTaskError: if no task has that name.

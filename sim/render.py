@@ -93,7 +93,7 @@ def scene_labels(model: Any, spec: TaskSpec) -> SceneLabels:
 
 
 class Rendering(NamedTuple):
-    """One view of one state."""
+    """What the renderer returns: a picture and, if asked for, labels, geoms and depth."""
 
     frame: np.ndarray
     """(H, W, 3) uint8 RGB."""

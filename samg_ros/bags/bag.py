@@ -37,8 +37,8 @@ from samg_ros.files.schema import read_yaml
 
 METADATA = 'metadata.yaml'
 SLACK = 8
-"""Fast DDS leaves so many bytes behind a message that ends in empty arrays of doubles, such as a
-JointState without velocities and efforts; rosbags takes a message with any for a wrong one."""
+"""Bytes that Fast DDS leaves behind a message that ends in empty arrays of doubles, such as a
+JointState without velocities and efforts. rosbags rejects a message with bytes left over."""
 
 
 class Recorded(NamedTuple):
@@ -53,7 +53,7 @@ class Recorded(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Bag:
-    """An opened bag."""
+    """A bag that was read once: its topics, and what could not be read."""
 
     path: Path
     topics: dict[str, str]

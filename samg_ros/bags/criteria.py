@@ -40,10 +40,10 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Criterion:
-    """A bound of one figure."""
+    """Bounds that one figure of the bag must keep."""
 
     figure: str
-    """Where it stands in the figures, parts separated by dots."""
+    """Its name in bag.json, parts separated by dots."""
     at_least: float = -math.inf
     at_most: float = math.inf
 
@@ -57,7 +57,7 @@ class _File:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a criterion."""
+    """A criterion and the figure that it was compared with."""
 
     criterion: Criterion
     value: float | None

@@ -21,7 +21,7 @@ OFFLINE = 'Every frame of the bag, masked one by one as the perception node does
 LIVE = ('The bag was played to the running nodes. Latency is from the arrival of a frame to that '
         'of its mask, with everything between.')
 """How the figures came about."""
-ROWS = {'coverage': 'mask area, share of the frame', 'temporal_iou': 'IoU with the mask before',
+ROWS = {'coverage': 'mask area, share of the frame', 'temporal_iou': 'IoU with the previous mask',
         'predicted_iou': 'predicted IoU', 'truth_iou': 'IoU with the recorded truth',
         'latency_ms': 'latency, ms'}
 
@@ -80,7 +80,7 @@ def present(result: BagResult, bag: Bag, topics: Topics, out: Path | None,
 
 def _write_page(folder: Path, result: BagResult, figures: dict[str, Any], losses: Sequence[str],
                 facts: dict[str, str], how: str) -> Path:
-    masks = {'mask area': result.coverage, 'IoU with the mask before': result.temporal_iou,
+    masks = {'mask area': result.coverage, 'IoU with the previous mask': result.temporal_iou,
              'predicted IoU': result.predicted_iou, 'IoU with the truth': result.truth_iou}
     plots = [Shown(traces(result.times_s, masks, '', (0, 1)), 'Masks over the time of the bag.'),
              Shown(traces(result.times_s, {'ms': result.latency_ms}, 'ms'),

@@ -20,7 +20,7 @@ Series = npt.NDArray[np.float64]
 
 
 class Bad(NamedTuple):
-    """One of the worst frames."""
+    """One of the frames with the worst masks, for the page."""
 
     score: float
     frame_index: int
@@ -36,7 +36,7 @@ class BagResult:
     coverage: list[float] = field(default_factory=list)
     """Share of the frame that is in the mask."""
     temporal_iou: list[float] = field(default_factory=list)
-    """IoU with the mask of the frame before."""
+    """IoU with the mask of the previous frame."""
     predicted_iou: list[float] = field(default_factory=list)
     """What the model thinks of the mask."""
     truth_iou: list[float] = field(default_factory=list)

@@ -44,8 +44,8 @@ _LARGEST_STEP = 2 ** 24
 MAX_MESSAGE_BYTES = 2**29
 """Of a message, or of a chunk of them, unpacked: five raw frames of 8K."""
 MAX_RATIO, MAX_FREE_BYTES = 200, 2**28
-"""A packed file may be so many times as large unpacked, and so many bytes more: raw frames of a
-plain simulation come to 50."""
+"""Greatest size of an unpacked file: this ratio times its packed size, plus these bytes. Raw
+frames of a plain simulation reach a ratio of 50."""
 _LZ4_RATIO = 255
 """The greatest that LZ4 can have."""
 

@@ -35,7 +35,7 @@ class Topics:
 
     @property
     def all(self) -> tuple[str, ...]:
-        """Those that are there."""
+        """The topics that the bag has."""
         return tuple(filter(None, (self.image, self.truth, self.joint_states, self.command,
                                    self.time_step)))
 

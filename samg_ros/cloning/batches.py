@@ -25,7 +25,7 @@ _JOINT_NOISE = 0.01
 
 
 class ChunkBatch(NamedTuple):
-    """N samples."""
+    """N training samples: what the policy saw, and the actions that followed."""
 
     pixels: list[Tensor]
     """Per camera (N, C, S, S) uint8."""

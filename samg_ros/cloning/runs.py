@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from samg_ros.masking import Masker, Reference
 
 _MARGIN = 1.5
-"""Actions are kept within so many times the greatest one that was demonstrated; the arm's own
-limits come after it."""
+"""Actions are limited to this many times the greatest demonstrated one, then to the arm's own
+limits."""
 FIGURES_NAME = 'cloning.json'
 
 
 @dataclass(frozen=True)
 class CloneChoices:
-    """What a user may choose."""
+    """What a user chooses for a cloning run: data, masks, model and settings."""
 
     demonstrations: Path
     run_dir: Path | None
@@ -57,7 +57,7 @@ class CloneChoices:
 
 @dataclass(frozen=True, eq=False)
 class CloneRun:
-    """A run that was begun."""
+    """A cloning run that is ready to train: its folder, samples, maskers and limits."""
 
     run_dir: Path
     source: Source

@@ -17,7 +17,7 @@ QUANTILES = {'q01': 0.01, 'q10': 0.1, 'q50': 0.5, 'q90': 0.9, 'q99': 0.99}
 _MOST_FRAMES = 100
 """Frames of an episode that image statistics are taken of, spread evenly."""
 _MOST_PIXELS_A_SIDE = 150
-"""Larger frames are thinned to at most so many pixels a side: statistics need no more."""
+"""Most pixels a side of the frames for the statistics, which need no more."""
 
 Stats = dict[str, npt.NDArray[Any]]
 

@@ -116,7 +116,7 @@ def standard_error(values: Sequence[float]) -> float:
 
 
 _Z_95 = 1.959964
-"""Quantile of the normal distribution: 95 % lie within so many standard deviations."""
+"""Standard deviations around the mean that hold 95 % of a normal distribution."""
 
 
 def wilson_interval(successes: int, count: int) -> tuple[float, float]:

@@ -41,7 +41,7 @@ def figure(value: float | None, form: str = '.3f') -> str:
 
 
 def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write records, at least one; fields that a record lacks, and None, are left empty.
+    """Write a CSV file with a line for each record; missing fields, and None, are left empty.
 
     Raises:
         OutputError: if the file cannot be written.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading files that come from elsewhere: only regular files, only so many bytes, one-line errors.
+"""Reads files from elsewhere: regular files only, of limited size, with one-line errors.
 
 A file may be of any size, a pipe that never ends, or damaged in ways that its library has no error
 for. `schema` and `arrays` check what the content means.

@@ -31,7 +31,7 @@ _LISTENERS = 2
 
 @dataclass(frozen=True)
 class BagPlan:
-    """What is played to whom."""
+    """Which topics of a bag are played, how fast, and the nodes that receive them."""
 
     nodes: tuple[NodeSpec, ...]
     """The graph without a player; the evaluator is the last."""

@@ -61,7 +61,7 @@ class Geometry:
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """(rows, columns) of the scaled frame in the model's input."""
+        """(rows, columns) of the scaled frame in the model's input, without padding."""
         if self.stretched:
             return self.image_size, self.image_size
         return scaled_size(self.height, self.width, self.image_size)

@@ -33,7 +33,7 @@ _NAMED = ('method', 'model', 'weights', 'weights_sha256')
 
 
 class Description(Struct):
-    """The fields of `Masker.describe()`; those with a default are missing in older ones."""
+    """The fields of `Masker.describe()`. Old checkpoints lack those that have a default here."""
 
     model: str
     settings: dict[str, Any]

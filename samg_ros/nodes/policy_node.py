@@ -210,5 +210,5 @@ class PolicyNode(ArmNode):
         return values
 
     def idle_warning(self) -> str | None:
-        """Return which input has not come."""
+        """Return which input no longer arrives; None if all arrive, and in lockstep."""
         return None if self._parameters_given.lockstep else self._inputs.silent

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recording, of a whole session or of one demonstration after the other.
+"""Records a whole session into one file, or each demonstration into a file of its own.
 
-`samg run ... --record FILE.mcap` writes a session for `samg eval bag`. The node `recorder` makes a
-bag of each demonstration, started and ended by service: MCAP files called `episode_0000.mcap` and
-so on. Their metadata record `samg_ros` says what is demonstrated, who noted what, and how frames
-are masked; the record `samg_ros.outcome` comes at the end, with whether the operator marked the
-episode as a success. What has come is written every half second, so that a recorder that is killed
-loses less than a second.
+`samg run ... --record FILE.mcap` writes a session for `samg eval bag`. The node `recorder` starts
+and ends a recording when its services are called: `episode_0000.mcap`, `episode_0001.mcap` and so
+on. Each file begins with the metadata record `samg_ros`: the task, the operator's note, the
+reference and how frames are masked. It ends with the record `samg_ros.outcome`: whether the
+operator marked the episode as a success. Messages are written to disk every half second, so a
+recorder that is killed loses less than a second.
 """
 
 from __future__ import annotations

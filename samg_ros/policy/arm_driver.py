@@ -47,7 +47,7 @@ _MISSING = {LEADER: 'nothing came from the operator', FRAME: 'no new frame came'
 
 @dataclass(frozen=True, eq=False)
 class Sources:
-    """What the commands depend on."""
+    """The settings, inputs and clock from which commands are computed."""
 
     parameters: CommandParameters
     commands: ArmCommands

@@ -63,7 +63,7 @@ class SynchronizedInput:
 
 @dataclass(frozen=True)
 class InputSettings:
-    """Which inputs are good."""
+    """What a usable input is: crop, joints, and the bounds on age and mask."""
 
     config: TrainConfig
     """Of the policy's training."""

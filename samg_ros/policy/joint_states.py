@@ -82,24 +82,24 @@ class JointStates:
 
     @property
     def missing(self) -> str | None:
-        """Say which joints have not come, although others have; None if all have, or none."""
+        """Name the joints that no message has had; None before the first, or if none is missing."""
         return joints_mismatch(self.needed, tuple(self._seen), len(self._seen)) \
             if self._seen else None
 
     @property
     def complete(self) -> bool:
-        """Whether every joint has come."""
+        """Whether a position of every joint was received."""
         return len(self._newest) == len(self.needed)
 
     @property
     def oldest_arrival(self) -> float:
-        """When the joint that did not come for longest came last, by the clock; -inf for never."""
+        """Time of the last new position of the joint that is silent longest; -inf for never."""
         if not self.complete:
             return float('-inf')
         return min((arrival for _, _, arrival in self._newest.values()), default=float('-inf'))
 
     def late(self, timeout_s: float) -> tuple[str, ...]:
-        """Return the joints without a new position for so long."""
+        """Return the joints whose newest position is older than `timeout_s`."""
         now = self._clock()
         return tuple(joint for joint in self.needed
                      if joint not in self._newest or now - self._newest[joint][2] > timeout_s)

@@ -50,7 +50,7 @@ class RobotClock:
 
     @property
     def simulated(self) -> bool:
-        """Whether /clock counts."""
+        """Whether time comes from /clock; otherwise from the system."""
         return self._simulated()
 
     def now_s(self) -> float:

@@ -47,7 +47,7 @@ class MonitoredThread:
         self._stopping.set()
 
     def join(self, timeout_s: float | None = None) -> None:
-        """Wait until the thread has ended, or for so many seconds."""
+        """Wait for the end of the thread, at most `timeout_s` seconds; None sets no limit."""
         self._thread.join(timeout_s)
 
     def _run(self) -> None:

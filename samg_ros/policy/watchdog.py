@@ -46,7 +46,7 @@ class Deadlines:
         self.restart()
 
     def restart(self) -> None:
-        """Count all as good now."""
+        """Treat all inputs as if they had just arrived."""
         self._good_at = dict.fromkeys(self._names, self._clock())
 
     def mark_fresh(self, name: str, at: float | None = None) -> None:

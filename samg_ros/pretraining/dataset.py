@@ -32,7 +32,7 @@ BACKGROUND_SIZE = 224
 SCENES_PER_SHARD = 10
 FRAMES_PER_SCENE = 10
 ABSENT_FRAMES = 2
-"""Of a scene's frames, the last so many are without the bodies."""
+"""How many of a scene's frames, the last ones, show it without the bodies."""
 BACKGROUNDS_PER_SHARD = 100
 
 PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp')

@@ -11,7 +11,9 @@ Image = npt.NDArray[np.uint8]
 
 
 def camera_picture(rng: np.random.Generator, image: Image) -> Image:
-    """Return a picture as some camera takes it, in the order of a camera: lens to file.
+    """Return a picture with random faults of a camera: blur, colour, noise, compression.
+
+    They are applied in the order in which a camera makes them, from the lens to the file.
 
     Args:
         rng: source of randomness.

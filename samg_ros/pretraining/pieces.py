@@ -117,7 +117,7 @@ class Piece:
 
     @classmethod
     def of(cls, picture: Images, labels: Images) -> Piece:
-        """Measure where it is."""
+        """Return the piece with the middle and side of its box, measured on its labels."""
         places = np.argwhere(labels)[:, ::-1].astype(np.float64)
         if not len(places):
             places = np.array([[0.0, 0.0], [1.0, 1.0]])

@@ -41,7 +41,7 @@ from samg_ros.pretraining.start import begin, trained
 from samg_ros.sim.procedural.meshes import mesh_files
 
 HELD_OUT_EVERY = 20
-"""One scene and one background in so many are for validation alone."""
+"""One scene of this many, and one background, are for validation alone."""
 FALLING_SHARE = 0.45
 """Share of the steps, at the end, over which the learning rate falls."""
 

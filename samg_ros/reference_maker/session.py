@@ -226,10 +226,17 @@ class Session:
         return found
 
     def changing(self, revision: object, change: Callable[[], Any]) -> Any:
-        """Make a change if this revision is still the newest, and return what it returns.
+        """Call `change`, unless the document was changed since the caller last saw it.
+
+        Args:
+            revision: the revision that the caller saw.
+            change: makes the change.
+
+        Returns:
+            What `change` returns.
 
         Raises:
-            OutdatedError: if it is not.
+            OutdatedError: if there is a newer revision; `change` is not called then.
         """
         if revision != self.revision:
             raise OutdatedError('This was changed in another tab. Here is how it is now; your last '

@@ -109,7 +109,7 @@ def open_source(path: Path, topic: str | None = None) -> Source | None:
 
 
 def spread_frames(source: Source, count: int) -> list[Image]:
-    """Return so many frames of a source, evenly spread, or all if there are fewer."""
+    """Return `count` frames of a source, evenly spread, or all if it has fewer."""
     places = np.linspace(0, source.count - 1, min(count, source.count)).round().astype(int)
     return [source.frame(int(place)) for place in places]
 

@@ -33,15 +33,15 @@ that does not pass by itself stays as long as one waits."""
 
 
 class Answer:
-    """What a node said last when it was asked to be enabled."""
+    """The last answer of a node that was asked to be enabled."""
 
     def __init__(self) -> None:
         self.text = ''
-        """Empty before it said anything."""
+        """Empty before the first answer."""
         self._since = 0.0
 
     def set(self, text: str) -> None:
-        """Note what it says now."""
+        """Take the newest answer; the time counts from when this text was first given."""
         if text != self.text:
             self.text, self._since = text, time.monotonic()
 
@@ -52,7 +52,7 @@ class Answer:
 
 
 class RetryingCall:
-    """Asks, and asks again."""
+    """Calls a service again and again until an answer is accepted."""
 
     def __init__(self, node: Node, service_type: Any, service: str, request: Any,
                  on_answer: Callable[[Any], bool]) -> None:
@@ -62,11 +62,11 @@ class RetryingCall:
             node: the node that asks.
             service_type: such as std_srvs' SetBool.
             service: name of the service.
-            request: what is asked.
-            on_answer: gets the response, and says whether that is all.
+            request: the request of every call.
+            on_answer: is given the response; returns true if no further call is needed.
         """
         self.done = False
-        """Whether the last answer was one to go on with."""
+        """Whether an answer was accepted, after which no call is made."""
         self._request, self._on_answer = request, on_answer
         self._waited_s = 0.0
         self._future: Any = None
@@ -75,7 +75,7 @@ class RetryingCall:
 
     @property
     def there(self) -> bool:
-        """Whether the service is there."""
+        """Whether the service is available."""
         return bool(self._client.service_is_ready())
 
     def again(self) -> None:
@@ -111,7 +111,7 @@ class RetryingCall:
 
 
 class PolicyEnabler:
-    """Asks until the answer is yes."""
+    """Calls a policy's `~/enable` until the policy lets itself be enabled."""
 
     def __init__(self, node: Node, policy: str) -> None:
         """Begin to ask.
@@ -126,7 +126,7 @@ class PolicyEnabler:
 
     @property
     def enabled(self) -> bool:
-        """Whether it said yes."""
+        """Whether the policy has been enabled."""
         return self._asking.done
 
     @property

@@ -24,10 +24,10 @@ _DEPTH = 100
 
 
 class Sink(Protocol):
-    """Where a TopicRecorder writes."""
+    """What a TopicRecorder writes to: a recording, or a stand-in that drops messages."""
 
     def add(self, topic: str, kind: str, log_time_ns: int, data: bytes) -> None:
-        """As Recording.add."""
+        """Do as `Recording.add` does."""
 
 
 class TopicRecorder:

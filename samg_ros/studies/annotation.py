@@ -63,11 +63,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def clicked_reference(task: str, count: int, size: int = 84, seed: int = 0) -> Reference:
-    """Return a rendered reference with so many clicked points.
+    """Return a rendered reference with clicked points.
 
     Args:
         task: see `sim.tasks`.
-        count: of points.
+        count: how many points are clicked.
         size: side of the image in pixels.
         seed: of the pose.
 
@@ -103,7 +103,7 @@ def _trained(study: Study, references: dict[tuple[str, int], Reference]) -> list
 
 
 def _refitted(study: Study, given: str, policy: Policy, count: int) -> list[Score]:
-    """Put a policy behind masks by so many points on the reference that it was trained with."""
+    """Score a policy whose reference has `count` clicked points instead of its own."""
     if policy.reference is None or policy.masker_description is None:
         raise ConfigError(f"'{given}' sees {policy.spec.source} frames; points matter to a policy "
                           'on masked frames')

@@ -59,8 +59,8 @@ def add_study_arguments(parser: argparse.ArgumentParser, name: str, sources: str
 
     Args:
         parser: of the command.
-        name: of the study.
-        sources: what the policies see that it trains.
+        name: of the study; its output files are called so too.
+        sources: default of `--source`, as the help states it.
     """
     parser.add_argument('checkpoint', nargs='*', type=optional_path,
                         help='trained policies; without any, the study trains its own')

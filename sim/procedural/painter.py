@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws procedural scenes, every one a model of its own."""
+"""Renders procedural scenes. Each scene is a MuJoCo model of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ Image = npt.NDArray[np.uint8]
 
 
 class Painter:
-    """Draws one model."""
+    """Renders pictures of one MuJoCo model, and which geom each of their pixels shows.
+
+    Args:
+        model: the model.
+        size: side of the square pictures in pixels.
+    """
 
     def __init__(self, model: mujoco.MjModel, size: int) -> None:
         self._model = model

@@ -96,8 +96,8 @@ def render_scene(rng: np.random.Generator, count: int, size: int = 84, absent: i
         rng: source of randomness; the same state gives the same frames.
         count: frames to render.
         size: side of a frame in pixels.
-        absent: so many of them, the last, are without the bodies: the same place, light and
-            distractors.
+        absent: how many of them, the last ones, show the same place, light and distractors
+            without the bodies.
         meshes: MJCF files of robots and objects; one of them stands in the scene. None: a body of
             random geoms.
 

@@ -53,11 +53,11 @@ class ColourList:
         self.seed(seed)
 
     def seed(self, seed: int) -> None:
-        """Start anew."""
+        """Begin again with another order, or with other colours."""
         self._rng = np.random.default_rng(seed)
 
     def draw(self) -> Colours:
-        """Return the next set."""
+        """Return the set of colours for the next episode."""
         if self._listed is not None:
             return self._listed[self._rng.integers(len(self._listed))]
         body, floor, sky = (self._rng.normal(mean, self._spread) for mean in _MEANS.values())

@@ -34,7 +34,7 @@ _DAMPING = 0.1
 
 
 class Expert(Protocol):
-    """Knows what to do."""
+    """A controller that solves a task with the help of the simulator's state."""
 
     episode_steps: int | None
     """Agent steps after which there is nothing more to learn in an episode; None for its end."""

@@ -30,7 +30,7 @@ MAX_FRAMES = 1001
 
 
 class Backgrounds(Protocol):
-    """A sequence of videos."""
+    """Videos for the background, one an episode."""
 
     @property
     def faults(self) -> Mapping[str, str]:
@@ -47,7 +47,7 @@ class Backgrounds(Protocol):
 
 
 class ProceduralBackgrounds:
-    """Painted videos without end."""
+    """Videos that are drawn by a program; they are new each time and never end."""
 
     faults: Mapping[str, str] = MappingProxyType({})
 

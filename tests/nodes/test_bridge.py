@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import gc
 import math
 import time
 
@@ -397,6 +398,18 @@ def test_a_wrong_parameter_is_a_one_line_error_that_names_it(graph, parameters, 
     with pytest.raises(SamgError, match=said) as caught:
         graph.add(MujocoBridge, parameters)
     assert '\n' not in str(caught.value)
+
+
+def test_a_node_that_could_not_be_built_leaves_the_network_with_its_graph(open_graph):
+    gc.disable()  # so that nothing but the end of the graph can remove the node
+    try:
+        with open_graph('sim_train.yaml') as graph, pytest.raises(SamgError, match='jpeg_quality'):
+            graph.add(MujocoBridge, {'task': TASK, 'jpeg_quality': 900})
+        with open_graph('sim_train.yaml') as graph:
+            graph.spin_for(5.0)
+            assert graph.probe.get_node_names() == ['probe']
+    finally:
+        gc.enable()
 
 
 def test_lockstep_over_ros_equals_the_environment_bit_for_bit(graph):

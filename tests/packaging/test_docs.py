@@ -2,6 +2,7 @@
 """The documentation: links lead somewhere, and what is printed from the code is up to date."""
 
 import ast
+import dataclasses
 import os
 import re
 import shlex
@@ -12,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from samg_ros import cli
+from samg_ros.masking import MaskerSettings
+from samg_ros.masking.settings import SIMILARITY_PROMPTS
+from samg_ros.rl.evaluation.shipped import FOLDER
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,3 +106,17 @@ def test_every_command_of_the_pages_is_one_with_all_its_options():
                 assert all(re.search(rf'^{target}:', (ROOT / 'Makefile').read_text(), re.MULTILINE)
                            for target in targets), f'{page.name}: make {" ".join(words)}'
     assert count > 60
+
+
+def test_the_pages_of_masker_and_perception_name_every_switch():
+    for page in ('masking.md', 'perception.md'):
+        text = (ROOT / 'docs' / page).read_text()
+        assert not [field.name for field in dataclasses.fields(MaskerSettings)
+                    if f'`{field.name}`' not in text], page
+        assert not [value for value in SIMILARITY_PROMPTS if f'`{value}`' not in text], page
+
+
+def test_the_page_of_policies_lists_those_that_come_with_the_package():
+    listed = set(re.findall(r'^\| `(\w+)` \|', (ROOT / 'docs/policies.md').read_text(),
+                            re.MULTILINE))
+    assert listed == {path.stem for path in FOLDER.glob('*.pt')}

@@ -30,7 +30,7 @@ _SETTLED_S = 1.0
 
 @dataclass(frozen=True)
 class RateTrial:
-    """Frames at one rate; milliseconds."""
+    """What was measured at one input rate."""
 
     rate_hz: float
     """Asked for."""

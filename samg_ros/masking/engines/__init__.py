@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a network is run."""
+"""Running networks in PyTorch, OpenVINO or ONNX Runtime, and exporting them."""

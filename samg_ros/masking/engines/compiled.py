@@ -53,8 +53,8 @@ WHOLE_SIDE = 128
 KEPT = 12
 """Compiled networks of a model in memory; each has a copy of its weights."""
 FINDS = 6
-"""Of these, so many from frames to masks; each size of frames has its own. Pictures of more sizes
-get the two networks that do not depend on it."""
+"""How many of these may be networks from frames to masks, one for each size of frames. Frames of
+further sizes get the two networks that do not depend on the size."""
 
 _UNUSED: dict[str, Any] = {
     'fit_weights': True, 'fit_steps': 1, 'seed': 0, 'engine': 'auto', 'dtype': 'float32',

@@ -178,7 +178,7 @@ def write_script(folder: Path) -> None:
 
 
 def versions(form: str) -> dict[str, str]:
-    """Return what wrote a bundle."""
+    """Return the versions of the libraries that write a bundle, by their names."""
     found = {'torch': torch.__version__}
     return {**found, 'onnx_opset': str(OPSET)} if form == 'onnx' \
         else {**found, 'openvino': library('openvino').__version__}

@@ -27,8 +27,8 @@ SMALLEST = 0.2
 """Least side of a crop, as a share of the frame's longer side: further enlarged there is nothing
 more to see at the resolutions of cameras and simulators."""
 _DETAIL = 4
-"""Frames are first scaled down to so many times the network's input, or left: cropping then skips
-no pixel, for the smallest crop is about as large as the input."""
+"""Larger frames are first scaled down to this many times the network's input. The smallest crop is
+then about as large as the input, so no pixel is skipped."""
 OUTSIDE = -20.0
 """Logit of pixels outside the crop; the network's own are within +-20."""
 

@@ -80,7 +80,7 @@ class EfficientViTEncoder(nn.Module):
 
 
 class EfficientViTSam(SamSegmenter):
-    """EfficientViT-SAM-L: its input has 512 pixels, but its prompts are in pixels of 1024."""
+    """EfficientViT-SAM-L: its input is 512 pixels wide, its prompts are in pixels of 1024."""
 
     def __init__(self, name: str) -> None:
         """Build with random weights; `name` is a key of ARCHITECTURES."""

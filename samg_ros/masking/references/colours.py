@@ -17,7 +17,8 @@ COLOUR_WIDTHS = (0.005, 0.02)
 """Standard deviations of the Gaussian that every colour of an object stands for: as in a clean
 picture, and as far as a camera's white balance, 6 % of a channel, moves a colour."""
 COLOUR_DECADES = 3.0
-"""A colour so many powers of ten rarer than the object's middling one is not similar at all."""
+"""A colour is not similar at all if it is rarer than the object's median one by this many powers of
+ten."""
 
 _FAINT = -20.0
 """Exponent below which a kernel counts for nothing; e to the -90 takes a CPU ten times longer."""

@@ -26,10 +26,10 @@ JITTER = 0.01
 norm before this factor."""
 FOCAL_ALPHA = 0.25
 MAP_VALUES = 2_000_000
-"""Similarity maps are made in portions of at most so many values."""
+"""Most values of the similarity maps that are computed at once."""
 DECODED_VALUES = 4_500_000
-"""Prompt sets are decoded in portions of at most so many values of the embedding: four of SAM's,
-many of `mini`'s. Larger ones leave a CPU's cache and take longer a set."""
+"""Most values of the embedding for which prompt sets are decoded at once: four sets of SAM, many of
+`mini`. Larger portions leave a CPU's cache and take longer for each set."""
 LONGEST_SIDE = 256
 """Of the picture on which is fitted. A larger reference is shrunk: its maps and logits come from
 grids no finer than this, so that more pixels cost time and say the same."""

@@ -116,7 +116,7 @@ def own_colours(pixels: Tensor, on: Tensor, beside: Tensor) -> Tensor:
 
 
 def _evenly(rows: Tensor, count: int = SAMPLES) -> Tensor:
-    """Return so many of (P, C) rows, evenly spread; few come twice."""
+    """Return `count` of (P, C) rows, evenly spread; if there are fewer, some are repeated."""
     return rows[torch.linspace(0, len(rows) - 1, count, device=rows.device).round().long()]
 
 

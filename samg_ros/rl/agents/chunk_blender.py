@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which action follows from several chunks that overlap in time.
+"""Blends chunks of actions that overlap in time into one action at a time.
 
 ACT (arXiv 2304.13705, section IV-A) averages what all chunks say of a moment, the oldest with the
 greatest weight. Here the newest has it, since it knows the newest frame, and the time constant is
@@ -20,7 +20,7 @@ _BEYOND = 0.5
 
 
 class ChunkBlender:
-    """The chunks that are known."""
+    """Collects chunks of actions and returns the blended action for a point in time."""
 
     def __init__(self, chunk: int, period_s: float, blend_s: float) -> None:
         """Begin without a chunk.

@@ -101,7 +101,15 @@ def finished_scores(runs: Sequence[Run]) -> list[Score]:
 
 
 def report_failures(failures: Sequence[Failure], count: int) -> int:
-    """Print which of so many runs failed, and why; returns an exit status."""
+    """Print which runs failed, and why.
+
+    Args:
+        failures: the runs that failed for good.
+        count: all runs.
+
+    Returns:
+        The exit status of the command.
+    """
     for failure in failures:
         print(f'{failure.run.folder.name}: failed {failure.attempts} times\n{failure.last_lines}',
               file=sys.stderr)

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help=f'agent steps, each with a frame and an update ({STEPS}; from '
                         'demonstrations 6000)')
     parser.add_argument('--finetune', type=whole(0), default=0, metavar='STEPS',
-                        help='then go on for so many agent steps by DrQ-v2, on reward and behind '
+                        help='afterwards STEPS agent steps of DrQ-v2, from reward and behind '
                         'the masker, in RUN_DIR/finetuned (%(default)s)')
     add_run_arguments(parser, 'runs/TASK-clone-SEED')
 

@@ -136,7 +136,7 @@ def train(args: argparse.Namespace, config: TrainConfig, run_dir: Path, masker: 
 
 
 def finish(args: argparse.Namespace, run_dir: Path, done: bool, facts: dict[str, str]) -> int:
-    """Evaluate a run that is done and print the path of its report; returns an exit status."""
+    """Evaluate a finished run, print the path of its report, and return the exit status."""
     if not done:
         return EXIT_INTERRUPTED
     if args.episodes:

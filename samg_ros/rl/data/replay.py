@@ -244,7 +244,7 @@ class Replay:
         return pixels.to(device), joints
 
     def _make_arrays(self, slots: int, count: int | None) -> None:
-        """Create the files with so many slots, or open those that hold what a checkpoint counts."""
+        """Create files with `slots` slots, or open those that hold a checkpoint's `count` steps."""
         frames, steps = self.folder / 'frames.npy', self.folder / 'steps.npy'
         frame_type, frame = np.dtype(np.uint8), (3, self._spec.size, self._spec.size)
         if count is None:

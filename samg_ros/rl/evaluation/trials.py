@@ -31,7 +31,7 @@ EPISODES = 10
 
 @dataclass(frozen=True)
 class Trials:
-    """Which episodes a policy is evaluated in: every setting, with every seed, so many times.
+    """The episodes in which a policy is evaluated: `episodes` of every setting with every seed.
 
     Raises:
         UnknownSettingError: if a setting is not known.

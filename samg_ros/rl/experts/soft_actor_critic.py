@@ -81,7 +81,7 @@ class SoftActorCritic:
 
         Args:
             states: numbers in a state, all of which the critics are told.
-            seen: the first so many are those that the policy acts on (arXiv 1710.06542).
+            seen: how many of them, the first ones, the policy acts on (arXiv 1710.06542).
             actions: numbers in an action.
             settings: widths and rates.
             seed: of weights and noise.

@@ -17,7 +17,7 @@ _LAYOUT = labelled.layout(_LABELS)
 
 
 class MaskQuality(NamedTuple):
-    """Of one frame."""
+    """How good the masker expects the mask of one frame to be."""
 
     stamp: Stamp
     predicted_iou: float
