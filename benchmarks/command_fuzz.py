@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import multiprocessing
 import os
 import random
 import resource
@@ -212,6 +213,15 @@ def judge(spoiled: Spoiled, status: int | None, out: str, err: str, before: dict
     return ('refused' if status == 2 else 'worked'), ''
 
 
+def _apart(work: Callable[[Path], object], path: Path) -> None:
+    """Work in a process of its own: OpenMP's threads, once begun here, hang in every fork."""
+    process = multiprocessing.get_context('fork').Process(target=work, args=(path,))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f'the files cannot be made: status {process.exitcode}')
+
+
 def _spoiled(commands: list[str], seed: int, numbers: range
              ) -> Iterator[tuple[int, str, Spoiled]]:
     """Yield number, command and line."""
@@ -248,7 +258,8 @@ def main() -> int:
     by_command: dict[str, Counter[str]] = {name: Counter() for name in args.commands}
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as place:
-        files = make_files(Path(place) / 'files')
+        files = Path(place) / 'files'
+        _apart(make_files, files)
         before = contents(files)
         numbered = _as_they_are(args.commands) if args.as_they_are else _spoiled(
             args.commands, args.seed, range(args.first, args.first + args.lines))

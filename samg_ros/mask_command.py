@@ -22,8 +22,8 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from samg_ros.arguments import add_json, add_out, add_seed, path_argument, whole
-from samg_ros.errors import InvalidInputError, PictureError, VideoError
-from samg_ros.files.outputs import make_folder, write_json
+from samg_ros.errors import InvalidInputError, OutputError, PictureError, VideoError
+from samg_ros.files.outputs import check_name, make_folder, write_json
 from samg_ros.files.pictures import (
     MAX_PIXELS,
     PICTURE_SUFFIXES,
@@ -42,6 +42,8 @@ from samg_ros.masking import Masker, MaskerSettings, Reference, apply_mask
 
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 KINDS = ('masked', 'mask', 'overlay')
+_LONGEST_RESULT = 'overlay.avi'
+"""The longest of what the names of results end in."""
 OVERLAY_RGB = (0, 220, 130)
 
 Image = npt.NDArray[np.uint8]
@@ -160,7 +162,8 @@ def find_jobs(inputs: list[Path], out: Path) -> list[Job]:
     for job in jobs:
         try:
             _check_readable(job)
-        except (PictureError, VideoError) as error:
+            check_name(job.target.with_name(f'{job.target.name}_{_LONGEST_RESULT}'))
+        except (OutputError, PictureError, VideoError) as error:
             if job.source in inputs:
                 raise
             job.problems.append(str(error))

@@ -239,3 +239,22 @@ def test_files_of_other_kinds_in_a_folder_are_counted(weights, reference, tmp_pa
     (tmp_path / 'in' / 'b.gif').write_bytes(b'GIF89a')
     assert mask(weights, reference, tmp_path / 'in', '--out', tmp_path / 'out') == 0
     assert '1 files of other kinds are left out' in capsys.readouterr().err
+
+
+def test_results_whose_names_would_be_too_long_are_missing_and_the_others_there(
+        weights, reference, tmp_path, capsys):
+    long = picture(tmp_path / 'in' / 'b.png').rename(tmp_path / 'in' / f'{"a" * 251}.png')
+    picture(tmp_path / 'in' / 'b.png')
+    assert mask(weights, reference, tmp_path / 'in', '--out', tmp_path / 'out') == 1
+    assert 'File name too long' in capsys.readouterr().out
+    assert (tmp_path / 'out' / 'in' / 'b_mask.png').exists()
+    assert mask(weights, reference, long, '--out', tmp_path / 'other') == 2
+    assert not (tmp_path / 'other').exists()
+
+
+@pytest.mark.parametrize('name', ['\u6f22' * 76 + '.png', '\u5b57' * 76 + '.mp4'])
+def test_names_of_many_signs_of_several_bytes_are_written(weights, reference, tmp_path, name):
+    source = (video if name.endswith('mp4') else picture)(tmp_path / f'a{name[-4:]}')
+    source = source.rename(tmp_path / name)
+    assert mask(weights, reference, source, '--out', tmp_path / 'out', '--write', 'mask') == 0
+    assert (tmp_path / 'out' / f'{source.stem}_mask{source.suffix}').exists()

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as pillow
 
-from samg_ros.errors import InvalidInputError, PictureError, VideoError, first_line
+from samg_ros.errors import InvalidInputError, PictureError, VideoError, first_line, plain
 from samg_ros.files.outputs import write_bytes
 from samg_ros.files.reading import check_readable, parsing
 
@@ -38,6 +38,8 @@ VIDEO_ADVICE = ('convert it: ffmpeg -i INPUT -c:v libx264 -crf 12 OUTPUT.mp4 (AV
                 'LeRobot writes them, need an OpenCV whose FFmpeg has an AV1 decoder)')
 """What to do with a video that OpenCV does not read."""
 
+_LONGEST_PATH = 4096
+"""Characters; Linux takes no longer path."""
 _JPEG, _PNG = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n'
 _MARKER = re.compile(rb'\xff+([^\x00\xff\xd0-\xd7])', re.DOTALL)
 """The next marker of a JPEG: inside pixel data, FF is followed by 00 or a restart marker."""
@@ -131,7 +133,7 @@ def check_pixels(height: int, width: int, max_pixels: int) -> None:
 
 def shown(path: str | Path) -> str:
     """Return a path as text that any terminal and log can take; other bytes in hexadecimal."""
-    return os.fsencode(path).decode('utf-8', 'backslashreplace')
+    return plain(os.fsencode(path).decode('utf-8', 'backslashreplace'), _LONGEST_PATH)
 
 
 def open_video(path: str | Path) -> cv2.VideoCapture:
@@ -154,6 +156,9 @@ def open_video(path: str | Path) -> cv2.VideoCapture:
 def opencv_path(path: str | Path) -> str:
     """Return the name under which OpenCV can open a file itself, as it must a video.
 
+    It is absolute: FFmpeg takes `http:a.avi` for an address, and `12:30.mp4` for one it does not
+    know.
+
     Raises:
         InvalidInputError: if the name is not UTF-8, of which OpenCV's Python module crashes.
     """
@@ -162,7 +167,7 @@ def opencv_path(path: str | Path) -> str:
     except UnicodeEncodeError as error:
         raise InvalidInputError(f'{shown(path)}: the name is not UTF-8, and OpenCV cannot open '
                                 'such a file; rename it') from error
-    return str(path)
+    return str(Path(path).absolute())
 
 
 def data_uri(kind: str, data: bytes) -> str:
