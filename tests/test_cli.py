@@ -268,6 +268,7 @@ def test_signs_that_a_terminal_lacks_come_as_others(monkeypatch):
     take_any_terminal()
     print('3 ± 1 ██░ ü')
     assert shown.getvalue() == b'3 +- 1 ##. \\xfc\n'
+    assert b'a\xa9'.decode(errors='samg_terminal') == 'a\\xa9'
 
 
 def test_an_error_of_the_system_is_one_line_that_names_the_file(command, capsys):

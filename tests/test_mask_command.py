@@ -94,7 +94,8 @@ def test_table_has_a_row_for_every_input(masked):
     ('missing.png', None, 'no such file or folder'),
     ('notes.txt', b'hello', 'neither an image nor a video'),
     ('broken.png', b'hello', 'not a readable image'),
-    ('broken.mp4', b'hello', 'not a video that OpenCV can read'),
+    ('broken.mp4', b'hello\0', 'not a video that OpenCV can read'),
+    ('text.mp4', b'hello', 'is a text, not a video'),
 ])
 def test_unusable_input_is_one_line_that_names_it(tmp_path, capsys, name, content, said):
     if content is not None:
@@ -252,7 +253,8 @@ def test_results_whose_names_would_be_too_long_are_missing_and_the_others_there(
     assert not (tmp_path / 'other').exists()
 
 
-@pytest.mark.parametrize('name', ['\u6f22' * 76 + '.png', '\u5b57' * 76 + '.mp4'])
+@pytest.mark.parametrize('name', ['\u6f22' * 76 + '.png', '\u5b57' * 76 + '.mp4'],
+                         ids=['picture', 'video'])
 def test_names_of_many_signs_of_several_bytes_are_written(weights, reference, tmp_path, name):
     source = (video if name.endswith('mp4') else picture)(tmp_path / f'a{name[-4:]}')
     source = source.rename(tmp_path / name)

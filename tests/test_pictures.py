@@ -127,6 +127,14 @@ def test_a_video_whose_name_is_an_address_is_read_from_its_file(tmp_path, monkey
             server.accept()
 
 
+@pytest.mark.parametrize('text', ["ffconcat version 1.0\nfile 'b.avi'\n", 'v=0\r\nm=video',
+                                  '#EXTM3U\n#EXTINF:10,\nfile:///b.avi\n'])
+def test_a_text_that_names_other_videos_is_none(tmp_path, text):
+    (tmp_path / 'a.avi').write_text(text)
+    with pytest.raises(VideoError, match='is a text, not a video'):
+        open_video(tmp_path / 'a.avi')
+
+
 def test_errors_name_the_file(tmp_path):
     broken = tmp_path / 'broken.jpg'
     broken.write_bytes(encoded()[:900])

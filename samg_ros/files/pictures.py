@@ -38,6 +38,10 @@ VIDEO_ADVICE = ('convert it: ffmpeg -i INPUT -c:v libx264 -crf 12 OUTPUT.mp4 (AV
                 'LeRobot writes them, need an OpenCV whose FFmpeg has an AV1 decoder)')
 """What to do with a video that OpenCV does not read."""
 
+_HEAD_BYTES = 32
+"""Of a video, in which every container has bytes that no text has."""
+_TEXT = bytes(each for each in range(256) if each in b'\t\n\r' or each >= 0x20 and each != 0x7f)
+"""Bytes of texts, UTF-8 among them."""
 _LONGEST_PATH = 4096
 """Characters; Linux takes no longer path."""
 _JPEG, _PNG = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n'
@@ -140,10 +144,16 @@ def open_video(path: str | Path) -> cv2.VideoCapture:
     """Open a video file; the caller looks whether OpenCV could.
 
     Raises:
-        VideoError: if it is no regular file, or its frames have more than MAX_PIXELS.
+        VideoError: if it is no regular file, or its frames have more than MAX_PIXELS; if it is a
+            text, which FFmpeg may take for a list of other files and addresses to read.
         InvalidInputError: if its name is not UTF-8.
     """
     check_readable(path, VideoError)
+    with parsing(f"'{shown(path)}' cannot be read", VideoError, 'check the file'), \
+            Path(path).open('rb') as file:
+        head = file.read(_HEAD_BYTES)
+    if head and not head.translate(None, _TEXT):
+        raise VideoError(f'{shown(path)}: is a text, not a video; give the videos that it names')
     capture = cv2.VideoCapture(opencv_path(path))
     try:
         check_pixels(round(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
