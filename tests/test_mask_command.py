@@ -118,6 +118,13 @@ def test_two_inputs_for_one_result_are_refused_before_any_work(tmp_path):
         mask_command.find_jobs(inputs, tmp_path / 'out')
 
 
+def test_an_input_is_not_replaced_by_a_result_of_another(tmp_path):
+    inputs = [picture(tmp_path / name) for name in ('e.png', 'e_mask.png')]
+    with pytest.raises(InvalidInputError, match='e_mask.png would be replaced by a result of'):
+        mask_command.find_jobs(inputs, tmp_path)
+    assert len(mask_command.find_jobs(inputs, tmp_path / 'out')) == 2
+
+
 def test_batch_below_one_is_refused(capsys):
     assert cli.main(['mask', 'f.png', '--reference', 'any', '--out', 'masks', '--batch', '0']) == 2
     assert "--batch: '0': expected a whole number of at least 1" in capsys.readouterr().err
