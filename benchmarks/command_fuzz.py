@@ -198,14 +198,14 @@ def judge(spoiled: Spoiled, status: int | None, out: str, err: str, before: dict
                and not {name, *map(str, Path(name).parents)} & spoiled.may_change]
     if 'Traceback (most recent call last)' in out + err:
         return 'fault', f'a traceback: {lines[-1][:200] if lines else out[-200:]}'
+    if status in (0, None) and spoiled.must_fail:
+        return 'fault', f'it cannot work, and is not refused (status {status})'
     if status is None and not spoiled.may_last and spoiled.arguments[:2] not in LASTING:
         return 'fault', 'does not end'
     if status is not None and status < 0:
         return 'fault', f'ended by signal {-status}: {" ".join(lines[-1:])[:200]}'
     if changed:
         return 'fault', f'a file of the user changed: {changed[0]}'
-    if status == 0 and spoiled.must_fail:
-        return 'fault', 'status 0, and it cannot work'
     if status == 0 and any(line.startswith('samg: error') for line in lines):
         return 'fault', f'status 0 with an error: {lines[-1][:200]}'
     if status == 2 and (not lines or not lines[-1].startswith('samg: ')):
