@@ -74,7 +74,7 @@ def cycle(rig: Rig, cycles: int, folder: Path) -> dict[str, Any]:
     settled: Resources | None = None
     began = time.monotonic()
     for index in tqdm(range(cycles), desc='cycles', leave=False):
-        show_until(lambda: policy._inputs.moments)
+        show_until(lambda: policy._inputs.count)
         answer = rig.call(SetBool, 'policy/enable', SetBool.Request(data=True))
         if not answer.success:
             raise RuntimeError(f'cycle {index}: {answer.message}')

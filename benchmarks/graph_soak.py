@@ -61,7 +61,7 @@ class Soak:
         rig.probe.create_subscription(Float64MultiArray, 'command', self._on_command, 10)
         rng = np.random.default_rng(1)
         self._frames = [picture(rng, SIDE)[0] for _ in range(100)]
-        rig.until(lambda: self._show_and_see(lambda: self.policy._inputs.moments))
+        rig.until(lambda: self._show_and_see(lambda: self.policy._inputs.count))
         answer = rig.call(SetBool, 'policy/enable', SetBool.Request(data=True))
         if not answer.success:
             raise RuntimeError(answer.message)
@@ -116,7 +116,7 @@ def soak(rig: Rig, folder: Path, frames: int, rate_hz: float = 0.0, passes: int 
     settled, later = held[SETTLED - 1], held[SETTLED:]
     return {'frames': PRINTED * block, 'seconds': time.monotonic() - began,
             'masked': camera.latency.count, 'dropped': camera.drops.total,
-            'commands': soaked.commands, 'stops': soaked.policy._stops,
+            'commands': soaked.commands, 'stops': soaked.policy._driver.stops,
             'settled': asdict(settled), 'ended': asdict(held[-1]),
             'most_growth': max(one.resident_mib for one in later) / settled.resident_mib - 1,
             'most_threads': max(one.threads for one in later),
