@@ -52,7 +52,7 @@ class Soak:
     def __init__(self, rig: Rig, folder: Path, passes: int) -> None:
         self.rig = rig
         self.perception = rig.add(Perception, reference=save_reference(folder, SIDE),
-                                  passes=passes)
+                                  passes=passes, wait_for_engine=True)
         self.policy = rig.add(PolicyNode, checkpoint=save_policy(folder / 'policy.pt', SIDE),
                               joints=list(JOINTS), timeout_s=10.0)
         self._images = rig.publisher(Image, 'image')
@@ -71,7 +71,7 @@ class Soak:
 
     def _show_and_see(self, condition: Any) -> Any:
         self.show()
-        due = time.monotonic() + 0.1
+        due = time.monotonic() + 1.0  # or the next frame overtakes it on a busy machine
         self.rig.until(lambda: condition() or time.monotonic() > due)
         return condition()
 
@@ -102,6 +102,8 @@ def soak(rig: Rig, folder: Path, frames: int, rate_hz: float = 0.0, passes: int 
     """Send the frames; return what the process held after each fiftieth of them."""
     soaked = Soak(rig, folder, passes)
     block = max(1, frames // PRINTED)
+    [camera] = soaked.perception.cameras
+    dropped_before = camera.drops.total  # while it warmed up
     held: list[Resources] = []
     began = time.monotonic()
     for index in range(1, PRINTED + 1):
@@ -112,10 +114,9 @@ def soak(rig: Rig, folder: Path, frames: int, rate_hz: float = 0.0, passes: int 
                 soaked.answer()
         held.append(Resources.now())
         print(f'{index * block:7} frames {time.monotonic() - began:7.0f} s {held[-1]}', flush=True)
-    [camera] = soaked.perception.cameras
     settled, later = held[SETTLED - 1], held[SETTLED:]
     return {'frames': PRINTED * block, 'seconds': time.monotonic() - began,
-            'masked': camera.latency.count, 'dropped': camera.drops.total,
+            'masked': camera.latency.count, 'dropped': camera.drops.total - dropped_before,
             'commands': soaked.commands, 'stops': soaked.policy._driver.stops,
             'settled': asdict(settled), 'ended': asdict(held[-1]),
             'most_growth': max(one.resident_mib for one in later) / settled.resident_mib - 1,
