@@ -13,10 +13,11 @@ from rosbags.typesys import Stores, get_typestore
 
 from samg_ros import cli
 from samg_ros.bags.recording import Recording
-from samg_ros.masking import Reference
+from samg_ros.masking import Masker, Reference
 from samg_ros.observation import ObservationSpec
 from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.experts.state_policy import StatePolicy
 from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
 
 HEAVY = ('torch._dynamo', 'torch._inductor.compile_fx', 'cv2', 'mujoco', 'rclpy',
@@ -91,7 +92,7 @@ _LINES = (
           'none', '--cores', '1', '--retries', '0', '--run-dir', 'new_run', *_TINY),
     _line('train clone', '--task', 'walker_walk', '--source', 'raw', '--steps', '8',
           '--episodes', '0', '--seed', '1', '--expert', 'expert.npz', '--run-dir', 'new_run',
-          *_TINY),
+          *_TINY, '--set', 'convolutions=[[4,3,2]]'),
     _line('train clone', '--demonstrations', 'lerobot', '--reference', 'reference', '--chunk', '2',
           '--every', '1', '--steps', '4', '--run-dir', 'new_run', '--seed', '1', '--set',
           'hidden_dim=8'),
@@ -153,6 +154,7 @@ def make_files(folder: Path) -> Path:
                        ('empty.yaml', '')):
         (folder / name).write_text(text)
     _record(folder / 'session.mcap')
+    _save_expert(folder / FILES['expert'])
     for path, task, actions in (('policy.pt', 'cartpole_swingup', 1), ('arm.pt', 'arm_reach', 9),
                                 ('run/checkpoint.pt', 'cartpole_swingup', 1)):
         _save_policy(folder / path, task, actions, Reference.load(folder / 'reference'))
@@ -169,7 +171,20 @@ def _save_policy(path: Path, task: str, actions: int, reference: Reference) -> N
                          hidden_dim=16, observation=ObservationSpec(size=16))
     save_checkpoint(path, Checkpoint(
         config, np.full(actions, -0.5), np.full(actions, 0.5),
-        DrQv2Agent(config, actions).state_dict(), reference))
+        DrQv2Agent(config, actions).state_dict(), reference, Masker.load('mini').describe()))
+
+
+def _save_expert(path: Path) -> None:
+    """Write an untrained expert of walker_walk, in place of one of no task."""
+    state = (('orientations', 14), ('height', 1), ('velocity', 9))
+    inputs, hidden, actions = sum(size for _, size in state), 4, 6
+
+    def full(*shape: int) -> np.ndarray:
+        return np.full(shape, 0.1, np.float32)
+
+    StatePolicy((full(hidden, inputs), full(actions, hidden)), (full(hidden), full(actions)),
+                full(inputs), full(inputs), -np.ones(actions, np.float32),
+                np.ones(actions, np.float32), 'walker_walk', state=state).save(path)
 
 
 def _record(path: Path) -> None:

@@ -18,6 +18,7 @@ import os
 import random
 import re
 import resource
+import select
 import shutil
 import signal
 import sys
@@ -26,7 +27,7 @@ import time
 import traceback
 import zipfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,10 @@ from file_kinds import KINDS, Kind
 from samg_ros.errors import SamgError
 
 LONGEST_S = 60
+OURS = 77
+"""Exit status of a process whose generator is at fault, not a loader."""
+GRACE_S = 15
+"""A library that waits in the kernel sees no alarm: its process is ended so much later."""
 MOST_MEMORY = 6 * 2**30
 """Bytes that a loader may add to what the process had before."""
 _WORDS = (b'nan', b'-1', b'1e999', b'0', b'null', b'true', b'[]', b'{}', b'""', b'"a"', b'~',
@@ -148,52 +153,77 @@ def attempt(load: Callable[[Path], Any], path: Path) -> tuple[str, str]:
 
 
 def fuzz_kind(kind: Kind, files: int, seed: int, first: int = 0
-              ) -> tuple[Counter[str], list[Fault], set[str]]:
-    """Try so many odd files of a kind in this process; returns counts, faults and messages."""
-    counts: Counter[str] = Counter()
-    faults, said = [], set()
+              ) -> Iterator[tuple[int, str, str]]:
+    """Try the odd files of a kind from the first on; yields number, outcome and what happened."""
     with tempfile.TemporaryDirectory() as folder:
         good = kind.make(Path(folder))
         outcome, what = attempt(kind.load, good)
         if outcome != 'read':
             raise RuntimeError(f'the good file of kind {kind.name} is not read: {what}')
-        for number in range(first, first + files):
+        for number in range(first, files):
             with tempfile.TemporaryDirectory(dir=folder) as odd:
                 path = make_odd(kind, good, Path(odd), f'{kind.name} {seed} {number}')
                 outcome, what = attempt(kind.load, path)
-            counts[outcome] += 1
-            said.add(what)
-            if outcome == 'fault':
-                faults.append(Fault(kind.name, number, what[:300]))
-    return counts, faults, said
+            yield number, outcome, what[:300]
 
 
 def fuzz_in_child(kind: Kind, files: int, seed: int) -> tuple[Counter[str], list[Fault]]:
-    """As `fuzz_kind`, in a process of its own, which a crash ends."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
+    """As `fuzz_kind`, in a process of its own, which a crash ends and a hang, after which comes
+    another one with the next file; returns counts and faults.
+    """
+    counts: Counter[str] = Counter()
+    faults: list[Fault] = []
+    tried = 0
+    while tried < files:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(reader)
+            _answer(kind, files, seed, tried, writer)
+        os.close(writer)
+        for number, outcome, what in _answers(reader):
+            tried = number + 1
+            counts[outcome] += 1
+            if outcome == 'fault':
+                faults.append(Fault(kind.name, number, what))
         os.close(reader)
-        used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + MOST_MEMORY,) * 2)
-        sys.stderr = open(os.devnull, 'w')  # noqa: SIM115  libraries complain there
-        os.dup2(sys.stderr.fileno(), 2)
-        try:
-            counts, faults, _ = fuzz_kind(kind, files, seed)
-            answer = json.dumps([counts, faults])
-        except BaseException:  # noqa: BLE001
-            answer = json.dumps([{}, [(kind.name, -1, traceback.format_exc()[-500:])]])
-        with os.fdopen(writer, 'w') as pipe:
-            pipe.write(answer)
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        answer = pipe.read()
-    _, status = os.waitpid(child, 0)
-    if not answer:
-        return Counter(fault=1), [Fault(kind.name, -1, f'the process crashed ({status})')]
-    counts, faults = json.loads(answer)
-    return Counter(counts), [Fault(*each) for each in faults]
+        if tried < files:
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        if os.waitstatus_to_exitcode(status) == OURS:
+            raise RuntimeError(f'{kind.name}: the generator failed')
+        if tried < files:
+            counts['fault'] += 1
+            faults.append(Fault(kind.name, tried, f'the process crashed or hung ({status})'))
+            tried += 1
+    return counts, faults
+
+
+def _answer(kind: Kind, files: int, seed: int, first: int, writer: int) -> None:
+    """Write what `fuzz_kind` yields, a line of JSON each, and end the process."""
+    used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MOST_MEMORY,) * 2)
+    errors = os.dup(2)
+    sys.stderr = open(os.devnull, 'w')  # noqa: SIM115  libraries complain there
+    os.dup2(sys.stderr.fileno(), 2)
+    try:
+        for each in fuzz_kind(kind, files, seed, first):
+            os.write(writer, f'{json.dumps(each)}\n'.encode())
+    except BaseException:  # noqa: BLE001
+        os.write(errors, traceback.format_exc().encode())
+        os._exit(OURS)
+    os._exit(0)
+
+
+def _answers(reader: int) -> Iterator[tuple[int, str, str]]:
+    """Yield what comes through a pipe, until its end or for too long nothing has come."""
+    waiting = b''
+    while select.select([reader], [], [], LONGEST_S + GRACE_S)[0]:
+        new = os.read(reader, 2**16)
+        if not new:
+            return
+        *lines, waiting = (waiting + new).split(b'\n')
+        yield from (tuple(json.loads(line)) for line in lines)
 
 
 def main() -> int:

@@ -42,6 +42,8 @@ from samg_ros.ros.messages.images import array_to_image
 SIDE = 84
 PRINTED = 50
 """Lines on the way."""
+SETTLE_S = 1.0
+"""Without news for so long, no frame is on its way."""
 SETTLED = 2
 """Of these lines, the one that growth is counted from."""
 
@@ -52,7 +54,7 @@ class Soak:
     def __init__(self, rig: Rig, folder: Path, passes: int) -> None:
         self.rig = rig
         self.perception = rig.add(Perception, reference=save_reference(folder, SIDE),
-                                  passes=passes)
+                                  passes=passes, wait_for_engine=True)
         self.policy = rig.add(PolicyNode, checkpoint=save_policy(folder / 'policy.pt', SIDE),
                               joints=list(JOINTS), timeout_s=10.0)
         self._images = rig.publisher(Image, 'image')
@@ -62,16 +64,28 @@ class Soak:
         rng = np.random.default_rng(1)
         self._frames = [picture(rng, SIDE)[0] for _ in range(100)]
         rig.until(lambda: self._show_and_see(lambda: self.policy._inputs.count))
+        self._settle()
         answer = rig.call(SetBool, 'policy/enable', SetBool.Request(data=True))
         if not answer.success:
             raise RuntimeError(answer.message)
+
+    def _settle(self) -> None:
+        """Wait until no frame is on its way: one that is answered later is taken for the next."""
+        [camera] = self.perception.cameras
+        before, since = None, time.monotonic()
+        while time.monotonic() - since < SETTLE_S:
+            now = camera.latency.count, camera.drops.total, self.policy._inputs.count
+            if now != before:
+                before, since = now, time.monotonic()
+            due = time.monotonic() + SETTLE_S / 10
+            self.rig.until(lambda due=due: time.monotonic() >= due)
 
     def _on_command(self, message: Float64MultiArray) -> None:
         self.commands += 1
 
     def _show_and_see(self, condition: Any) -> Any:
         self.show()
-        due = time.monotonic() + 0.1
+        due = time.monotonic() + 1.0  # or the next frame overtakes it on a busy machine
         self.rig.until(lambda: condition() or time.monotonic() > due)
         return condition()
 
@@ -102,6 +116,8 @@ def soak(rig: Rig, folder: Path, frames: int, rate_hz: float = 0.0, passes: int 
     """Send the frames; return what the process held after each fiftieth of them."""
     soaked = Soak(rig, folder, passes)
     block = max(1, frames // PRINTED)
+    [camera] = soaked.perception.cameras
+    dropped_before = camera.drops.total  # while it warmed up
     held: list[Resources] = []
     began = time.monotonic()
     for index in range(1, PRINTED + 1):
@@ -112,10 +128,9 @@ def soak(rig: Rig, folder: Path, frames: int, rate_hz: float = 0.0, passes: int 
                 soaked.answer()
         held.append(Resources.now())
         print(f'{index * block:7} frames {time.monotonic() - began:7.0f} s {held[-1]}', flush=True)
-    [camera] = soaked.perception.cameras
     settled, later = held[SETTLED - 1], held[SETTLED:]
     return {'frames': PRINTED * block, 'seconds': time.monotonic() - began,
-            'masked': camera.latency.count, 'dropped': camera.drops.total,
+            'masked': camera.latency.count, 'dropped': camera.drops.total - dropped_before,
             'commands': soaked.commands, 'stops': soaked.policy._driver.stops,
             'settled': asdict(settled), 'ended': asdict(held[-1]),
             'most_growth': max(one.resident_mib for one in later) / settled.resident_mib - 1,

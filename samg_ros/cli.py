@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from samg_ros import __version__
 from samg_ros.arguments import check_outputs
-from samg_ros.errors import ConfigError, SamgError, missing_dependency
+from samg_ros.errors import ConfigError, SamgError, missing_dependency, plain
 from samg_ros.files.text import take_any_terminal
 from samg_ros.interruption import interrupt_on_signals
 from samg_ros.ros.signals import INTERRUPTED
@@ -179,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # where no line of ours expects one: a disk that fills up
         if os.environ.get('SAMG_TRACEBACK'):
             raise
-        where = '' if error.filename is None else f"'{error.filename}': "
+        where = '' if error.filename is None else f"'{plain(error.filename)}': "
         print(f'samg: error: {where}{error.strerror or error}', file=sys.stderr)
         return EXIT_USER_ERROR
     except MemoryError:
@@ -248,9 +248,26 @@ def _dispatch(arguments: list[str]) -> int:
         _check_words(arguments)
     args = build_parser(typed).parse_args(arguments)
     check_outputs(args)
+    _check_devices(args)
     status = args.samg_run(args)
     sys.stdout.flush()  # of a reader that left Python would complain on exit
     return 0 if status is None else int(status)
+
+
+def _check_devices(args: argparse.Namespace) -> None:
+    """Check the torch device or devices of a parsed command line, before the work begins.
+
+    Raises:
+        ConfigError: if there is no such device, or it cannot be used.
+    """
+    defaults = getattr(args, 'samg_defaults', {})
+    for name in ('device', 'devices'):
+        given = getattr(args, name, None)
+        if given is not None and given != defaults.get(name):
+            from samg_ros.device import usable_device  # imports torch, which takes a second
+
+            for each in [given] if isinstance(given, str) else given:
+                usable_device(each)
 
 
 def _check_words(arguments: list[str]) -> None:

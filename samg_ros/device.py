@@ -7,7 +7,7 @@ from samg_ros.errors import ConfigError, first_line
 
 
 def usable_device(device: str | torch.device) -> torch.device:
-    """Return a device on which a tensor could be made.
+    """Return a device on which a tensor could be made and read.
 
     Args:
         device: 'cpu', 'cuda', 'cuda:1', ...
@@ -17,8 +17,8 @@ def usable_device(device: str | torch.device) -> torch.device:
     """
     try:
         found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=found).item()  # `meta` makes tensors too, but without numbers
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         raise ConfigError(
             f"device '{device}' cannot be used ({first_line(error)}); take cpu"
         ) from error

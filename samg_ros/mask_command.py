@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -22,8 +23,8 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from samg_ros.arguments import add_json, add_out, add_seed, path_argument, whole
-from samg_ros.errors import InvalidInputError, PictureError, VideoError
-from samg_ros.files.outputs import make_folder, write_json
+from samg_ros.errors import InvalidInputError, OutputError, PictureError, VideoError
+from samg_ros.files.outputs import check_name, make_folder, write_json
 from samg_ros.files.pictures import (
     MAX_PIXELS,
     PICTURE_SUFFIXES,
@@ -157,10 +158,17 @@ def find_jobs(inputs: list[Path], out: Path) -> list[Job]:
                                         f'{" ".join(PICTURE_SUFFIXES + VIDEO_SUFFIXES)}')
             jobs.append(Job(file, folder / file.stem, suffix in VIDEO_SUFFIXES))
     targets: dict[tuple[Path, bool], Path] = {}
+    sources = {os.path.realpath(job.source): job.source for job in jobs}
     for job in jobs:
+        for result in _results(job):
+            if (read := sources.get(os.path.realpath(result))) is not None:
+                raise InvalidInputError(f'{shown(read)} would be replaced by a result of '
+                                        f'{shown(job.source)}; give another folder')
         try:
             _check_readable(job)
-        except (PictureError, VideoError) as error:
+            for result in _results(job):
+                check_name(result)
+        except (OutputError, PictureError, VideoError) as error:
             if job.source in inputs:
                 raise
             job.problems.append(str(error))
@@ -287,6 +295,12 @@ def _result(job: Job, kind: str) -> Path:
     odd = job.size[0] % 2 or job.size[1] % 2
     ending = '.png' if not job.video else '.avi' if odd else '.mp4'
     return job.target.with_name(f'{job.target.name}_{kind}{ending}')
+
+
+def _results(job: Job) -> list[Path]:
+    """Return every file that may be a result."""
+    return [job.target.with_name(f'{job.target.name}_{kind}{ending}') for kind in KINDS
+            for ending in (('.avi', '.mp4') if job.video else ('.png',))]
 
 
 def _write(job: Job, kind: str, picture: Image, videos: dict[str, VideoFile]) -> None:

@@ -268,6 +268,7 @@ def test_signs_that_a_terminal_lacks_come_as_others(monkeypatch):
     take_any_terminal()
     print('3 ± 1 ██░ ü')
     assert shown.getvalue() == b'3 +- 1 ##. \\xfc\n'
+    assert b'a\xa9'.decode(errors='samg_terminal') == 'a\\xa9'
 
 
 def test_an_error_of_the_system_is_one_line_that_names_the_file(command, capsys):
@@ -322,6 +323,9 @@ def test_ros_that_cannot_start_says_where_to_look():
     (('run', 'sim_train', '--run-dir', '/proc/run'), 'cannot write'),
     (('run', 'bag_eval', '--bag', 'x', '--out', 'FILE'), 'is a file; give a folder'),
     (('reference', 'render', '--task', 'walker_walk', '--out', 'FILE'), 'is a file; give a folder'),
+    (('doctor', '--json', f'new/{"x" * 256}'), 'File name too long'),
+    (('bench', 'sim', '--json', f'new/{"x" * 256}/a.json'), 'File name too long'),
+    (('eval', 'masks', '--out', 'new/' + '\u6f22' * 86), 'File name too long'),
     (('doctor', '--json', 'FOLDER'), 'is a folder; give the name of a file in it'),
     (('doctor', '--json', 'FILE'), 'exists; give another name, or --overwrite')])
 def test_outputs_are_checked_before_the_work(tmp_path, monkeypatch, capsys, arguments, message):
@@ -331,3 +335,17 @@ def test_outputs_are_checked_before_the_work(tmp_path, monkeypatch, capsys, argu
     assert cli.main(arguments) == 2
     shown = capsys.readouterr()
     assert message in shown.err and shown.err.count('\n') == 1 and not shown.out
+
+
+@pytest.mark.parametrize('words', [
+    'train mini --device cuda:77', 'train mini --device meta', 'bench learning --device nothing',
+    'bench masking --devices cpu cuda:77', 'bench graph --device cuda:77',
+    'reference make a.png --device cuda:77', 'run sim_train --task t --steps 1 --device nothing',
+    'study ablation --device cuda:77'])
+def test_a_device_that_is_not_there_is_refused_before_the_work(tmp_path, monkeypatch, capsys,
+                                                               words):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words.split()) == 2
+    error, = capsys.readouterr().err.splitlines()
+    assert f"device '{words.split()[-1]}' cannot be used" in error
+    assert not list(tmp_path.iterdir())

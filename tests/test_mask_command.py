@@ -94,7 +94,8 @@ def test_table_has_a_row_for_every_input(masked):
     ('missing.png', None, 'no such file or folder'),
     ('notes.txt', b'hello', 'neither an image nor a video'),
     ('broken.png', b'hello', 'not a readable image'),
-    ('broken.mp4', b'hello', 'not a video that OpenCV can read'),
+    ('broken.mp4', b'hello\0', 'not a video that OpenCV can read'),
+    ('text.mp4', b'hello', 'is a text, not a video'),
 ])
 def test_unusable_input_is_one_line_that_names_it(tmp_path, capsys, name, content, said):
     if content is not None:
@@ -115,6 +116,13 @@ def test_two_inputs_for_one_result_are_refused_before_any_work(tmp_path):
     inputs = [picture(tmp_path / 'one' / 'e.png'), picture(tmp_path / 'two' / 'e.png')]
     with pytest.raises(InvalidInputError, match='would both be written'):
         mask_command.find_jobs(inputs, tmp_path / 'out')
+
+
+def test_an_input_is_not_replaced_by_a_result_of_another(tmp_path):
+    inputs = [picture(tmp_path / name) for name in ('e.png', 'e_mask.png')]
+    with pytest.raises(InvalidInputError, match='e_mask.png would be replaced by a result of'):
+        mask_command.find_jobs(inputs, tmp_path)
+    assert len(mask_command.find_jobs(inputs, tmp_path / 'out')) == 2
 
 
 def test_batch_below_one_is_refused(capsys):
@@ -239,3 +247,23 @@ def test_files_of_other_kinds_in_a_folder_are_counted(weights, reference, tmp_pa
     (tmp_path / 'in' / 'b.gif').write_bytes(b'GIF89a')
     assert mask(weights, reference, tmp_path / 'in', '--out', tmp_path / 'out') == 0
     assert '1 files of other kinds are left out' in capsys.readouterr().err
+
+
+def test_results_whose_names_would_be_too_long_are_missing_and_the_others_there(
+        weights, reference, tmp_path, capsys):
+    long = picture(tmp_path / 'in' / 'b.png').rename(tmp_path / 'in' / f'{"a" * 251}.png')
+    picture(tmp_path / 'in' / 'b.png')
+    assert mask(weights, reference, tmp_path / 'in', '--out', tmp_path / 'out') == 1
+    assert 'File name too long' in capsys.readouterr().out
+    assert (tmp_path / 'out' / 'in' / 'b_mask.png').exists()
+    assert mask(weights, reference, long, '--out', tmp_path / 'other') == 2
+    assert not (tmp_path / 'other').exists()
+
+
+@pytest.mark.parametrize('name', ['\u6f22' * 76 + '.png', '\u5b57' * 76 + '.mp4'],
+                         ids=['picture', 'video'])
+def test_names_of_many_signs_of_several_bytes_are_written(weights, reference, tmp_path, name):
+    source = (video if name.endswith('mp4') else picture)(tmp_path / f'a{name[-4:]}')
+    source = source.rename(tmp_path / name)
+    assert mask(weights, reference, source, '--out', tmp_path / 'out', '--write', 'mask') == 0
+    assert (tmp_path / 'out' / f'{source.stem}_mask{source.suffix}').exists()

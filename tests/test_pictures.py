@@ -2,6 +2,7 @@
 """Pictures that are damaged, cut short, too large or oddly named are errors, not frames."""
 
 import os
+import socket
 import struct
 import zlib
 from pathlib import Path
@@ -104,6 +105,34 @@ def test_names_that_are_not_utf8_are_read_written_and_shown(tmp_path):
     shown(path).encode()
     with pytest.raises(Exception, match='not UTF-8'):
         opencv_path(path)
+
+
+def test_names_that_control_a_terminal_are_shown_escaped():
+    assert shown('a\nb\x1b[31m\x9b\u202e.png') == 'a\\nb\\x1b[31m\\x9b\\u202e.png'
+
+
+def test_a_video_whose_name_is_an_address_is_read_from_its_file(tmp_path, monkeypatch):
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        server.setblocking(False)
+        name = f'http:127.0.0.1:{server.getsockname()[1]}.avi'
+        writer = cv2.VideoWriter(str(tmp_path / 'a.avi'), cv2.VideoWriter.fourcc(*'MJPG'), 10,
+                                 PICTURE.shape[1::-1])
+        writer.write(PICTURE)
+        writer.release()
+        (tmp_path / 'a.avi').rename(tmp_path / name)
+        monkeypatch.chdir(tmp_path)
+        capture = open_video(name)
+        assert capture.read()[0] and capture.getBackendName() == 'FFMPEG'
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+@pytest.mark.parametrize('text', ["ffconcat version 1.0\nfile 'b.avi'\n", 'v=0\r\nm=video',
+                                  '#EXTM3U\n#EXTINF:10,\nfile:///b.avi\n'])
+def test_a_text_that_names_other_videos_is_none(tmp_path, text):
+    (tmp_path / 'a.avi').write_text(text)
+    with pytest.raises(VideoError, match='is a text, not a video'):
+        open_video(tmp_path / 'a.avi')
 
 
 def test_errors_name_the_file(tmp_path):

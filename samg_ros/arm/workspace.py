@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samg_ros.errors import ConfigError
+from samg_ros.errors import ConfigError, plain
 from samg_ros.files.reading import check_readable, parsing
 from samg_ros.files.schema import convert, read_yaml
 
@@ -58,8 +58,18 @@ class Workspace:
         if self._model.body_weldid[self._body] == 0:
             raise ConfigError(f"body '{box.body}' of the workspace '{path}' does not move "
                               'with any joint; name the hand')
-        self._addresses = [self._model.jnt_qposadr[self._index(
-            mujoco.mjtObj.mjOBJ_JOINT, 'joint', joint)] for joint in joints]
+        indices = [self._index(mujoco.mjtObj.mjOBJ_JOINT, 'joint', joint) for joint in joints]
+        for joint, index in zip(joints, indices, strict=True):
+            if mujoco.mjtJoint(self._model.jnt_type[index]) not in (
+                    mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE):
+                raise ConfigError(f"joint '{joint}' of the workspace's model has more than one "
+                                  'position; only hinges and slides can be commanded')
+        self._addresses = self._model.jnt_qposadr[indices]
+        if unknown := sorted(self._joints_of_the_hand() - set(indices)):
+            name = mujoco.mj_id2name(self._model, mujoco.mjtObj.mjOBJ_JOINT, unknown[0])
+            raise ConfigError(f"joint '{plain(name or unknown[0], 60)}' of '{model_path}' "
+                              f"moves '{box.body}' too, and its position is not known here; "
+                              'command it, or make it fixed in the model')
 
     def hand(self, positions: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return where the body's origin is, (3,) metres.
@@ -84,6 +94,15 @@ class Workspace:
         """
         distance = self.distance(to)
         return distance == 0.0 or distance < self.distance(start)
+
+    def _joints_of_the_hand(self) -> set[int]:
+        """Return the indices of all joints between the world and the body."""
+        body, found = self._body, set[int]()
+        while body:
+            first = int(self._model.body_jntadr[body])
+            found |= set(range(first, first + int(self._model.body_jntnum[body])))
+            body = int(self._model.body_parentid[body])
+        return found
 
     def _index(self, kind: Any, what: str, name: str) -> int:
         import mujoco

@@ -11,7 +11,6 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from mcap.exceptions import McapError
 from mcap.records import Metadata
 from mcap.stream_reader import StreamReader
 from mcap.writer import CompressionType, Writer
@@ -117,14 +116,14 @@ def read_metadata(path: Path) -> dict[str, str]:
     files = [path] if path.is_file() else sorted(path.glob('*.mcap'))
     found: dict[str, str] = {}
     for file in files:
-        if file.suffix != '.mcap':
+        if file.suffix != '.mcap' or not file.is_file():
             continue
         with file.open('rb') as stream:
             try:
                 for record in StreamReader(stream, skip_magic=False, emit_chunks=True).records:
                     if isinstance(record, Metadata) and record.name in (METADATA, OUTCOME):
                         found |= record.metadata
-            except (McapError, ValueError, OSError, EOFError, OverflowError):
+            except Exception:  # noqa: BLE001  of any class, as in `files.reading.parsing`
                 continue  # the messages before the damage are read by `open_bag`
     return found
 

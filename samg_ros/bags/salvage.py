@@ -22,7 +22,6 @@ from typing import NamedTuple
 import lz4.frame
 import zstandard
 from mcap.data_stream import ReadDataStream
-from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import Channel, Chunk, Message, Schema
 from mcap.stream_reader import breakup_chunk
@@ -140,8 +139,8 @@ def _check_chunks(path: Path) -> None:
                     _check_chunk(file.read(length))
                 except ValueError as error:
                     raise BagError(f"'{path}' is not read: a chunk of it {error}") from error
-                except (zstandard.ZstdError, struct.error, RuntimeError):
-                    pass  # damaged
+                except Exception:  # noqa: BLE001  damaged; of any class, as in `parsing`
+                    pass
             file.seek(end)
 
 
@@ -231,8 +230,7 @@ def _read_mcap(path: Path, losses: list[str]) -> Iterator[RawMessage]:
             body = file.read(min(length, size))
             try:
                 records = _begun_chunk(body) if is_cut else _records(opcode, body)
-            except (McapError, ValueError, struct.error, EOFError, zstandard.ZstdError,
-                    RuntimeError, MemoryError) as error:
+            except Exception as error:  # noqa: BLE001  of any class: see `files.reading.parsing`
                 losses.append(f'{path.name}: the {length} bytes at {start} cannot be read '
                               f'({str(error) or type(error).__name__})')
                 continue

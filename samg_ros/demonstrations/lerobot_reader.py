@@ -23,12 +23,11 @@ from samg_ros.demonstrations.lerobot_layout import DatasetInfo
 from samg_ros.demonstrations.run_lengths import from_text
 from samg_ros.errors import DemonstrationError, MissingDependencyError
 from samg_ros.files.pictures import decode_picture
-from samg_ros.files.reading import parsing
+from samg_ros.files.reading import check_readable, parsing
 from samg_ros.files.schema import read_json
 
 try:
-    import pyarrow
-    from pyarrow import parquet
+    from pyarrow import compute, parquet
 except ImportError as error:
     raise MissingDependencyError(
         'LeRobot data sets need pyarrow; run `pip install pyarrow`') from error
@@ -57,6 +56,8 @@ class _Info(Struct):
 _FIELD = re.compile(r'\{(?P<name>chunk_index|file_index):0(?P<width>[1-9])d\}')
 _ADVICE = 'fetch or import it again'
 _MOST_CHARACTERS = 10_000
+_MOST_ROWS = 10**7
+"""Of one file; LeRobot begins another after 100 MB."""
 
 
 class LeRobotDataset:
@@ -156,16 +157,16 @@ class LeRobotDataset:
                 'are read (LeRobot: use_videos=False)')
 
     def _task(self) -> str:
-        table = parquet.read_table(self.folder / layout.TASKS)
+        table = _parquet(self.folder / layout.TASKS).read()
         return str(table[table.column_names[-1]][0].as_py())[:_MOST_CHARACTERS]
 
     def _read_episodes(self) -> list[dict[str, Any]]:
         """Read which rows belong to which episode; the statistics stay on disk."""
         rows: list[dict[str, Any]] = []
         for path in sorted((self.folder / 'meta/episodes').rglob('*.parquet')):
-            names = [name for name in parquet.read_schema(path).names
-                     if not name.startswith('stats/')]
-            rows += parquet.read_table(path, columns=names).to_pylist()
+            file = _parquet(path)
+            names = [name for name in file.schema_arrow.names if not name.startswith('stats/')]
+            rows += file.read(columns=names).to_pylist()
         return sorted(rows, key=lambda row: row['episode_index'])
 
 
@@ -173,7 +174,7 @@ class _EpisodeFile:
     """A data file; one episode is in memory at a time."""
 
     def __init__(self, path: Path) -> None:
-        self._file = parquet.ParquetFile(path)
+        self._file = _parquet(path)
         self._groups: dict[int, list[int]] = {}
         for group in range(self._file.num_row_groups):
             column = self._file.read_row_group(group, columns=['episode_index'])
@@ -183,7 +184,22 @@ class _EpisodeFile:
     def rows(self, episode: int) -> Any:
         """Return the rows of an episode as a table."""
         table = self._file.read_row_groups(self._groups[episode])
-        return table.filter(pyarrow.compute.equal(table['episode_index'], episode))
+        return table.filter(compute.equal(table['episode_index'], episode))
+
+
+def _parquet(path: Path) -> Any:
+    """Open a table.
+
+    Raises:
+        DemonstrationError: if there is none, or it is no regular file.
+        ValueError: if it has more rows than a data set's can have: a few kilobytes may say so.
+    """
+    check_readable(path, DemonstrationError)
+    file = parquet.ParquetFile(path)
+    if file.metadata.num_rows > _MOST_ROWS:
+        raise ValueError(f"'{path}' has {file.metadata.num_rows} rows; at most {_MOST_ROWS} are "
+                         'read')
+    return file
 
 
 def _info(values: _Info, task: str) -> DatasetInfo:

@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 from tqdm import tqdm
 
 from samg_ros.demonstrations.episode import ArmEpisode
@@ -24,11 +25,26 @@ from samg_ros.demonstrations.lerobot_reader import LeRobotDataset
 from samg_ros.demonstrations.lerobot_writer import LeRobotWriter
 from samg_ros.errors import DemonstrationError
 from samg_ros.files.pictures import decode_picture
+from samg_ros.files.reading import parsing
+from samg_ros.files.schema import convert
 from samg_ros.masking import Masker, Reference, apply_mask
 
 MASKED = '_masked'
 """Ending of the name of a camera whose frames are masked, where raw ones stand beside them."""
 _BATCH = 8
+
+
+class _Pictures(Struct):
+    image: str
+    mask: str
+    points: list[tuple[float, float]]
+
+
+class _Contract(Struct):
+    """What `mask_contract` gives."""
+
+    masker: dict[str, Any]
+    reference: _Pictures
 
 
 def export_masked(dataset: Path | str, folder: Path | str, masker: Masker,
@@ -87,15 +103,13 @@ def masker_of_contract(contract: Mapping[str, Any], device: str = 'cpu') -> Mask
         DemonstrationError: if the contract is not one of `mask_contract`.
         SamgError: whatever building the masker raises.
     """
-    try:
-        described, pictures = contract['masker'], contract['reference']
-        image = cv2.cvtColor(_pixels(pictures['image'], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-        mask = _pixels(pictures['mask'], cv2.IMREAD_GRAYSCALE) > 127
-        points = np.asarray(pictures['points'], np.float64).reshape(-1, 2)
-    except (KeyError, TypeError, ValueError, cv2.error) as error:
-        raise DemonstrationError(f'the mask contract of the data set cannot be used: {error}'
-                                 ) from error
-    return Masker.from_description(described, device).fit(
+    called = 'the mask contract of the data set'
+    found = convert(contract, _Contract, called, DemonstrationError)
+    with parsing(f'{called} cannot be used', DemonstrationError, 'export the data set again'):
+        image = cv2.cvtColor(_pixels(found.reference.image, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        mask = _pixels(found.reference.mask, cv2.IMREAD_GRAYSCALE) > 127
+    points = np.asarray(found.reference.points, np.float64).reshape(-1, 2)
+    return Masker.from_description(found.masker, device).fit(
         Reference(np.asarray(image, np.uint8), mask, points=points))
 
 

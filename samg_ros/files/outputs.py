@@ -10,6 +10,8 @@ unless the user says `--overwrite`.
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import json
 import os
 import tempfile
@@ -25,6 +27,9 @@ MARKER = '.samg_output'
 _PROBE_BYTES = 4096
 """Written and deleted again to see whether a disk takes anything at all."""
 
+_LONGEST_ENDING = 10
+"""Characters of an ending that says something to a library."""
+
 
 def check_file(path: str | Path, overwrite: bool = False) -> None:
     """Check that a file can be written, without leaving anything behind.
@@ -37,6 +42,7 @@ def check_file(path: str | Path, overwrite: bool = False) -> None:
         OutputError: if the path is a folder or a device, exists, or cannot be written.
     """
     path = Path(path)
+    check_name(path)
     with _as_output_error(path):
         if path.is_dir():
             raise OutputError(f"'{path}' is a folder; give the name of a file in it")
@@ -61,6 +67,7 @@ def check_folder(path: str | Path, overwrite: bool = False) -> None:
         OutputError: if the path is a file, holds files of others, or cannot be written to.
     """
     path = Path(path)
+    check_name(path)
     with _as_output_error(path):
         if path.exists() and not path.is_dir():
             raise OutputError(f"'{path}' is a file; give a folder")
@@ -68,6 +75,21 @@ def check_folder(path: str | Path, overwrite: bool = False) -> None:
             raise OutputError(f"the folder '{path}' holds files that are not results of samg; "
                               'give another folder, or --overwrite to write there all the same')
         _probe(path.absolute())
+
+
+def check_name(path: str | Path) -> None:
+    """Check that a file or folder may be called so where it is to be made.
+
+    Raises:
+        OutputError: if a part of the path is longer than names can be there.
+    """
+    path = Path(path)
+    with _as_output_error(path):
+        folder = _nearest(path.absolute().parent)
+        most = os.pathconf(folder, 'PC_NAME_MAX')
+        missing = path.absolute().relative_to(folder).parts
+        if any(len(os.fsencode(part)) > most for part in missing):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
 
 
 def make_folder(path: str | Path) -> Path:
@@ -106,7 +128,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists() and not final.is_file():
             raise OutputError(f"'{path}' is not a regular file; give another name")
-        temporary = final.with_name(f'.{final.stem[:100]}.{os.getpid()}.part{final.suffix}')
+        temporary = beside(final)
         try:
             yield temporary
             with temporary.open('rb') as file:
@@ -115,6 +137,16 @@ def replacing(path: str | Path) -> Iterator[Path]:
             _sync_folder(final.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def beside(path: Path) -> Path:
+    """Return where a file is written before it gets its name: in its folder, with its ending.
+
+    However long the name is that the system takes for the file, it takes this one too.
+    """
+    digest = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
+    ending = path.suffix if len(path.suffix) <= _LONGEST_ENDING else ''
+    return path.with_name(f'.{path.stem[:20]}.{digest}.{os.getpid()}.part{ending}')
 
 
 def write_bytes(path: str | Path, data: bytes | memoryview) -> Path:
@@ -142,11 +174,16 @@ def _is_own(folder: Path) -> bool:
     return (folder / MARKER).is_file() or not any(folder.iterdir())
 
 
-def _probe(folder: Path) -> None:
-    """Write and delete a small file in the nearest folder above that exists."""
+def _nearest(folder: Path) -> Path:
+    """Return the nearest folder above that exists, or the folder itself."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    with tempfile.NamedTemporaryFile(dir=folder, prefix='.samg_probe') as file:
+    return folder
+
+
+def _probe(folder: Path) -> None:
+    """Write and delete a small file in the nearest folder above that exists."""
+    with tempfile.NamedTemporaryFile(dir=_nearest(folder), prefix='.samg_probe') as file:
         file.write(bytes(_PROBE_BYTES))
         file.flush()
 

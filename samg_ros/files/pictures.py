@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as pillow
 
-from samg_ros.errors import InvalidInputError, PictureError, VideoError, first_line
+from samg_ros.errors import InvalidInputError, PictureError, VideoError, first_line, plain
 from samg_ros.files.outputs import write_bytes
 from samg_ros.files.reading import check_readable, parsing
 
@@ -38,6 +38,12 @@ VIDEO_ADVICE = ('convert it: ffmpeg -i INPUT -c:v libx264 -crf 12 OUTPUT.mp4 (AV
                 'LeRobot writes them, need an OpenCV whose FFmpeg has an AV1 decoder)')
 """What to do with a video that OpenCV does not read."""
 
+_HEAD_BYTES = 32
+"""Of a video, in which every container has bytes that no text has."""
+_TEXT = bytes(each for each in range(256) if each in b'\t\n\r' or each >= 0x20 and each != 0x7f)
+"""Bytes of texts, UTF-8 among them."""
+_LONGEST_PATH = 4096
+"""Characters; Linux takes no longer path."""
 _JPEG, _PNG = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n'
 _MARKER = re.compile(rb'\xff+([^\x00\xff\xd0-\xd7])', re.DOTALL)
 """The next marker of a JPEG: inside pixel data, FF is followed by 00 or a restart marker."""
@@ -131,17 +137,23 @@ def check_pixels(height: int, width: int, max_pixels: int) -> None:
 
 def shown(path: str | Path) -> str:
     """Return a path as text that any terminal and log can take; other bytes in hexadecimal."""
-    return os.fsencode(path).decode('utf-8', 'backslashreplace')
+    return plain(os.fsencode(path).decode('utf-8', 'backslashreplace'), _LONGEST_PATH)
 
 
 def open_video(path: str | Path) -> cv2.VideoCapture:
     """Open a video file; the caller looks whether OpenCV could.
 
     Raises:
-        VideoError: if it is no regular file, or its frames have more than MAX_PIXELS.
+        VideoError: if it is no regular file, or its frames have more than MAX_PIXELS; if it is a
+            text, which FFmpeg may take for a list of other files and addresses to read.
         InvalidInputError: if its name is not UTF-8.
     """
     check_readable(path, VideoError)
+    with parsing(f"'{shown(path)}' cannot be read", VideoError, 'check the file'), \
+            Path(path).open('rb') as file:
+        head = file.read(_HEAD_BYTES)
+    if head and not head.translate(None, _TEXT):
+        raise VideoError(f'{shown(path)}: is a text, not a video; give the videos that it names')
     capture = cv2.VideoCapture(opencv_path(path))
     try:
         check_pixels(round(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
@@ -154,6 +166,9 @@ def open_video(path: str | Path) -> cv2.VideoCapture:
 def opencv_path(path: str | Path) -> str:
     """Return the name under which OpenCV can open a file itself, as it must a video.
 
+    It is absolute: FFmpeg takes `http:a.avi` for an address, and `12:30.mp4` for one it does not
+    know.
+
     Raises:
         InvalidInputError: if the name is not UTF-8, of which OpenCV's Python module crashes.
     """
@@ -162,7 +177,7 @@ def opencv_path(path: str | Path) -> str:
     except UnicodeEncodeError as error:
         raise InvalidInputError(f'{shown(path)}: the name is not UTF-8, and OpenCV cannot open '
                                 'such a file; rename it') from error
-    return str(path)
+    return str(Path(path).absolute())
 
 
 def data_uri(kind: str, data: bytes) -> str:

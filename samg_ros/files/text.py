@@ -22,6 +22,8 @@ def take_any_terminal() -> None:
 
 
 def _lesser(error: UnicodeError) -> tuple[str, int]:
+    if isinstance(error, UnicodeDecodeError):  # of a stream that is read too, as pytest's
+        return error.object[error.start:error.end].decode('ascii', 'backslashreplace'), error.end
     if not isinstance(error, UnicodeEncodeError):
         raise error
     found = error.object[error.start:error.end]

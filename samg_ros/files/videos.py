@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samg_ros.errors import VideoError
-from samg_ros.files.outputs import replacing
+from samg_ros.files.outputs import beside, replacing
 from samg_ros.files.pictures import open_video, opencv_path, shown
 
 _FRAME_BYTES = 8
@@ -39,7 +39,7 @@ class VideoFile:
         """
         self.path = path
         self._code, self._rate, self._backend = code, rate, backend
-        self._part = path.with_name(f'.{path.stem[:100]}.{os.getpid()}.part{path.suffix}')
+        self._part = beside(path)
         self._writer: Any = None
         self._count = 0
         self.size = (0, 0)

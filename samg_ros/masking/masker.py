@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from samg_ros.device import usable_device
 from samg_ros.errors import ConfigError, InvalidInputError, NotFittedError, first_line
 from samg_ros.files.schema import convert
 from samg_ros.masking.checks import check_size, checked_frames, is_whole
@@ -71,11 +72,11 @@ class Masker:
             raise InvalidInputError(f'name {name!r}: expected text')
         check_weights(weights)
         self.settings = resolved(checked_settings(settings), model)
+        self.device = usable_device(device)
         try:
-            self.device = torch.device(device)
             model = model.eval().to(self.device)
-        except (RuntimeError, AssertionError, TypeError, ValueError) as error:
-            raise ConfigError(f"device {device!r}: cannot be used "
+        except RuntimeError as error:
+            raise ConfigError(f"device '{device}' does not take the model "
                               f"({first_line(error)}); try 'cpu'") from error
         self._identity = identity(name, describe_weights(weights), model)
         self._models = models_for(model, self.settings, self.device,

@@ -19,6 +19,7 @@ from torch import nn
 from tqdm import tqdm
 
 from samg_ros.arguments import RunFolder, add_seed, path_argument, whole
+from samg_ros.device import usable_device
 from samg_ros.errors import CheckpointError
 from samg_ros.files.reading import parsing
 from samg_ros.files.tensors import read_torch
@@ -103,7 +104,7 @@ class MiniTrainer:
 
     def __init__(self, config: MiniConfig, folder: Path, device: str) -> None:
         """Start with random weights, or go on where the folder's checkpoint stands."""
-        self.config, self.folder, self.device = config, folder, torch.device(device)
+        self.config, self.folder, self.device = config, folder, usable_device(device)
         torch.manual_seed(config.seed)
         self.model = Mini().to(self.device).to(memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.model).eval()

@@ -27,7 +27,7 @@ from samg_ros.reference_maker.pictures import decode_picture
 from samg_ros.reference_maker.server import Server
 from samg_ros.reference_maker.session import Session
 from samg_ros.reference_maker.sources import Source, open_source
-from samg_ros.reference_maker.storage import read_references
+from samg_ros.reference_maker.storage import check_place, read_references
 
 LOOPBACK = '127.0.0.1'
 
@@ -56,6 +56,7 @@ def make_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_make(args: argparse.Namespace) -> None:
     """Run `samg reference make` until Ctrl-C."""
+    check_place(args.out)
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(_listening(args.host, args.port))
         source = _source(args)

@@ -11,9 +11,9 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CompressedImage, Image as ImageMessage
 
-from samg_ros.errors import InvalidInputError
+from samg_ros.errors import ConfigError, InvalidInputError
 from samg_ros.reference_maker.pictures import Image, limited
-from samg_ros.ros.domain import init_ros, stay_on_this_machine
+from samg_ros.ros.domain import init_ros, starting_ros, stay_on_this_machine
 from samg_ros.ros.messages.images import compressed_to_rgb, image_to_rgb
 from samg_ros.ros.qos import sensor_data
 
@@ -41,10 +41,14 @@ class LiveTopic:
         self._context = rclpy.Context()
         init_ros(context=self._context)
         try:
-            self._node = rclpy.create_node('reference_maker', context=self._context)
+            with starting_ros():
+                self._node = rclpy.create_node('reference_maker', context=self._context)
             self._node.create_subscription(
                 CompressedImage if self._compressed else ImageMessage, topic, self._keep,
                 sensor_data(1))
+        except ConfigError:
+            self._context.try_shutdown()
+            raise
         except Exception as error:
             self._context.try_shutdown()
             raise InvalidInputError(f'--topic {topic!r}: not the name of a topic; give one such as '

@@ -7,6 +7,7 @@ are its subfolders view_2, view_3 and so on, each a reference of its own.
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import yaml
 
 from samg_ros.errors import ReferenceLoadError, first_line
+from samg_ros.files.outputs import check_folder, check_name
 from samg_ros.masking import Reference
 from samg_ros.masking.references.reference import PartFacts, read_facts
 
@@ -46,6 +48,7 @@ def write_references(folder: Path, references: Sequence[Reference], parts: Seque
     Raises:
         ReferenceLoadError: if it cannot be written, or the folder holds something else, too.
     """
+    folder = Path(os.path.realpath(folder))  # a symbolic link to a folder stays one
     if folder.exists():
         check_ours(folder)
     named = {'parts': [part._asdict() for part in parts]}
@@ -71,6 +74,19 @@ def write_references(folder: Path, references: Sequence[Reference], parts: Seque
     except OSError as error:
         raise ReferenceLoadError(f'{folder}: cannot be written ({first_line(error)}); nothing was '
                                  'changed: free some room or give another folder') from error
+
+
+def check_place(folder: Path) -> None:
+    """Check that references can be written to a folder, before anyone has made them.
+
+    Raises:
+        ReferenceLoadError: if it is a file, or holds something else.
+        OutputError: if it cannot be made there.
+    """
+    if folder.exists():
+        check_ours(folder)
+    check_name(folder)
+    check_folder(Path(os.path.realpath(folder)).parent, overwrite=True)  # where it is written first
 
 
 def check_ours(folder: Path) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import os
 import random
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -85,13 +85,25 @@ def init_ros(args: Sequence[str] | None = None, context: Any = None) -> None:
     from rclpy.signals import SignalHandlerOptions
 
     _chosen_domain()
-    try:
+    with starting_ros():
         rclpy.init(args=None if args is None else list(args), context=context,
                    signal_handler_options=SignalHandlerOptions.NO)
+
+
+@contextlib.contextmanager
+def starting_ros() -> Iterator[None]:
+    """Turn what rclpy raises into one line; the middleware starts with a context's first node.
+
+    Raises:
+        ConfigError: if the block raises, as with arguments or an environment that cannot be.
+    """
+    try:
+        yield
     except Exception as error:  # rclpy has classes of its own on each distribution
         raise ConfigError(
             f'ROS 2 cannot start ({plain(first_line(error), 300)}); look at the ROS arguments, and '
-            'at ROS_LOG_DIR, ROS_HOME, HOME and RMW_IMPLEMENTATION in the environment') from error
+            'at ROS_LOG_DIR, ROS_HOME, ROS_STATIC_PEERS, HOME and RMW_IMPLEMENTATION in the '
+            'environment') from error
 
 
 def _chosen_domain() -> int:

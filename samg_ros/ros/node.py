@@ -20,7 +20,7 @@ from rclpy.node import Node
 from samg_ros.errors import ConfigError, SamgError, first_line, plain
 from samg_ros.ros.compat import make_executor
 from samg_ros.ros.diagnostics import Diagnostics
-from samg_ros.ros.domain import init_ros
+from samg_ros.ros.domain import init_ros, starting_ros
 from samg_ros.ros.heartbeat import heartbeat
 from samg_ros.ros.parameters import declare
 from samg_ros.ros.signals import StopSignal
@@ -123,7 +123,8 @@ class PlainNode(Node):
     """Set by each subclass that reports on /diagnostics."""
 
     def __init__(self, name: str, **options: Any) -> None:
-        super().__init__(name, **options)
+        with starting_ros():
+            super().__init__(name, **options)
         self.finished = False
         self.error: SamgError | None = None
 
@@ -154,7 +155,8 @@ class ManagedNode(LifecycleNode):
     """Set by each subclass."""
 
     def __init__(self, name: str, **options: Any) -> None:
-        super().__init__(name, **options)
+        with starting_ros():
+            super().__init__(name, **options)
         self.finished = False
         self.error: SamgError | None = None
         self.active = False

@@ -148,7 +148,7 @@ class VideoFolder:
         try:
             capture = open_video(path)
         except SamgError as error:
-            self._note(path, str(error))
+            self._note(path, f'{_UNREADABLE}: {error}')
             return False
         readable = bool(capture.isOpened() and capture.read()[0])
         capture.release()

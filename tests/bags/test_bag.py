@@ -5,14 +5,18 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import struct
 
 import numpy as np
 import pytest
 import yaml
 import zstandard
+from mcap.opcode import Opcode
 from mcap.writer import CompressionType, IndexType
 
 from samg_ros.bags.bag import open_bag
+from samg_ros.bags.recording import read_metadata
+from samg_ros.bags.salvage import MCAP_MAGIC
 from samg_ros.bags.topics import find_topics, frame_of, stamp_ns
 from samg_ros.errors import BagError
 
@@ -399,3 +403,13 @@ def test_a_pipe_is_no_bag(tmp_path, name):
     for path in (folder, folder / name):
         with pytest.raises(BagError, match='is not a (regular file|bag)'):
             open_bag(path)
+
+
+@pytest.mark.parametrize('length', [2**63, 2**64 - 1, 2**31])
+def test_a_chunk_that_claims_any_length_is_damage(tmp_path, length):
+    body = struct.pack('<QQQIIQ', 0, 0, 0, 0, 0, length)
+    path = tmp_path / 'a.mcap'
+    path.write_bytes(MCAP_MAGIC + struct.pack('<BQ', Opcode.CHUNK, len(body)) + body)
+    assert read_metadata(path) == {}
+    with pytest.raises(BagError, match='cannot be read'):
+        open_bag(path)

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bag to LeRobot v3 to bag: stamps, joint values, actions and frames are equal, to the bit."""
 
+import os
+
 import numpy as np
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from samg_ros import cli
 from samg_ros.bags.bag import open_bag
@@ -132,4 +136,25 @@ def test_a_data_set_that_lost_episodes_is_no_smaller_one(tmp_path, there):
     else:
         next((tmp_path / 'set/meta/episodes').rglob('*.parquet')).unlink()
     with pytest.raises(DemonstrationError, match='describes . episodes in meta/episodes, and .'):
+        LeRobotDataset(tmp_path / 'set')
+
+
+@pytest.mark.parametrize('name', ['meta/tasks.parquet', 'meta/episodes/*/*.parquet',
+                                  'data/*/*.parquet'])
+def test_a_pipe_in_a_data_set_is_refused_and_not_waited_for(tmp_path, name):
+    import_bags([bags.write(tmp_path / 'a', recording())], tmp_path / 'set', 'reach the disc')
+    table, = (tmp_path / 'set').glob(name)
+    table.unlink()
+    os.mkfifo(table)
+    with pytest.raises(DemonstrationError, match=f'{table.name}. is not a regular file'):
+        list(LeRobotDataset(tmp_path / 'set').episodes())
+
+
+def test_a_table_of_more_rows_than_a_file_has_is_refused(tmp_path):
+    import_bags([bags.write(tmp_path / 'a', recording())], tmp_path / 'set', 'reach the disc')
+    table, = (tmp_path / 'set').glob('meta/episodes/*/*.parquet')
+    rows = pyarrow.table({'episode_index': pyarrow.nulls(10**7 + 1)})
+    parquet.write_table(rows, table)
+    assert table.stat().st_size < 10**5
+    with pytest.raises(DemonstrationError, match='10000001 rows'):
         LeRobotDataset(tmp_path / 'set')

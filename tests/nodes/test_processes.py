@@ -38,6 +38,8 @@ def start(node, *arguments):
     ('perception', 'passes:=1', "set its parameter 'reference'"),
     ('perception', 'passes:=7', "parameter 'passes' of perception must be int from"),
     ('mujoco_bridge', 'task:=walker_wlk', 'did you mean walker_walk'),
+    ('command_guard', 'use_sim_time:=5', 'ROS 2 cannot start (Trying to set parameter'),
+    ('recorder', 'use_sim_time:=x', 'ROS 2 cannot start (Trying to set parameter'),
     ('trainer', 'preset:=huge',
      "'preset' of trainer must be one of quick, evening, paper")])
 def test_a_wrong_parameter_ends_the_process_with_one_line_and_code_2(node, parameter, said):
@@ -47,6 +49,14 @@ def test_a_wrong_parameter_ends_the_process_with_one_line_and_code_2(node, param
     lines = [line for line in errors.splitlines() if line.startswith('samg: error: ')]
     assert len(lines) == 1 and said in lines[0]
     assert 'Traceback' not in errors
+
+
+def test_an_environment_in_which_no_node_can_be_made_is_one_line(monkeypatch):
+    monkeypatch.setenv('ROS_STATIC_PEERS', 'no-such-host.invalid')
+    process = start('command_guard')
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2 and 'Traceback' not in errors
+    assert 'ROS 2 cannot start (' in errors.splitlines()[-1] and 'ROS_STATIC_PEERS' in errors
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])

@@ -131,6 +131,19 @@ def test_a_joint_that_the_model_lacks_is_named(box):
         box(joints=('shoulder', 'wrist'))
 
 
+def test_a_hand_that_an_unknown_joint_moves_too_is_refused(box):
+    with pytest.raises(ConfigError, match="joint 'shoulder' .* moves 'hand' too"):
+        box(joints=('elbow',))
+
+
+def test_a_joint_of_many_positions_is_refused(box, tmp_path):
+    path = tmp_path / 'arm.xml'
+    box()
+    path.write_text(path.read_text().replace('name="elbow" axis', 'name="elbow" type="ball" axis'))
+    with pytest.raises(ConfigError, match="joint 'elbow' .* has more than one position"):
+        box()
+
+
 def test_a_safe_pose_outside_is_refused(box):
     limits = tuple(JointLimits(joint, max_velocity=1.0) for joint in JOINTS)
     with pytest.raises(ConfigError, match='outside the workspace'):

@@ -16,6 +16,7 @@ import pytest
 
 from samg_ros.cli import main
 from samg_ros.masking import Reference
+from samg_ros.reference_maker.storage import write_references
 
 
 @contextmanager
@@ -82,3 +83,25 @@ def test_bad_input_is_one_line(tmp_path, capfd, content, name, said):
     assert main(['reference', 'make', '--no-browser', str(tmp_path / name)]) == 2
     shown = capfd.readouterr()
     assert said in shown.err and len(shown.err.splitlines()) == 1 and not shown.out
+
+
+@pytest.mark.parametrize(('out', 'said'), [
+    ('mine', 'holds something that is no reference'), ('mine/notes.txt', 'is a file'),
+    ('mine/notes.txt/new', 'is a file'), ('/proc/new', 'cannot write'),
+    ('new/' + 'x' * 256, 'File name too long')])
+def test_a_place_that_takes_no_reference_is_refused_before_the_work(photo, tmp_path, monkeypatch,
+                                                                    capsys, out, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine/notes.txt').write_text('mine')
+    assert main(['reference', 'make', str(photo), '--no-browser', '--out', out]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_link_to_a_reference_stays_one(scene, tmp_path):
+    Reference(scene[0], scene[1]).save(tmp_path / 'there')
+    (tmp_path / 'link').symlink_to('there')
+    other = Reference(np.rot90(scene[0]).copy(), np.rot90(scene[1]).copy())
+    write_references(tmp_path / 'link', [other], [])
+    assert (tmp_path / 'link').is_symlink()
+    assert np.array_equal(Reference.load(tmp_path / 'there').mask, other.mask)

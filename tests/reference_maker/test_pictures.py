@@ -90,7 +90,7 @@ def test_frames_of_a_bag_are_found_by_number(tmp_path):
         open_source(tmp_path / 'bag', '/nothing')
 
 
-@pytest.mark.parametrize('content', [b'', b'hello', 'cut'])
+@pytest.mark.parametrize('content', [b'', b'hello\0', 'cut'])
 def test_a_video_of_no_frames_is_refused(tmp_path, video, content):
     path = tmp_path / 'empty.mp4'
     path.write_bytes(video.read_bytes()[:300] if content == 'cut' else content)

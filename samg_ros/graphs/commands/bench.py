@@ -38,7 +38,7 @@ from samg_ros.graphs.commands.bench_peak import INPUT_FRAMES, Peak, find_peak
 from samg_ros.masking import Masker, Reference
 from samg_ros.nodes.perception_node import Perception
 from samg_ros.ros.compat import make_executor
-from samg_ros.ros.domain import choose_domain, init_ros
+from samg_ros.ros.domain import choose_domain, init_ros, starting_ros
 from samg_ros.ros.messages.images import array_to_image
 from samg_ros.ros.node import close
 from samg_ros.ros.parameters import overrides
@@ -116,7 +116,8 @@ class Bench:
         frame, mask = self.frame()
         reference = Reference(frame, mask).save(folder)
         self.executor = make_executor()
-        self.probe = rclpy.create_node('bench')
+        with starting_ros():
+            self.probe = rclpy.create_node('bench')
         self.node = Perception(parameter_overrides=overrides({
             'reference': str(reference), 'model': model, 'weights': weights, 'device': device,
             'wait_for_engine': True}))
