@@ -51,10 +51,11 @@ GOAL_S = 2.5
 TREMOR = 0.15
 """Of the operator's hand: so the arm is also shown on ways that are not the best ones."""
 CHUNK, STEPS, SHIFT_PAD = 2, 4000, 4
-"""Actions that are predicted at once, updates, and pixels by which pictures are shifted at most. The target goes elsewhere when it will, so what
-comes a second later cannot be known: with chunks of 8 the policy came to rest 5 cm from it, with 2
-at 3 cm (15 episodes in front of the plain background, true masks, seed 6000). With shifts of 2
-pixels 46 of 50 episodes were solved so, with 4 48 (seed 7000)."""
+"""Actions that are predicted at once, updates, and most pixels by which pictures are shifted. The
+target goes elsewhere when it will, so what comes a second later cannot be known: with chunks of 8
+the policy came to rest 5 cm from it, with 2 at 3 cm (15 episodes in front of the plain background,
+true masks, seed 6000). With shifts of 2 pixels 46 of 50 episodes were solved so, with 4 48 (seed
+7000)."""
 RATE_HZ = 8.333
 """Samples per second of the data set, every third frame: what perception keeps up with on a core
 that other nodes share."""
