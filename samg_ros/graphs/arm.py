@@ -269,6 +269,10 @@ def make_plan(params_file: str = '', **given: Any) -> ArmPlan:
     _check_teleop(given)
     if given['videos'] and not Path(given['videos']).expanduser().is_dir():
         raise VideoError(f"there is no folder of videos at '{given['videos']}'")
+    if (more := given['more_cameras'].split(',')) != [''] and (
+            not all(more) or len({MAIN_CAMERA, *more}) <= len(more)):
+        raise ConfigError(f"more_cameras are different names with commas in between, none of them "
+                          f"'{MAIN_CAMERA}', not '{given['more_cameras'][:60]}'")
     policy = find_checkpoint(Path(given['policy']).expanduser()).resolve() if given['policy'] \
         else None
     plan = ArmPlan(given, None if policy is None else load_checkpoint(policy), policy,
