@@ -20,8 +20,8 @@ from samg_ros.perception.description import DESCRIPTION_PARAMETER, read_descript
 from samg_ros.policy.arm_driver import ACTION, DISABLED, SAFE
 from samg_ros.policy.arm_node import ArmNode
 from samg_ros.policy.inference import InferenceWorker, Request
-from samg_ros.policy.inputs import InputSettings, PolicyInputs, SynchronizedInput
-from samg_ros.policy.parameters import PolicyParameters
+from samg_ros.policy.inputs import PolicyInputs, SynchronizedInput
+from samg_ros.policy.parameters import InputSettings, PolicyParameters
 from samg_ros.policy.robot_clock import RobotClock
 from samg_ros.policy.trace import Trace
 from samg_ros.rl.evaluation.compatibility import masker_mismatch

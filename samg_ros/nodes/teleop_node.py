@@ -20,10 +20,10 @@ from samg_ros.arm.commands import Vector
 from samg_ros.errors import ConfigError, InvalidInputError, plain
 from samg_ros.policy.arm_driver import ACTION, DISABLED, LEADER
 from samg_ros.policy.arm_node import ArmNode
-from samg_ros.policy.command_parameters import CommandParameters, declare_commands
 from samg_ros.policy.inference import Request
-from samg_ros.policy.inputs import JOINTS, SynchronizedInput
+from samg_ros.policy.inputs import SynchronizedInput
 from samg_ros.policy.operators import Leader, OperatorParameters, make_operator, now_stamp
+from samg_ros.policy.parameters import JOINTS, CommandParameters, declare_commands
 from samg_ros.policy.robot_clock import RobotClock
 from samg_ros.ros import qos
 from samg_ros.ros.messages.pairing import stamp_of

@@ -15,9 +15,7 @@ import numpy as np
 import torch
 from rclpy.duration import Duration
 
-from samg_ros.policy.camera_frames import FRAME, MASK, QUALITY
-from samg_ros.policy.command_parameters import ARRAY
-from samg_ros.policy.inputs import CAMERAS, JOINTS, PAIR
+from samg_ros.policy.parameters import ARRAY, CAMERAS, FRAME, JOINTS, MASK, PAIR, QUALITY
 from samg_ros.policy.watchdog import ACKNOWLEDGED_S, Deadlines
 from samg_ros.ros.diagnostics import Rate
 from samg_ros.ros.messages import command
@@ -25,9 +23,9 @@ from samg_ros.ros.messages.command import to_trajectory
 
 if TYPE_CHECKING:
     from samg_ros.arm.commands import ArmCommands, Vector
-    from samg_ros.policy.command_parameters import CommandParameters
     from samg_ros.policy.inference import Request
     from samg_ros.policy.joint_states import JointStates
+    from samg_ros.policy.parameters import CommandParameters
     from samg_ros.policy.robot_clock import RobotClock
     from samg_ros.policy.trace import Trace
     from samg_ros.ros.diagnostics import Drops

@@ -18,8 +18,8 @@ from samg_ros.arm.commands import ArmCommands
 from samg_ros.arm.settings import ArmSettings
 from samg_ros.errors import ConfigError
 from samg_ros.policy.arm_driver import ACTING, DISABLED, SAFE, ArmDriver, Sources
-from samg_ros.policy.command_parameters import ARRAY, CommandParameters
 from samg_ros.policy.joint_states import JointStates
+from samg_ros.policy.parameters import ARRAY, CommandParameters
 from samg_ros.policy.robot_clock import RobotClock
 from samg_ros.policy.trace import Trace
 from samg_ros.policy.watchdog import ENDED, Deadlines, Watchdog

@@ -16,6 +16,7 @@ from std_msgs.msg import Float64MultiArray
 
 from samg_ros.errors import EncodingError, InvalidInputError
 from samg_ros.policy.mask_guard import MaskGuard, MaskShape, mask_shape
+from samg_ros.policy.parameters import FRAME, MASK, QUALITY, InputSettings
 from samg_ros.policy.watchdog import of_camera
 from samg_ros.rl.evaluation.compatibility import frame_mismatch
 from samg_ros.ros.messages import mask_quality
@@ -25,13 +26,10 @@ from samg_ros.ros.messages.time_step import Stamp
 from samg_ros.ros.publishers import describe_publishers
 
 if TYPE_CHECKING:
-    from samg_ros.policy.inputs import InputSettings
     from samg_ros.policy.watchdog import Deadlines
     from samg_ros.ros.diagnostics import Drops
     from samg_ros.ros.node import ManagedNode
 
-FRAME, QUALITY, MASK = 'frame', 'quality', 'mask'
-"""What is monitored of a camera; `of_camera` gives the names in Deadlines."""
 _WHAT = {FRAME: 'frame', QUALITY: 'quality of a mask'}
 
 Listen = Callable[[Any, str, Callable[[Any], None], int], Any]

@@ -17,11 +17,10 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
 from samg_ros.errors import InvalidInputError
-from samg_ros.observation import Frames, ObservationSpec
-from samg_ros.policy.camera_frames import FRAME, MASK, QUALITY, CameraFrames, GoodFrame
-from samg_ros.policy.mask_guard import MaskLimits
+from samg_ros.observation import Frames
+from samg_ros.policy.camera_frames import CameraFrames, GoodFrame
+from samg_ros.policy.parameters import CAMERAS, JOINTS, PAIR, InputSettings
 from samg_ros.policy.watchdog import of_camera
-from samg_ros.rl.config import TrainConfig
 from samg_ros.ros import qos
 from samg_ros.ros.messages import time_step
 from samg_ros.ros.messages.pairing import NearestStamp, StampPairer, stamp_of
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from samg_ros.ros.diagnostics import Drops
     from samg_ros.ros.node import ManagedNode
 
-JOINTS, PAIR, CAMERAS = 'joints', 'pair', 'cameras'
-"""What is monitored beside FRAME, QUALITY and MASK of each camera, as named in Deadlines."""
 _KEPT_S = 1.0
 """How long frames of further cameras are kept, by their stamps."""
 
@@ -59,50 +56,6 @@ class SynchronizedInput:
     """Whether a mask is likely to be wrong, as MaskGuard has it."""
     more: Frames = field(default_factory=dict)
     """Frames of further cameras."""
-
-
-@dataclass(frozen=True)
-class InputSettings:
-    """What a usable input is: crop, joints, and the bounds on age and mask."""
-
-    config: TrainConfig
-    """Of the policy's training."""
-    spec: ObservationSpec
-    """What the policy sees; its crop is that of the camera in use."""
-    joints: tuple[str, ...]
-    """Joints whose positions are needed for the commands; empty for none."""
-    timeout_s: float
-    """Age above which an input is late."""
-    tolerance_s: float
-    """Greatest difference between the stamps of a frame and of its joint positions."""
-    min_mask_area: float
-    """Share of the frame below which a mask counts as empty."""
-    mask_limits: MaskLimits
-    """When a mask is doubtful; not in lockstep."""
-    lockstep: bool
-    """Whether frames, joint states and time steps come with one stamp, and every one counts."""
-    cameras: tuple[str, ...] = ('',)
-    """Names of the cameras, the main one first; a single empty name for the only one."""
-
-    @property
-    def wants_quality(self) -> bool:
-        """Whether masks are judged by what the masker thinks of them."""
-        return self.mask_limits.min_iou > 0 and self.spec.source != 'raw' and not self.lockstep
-
-    @property
-    def needed_joints(self) -> tuple[str, ...]:
-        """All joints whose positions are needed, for the policy or for the commands."""
-        return tuple(dict.fromkeys((*self.spec.proprioception, *self.joints)))
-
-    @property
-    def deadlines(self) -> tuple[str, ...]:
-        """What is monitored, causes before effects."""
-        monitored = {FRAME: True, JOINTS: bool(self.needed_joints),
-                     QUALITY: self.wants_quality, MASK: self.spec.source != 'raw',
-                     CAMERAS: len(self.cameras) > 1, PAIR: bool(self.spec.proprioception)}
-        per_camera = {FRAME, QUALITY, MASK}
-        return tuple(of_camera(name, camera) for name, needed in monitored.items() if needed
-                     for camera in (self.cameras if name in per_camera else ('',)))
 
 
 class PolicyInputs:

@@ -130,12 +130,11 @@ def evaluate_policy(
         composite = composite or policy.config.composite
         if shown == 'masked' and masker is None:
             masker = policy.masker()
-    more_cameras = () if policy is None else policy.more_cameras
     env = SimEnv(
         task=task, setting=setting, seed=seed + SEED_OFFSET, height=camera_size, width=camera_size,
         videos=videos, colours=colours, nuisances=nuisances, action_repeat=action_repeat,
         quality=quality or 'fast', composite=composite or 'segmentation', truth=policy is not None,
-        more_cameras=more_cameras)
+        more_cameras=() if policy is None else policy.more_cameras)
     rng = np.random.default_rng(seed + SEED_OFFSET)
 
     def act_randomly(step: 'SimStep') -> NDArray[np.float64]:
