@@ -194,6 +194,7 @@ class FaultyArm:
     def restart(self, name: str) -> None:
         """Start a process that has ended again."""
         self.processes[name].wait(START_S)
+        self.graph.spin_for(0.5)  # what it said last is on its way
         self.graph.diagnostics.pop(f'{name}: {name}', None)
         self.processes[name] = self._start[name]()
 
