@@ -141,8 +141,7 @@ class ArmPlan:
     @property
     def _camera(self) -> Remappings:
         image = self.given['image'] or _IMAGE
-        return (('image', image),
-                ('camera_info', posixpath.join(posixpath.dirname(image), 'camera_info')))
+        return ('image', image), ('camera_info', _info_of(image))
 
     @property
     def _command(self) -> Remappings:
@@ -187,8 +186,7 @@ class ArmPlan:
         if more:
             chosen['cameras'] = [main, *more]
             remappings = tuple(each for name, topic in self.cameras.items() for each in (
-                (f'{name}/image', topic),
-                (f'{name}/camera_info', posixpath.join(posixpath.dirname(topic), 'camera_info'))))
+                (f'{name}/image', topic), (f'{name}/camera_info', _info_of(topic))))
             if self.checkpoint is not None and not given['reference']:
                 chosen |= {f'{name}.reference': f'{self.policy}/{name}' for name in more}
         return NodeSpec('perception', {**trained, **chosen, 'reference': reference}, remappings)
@@ -237,6 +235,11 @@ class ArmPlan:
             'record': bool(self.given['demonstrations']),
             'setting': self.given['setting'], 'seed': self.given['seed'],
             'json': absolute(self.given['json'])})
+
+
+def _info_of(image: str) -> str:
+    """Return the topic of a camera's intrinsics: beside its image."""
+    return posixpath.join(posixpath.dirname(image), 'camera_info')
 
 
 def make_plan(params_file: str = '', **given: Any) -> ArmPlan:

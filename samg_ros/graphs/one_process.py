@@ -52,8 +52,8 @@ class OneProcess:
             specs: the nodes.
             parameter_file: their ROS parameters.
             stop_signal: is deferred while the nodes run, so that they can save.
-            record: MCAP file to record the session in, from before the first node to after the
-                last; None for none.
+            record: MCAP file, replaced if it is there, to record the session in, from before the
+                first node to after the last; None for none.
             recorded: the graph's topics where they have other names than those of `recorder`.
         """
         self._specs, self._parameter_file = specs, parameter_file

@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from samg_ros.ros.diagnostics import Drops
     from samg_ros.ros.node import ManagedNode
 
-_KEPT_S = 1.0
-"""How long frames of further cameras are kept, by their stamps."""
-
 
 @dataclass(frozen=True)
 class SynchronizedInput:
@@ -85,7 +82,7 @@ class PolicyInputs:
             CameraFrames(node, drops, settings, deadlines, name, self._on_frame, on_mismatch)
             for name in settings.cameras)
         self._main, *more = settings.cameras
-        self._more = {name: NearestStamp(settings.tolerance_s, _KEPT_S) for name in more}
+        self._more = {name: NearestStamp(settings.tolerance_s, settings.timeout_s) for name in more}
         self._used_stamp: time_step.Stamp = (-1, 0)  # of the newest good input
         self._waiting: deque[GoodFrame] = deque()  # of the main camera
         self._exact = StampPairer(('time_step', *map(_image, settings.cameras),
