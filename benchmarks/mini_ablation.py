@@ -11,21 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
+from mini_frames import all_frames, table
 from torch import Tensor
 
-from samg_ros.evaluation.mask_quality.degradations import degraded, parse_degradations
-from samg_ros.evaluation.mask_quality.rollouts import Rollouts, collect_frames
-from samg_ros.evaluation.mask_quality.sequences import load_sequence
-from samg_ros.evaluation.metrics import mask_iou
-from samg_ros.masking import Masker, MaskerSettings, Reference
+from samg_ros.evaluation.mask_quality.degradations import parse_degradations
+from samg_ros.masking import Masker, MaskerSettings
 from samg_ros.masking.models.mini.network import Mini, load_mini
-from samg_ros.sim.reference import render_reference
 
 REGION, PHOTO, PHOTO_BESIDE, OWN, OWN_BESIDE, NARROW, WIDE = range(7)
 WITHOUT: dict[str, tuple[int, ...]] = {
@@ -68,33 +62,6 @@ class Without(Mini):
         return guide
 
 
-@dataclass(frozen=True)
-class Frames:
-    """What is masked, and what should come out."""
-
-    name: str
-    reference: Reference
-    images: list[npt.NDArray[np.uint8]]
-    truths: list[npt.NDArray[np.bool_]]
-
-    def iou(self, masker: Masker, images: list[npt.NDArray[np.uint8]] | None = None) -> float:
-        """Return the mean IoU of a masker fitted to the reference."""
-        masks = [masker(image[None])[0] for image in images or self.images]
-        return float(np.mean([mask_iou(mask, truth)
-                              for mask, truth in zip(masks, self.truths, strict=True)]))
-
-
-def frames_of(args: argparse.Namespace) -> Iterator[Frames]:
-    """Yield the frames of every task and sequence."""
-    for task in filter(None, args.task.split(',')):
-        found = collect_frames(Rollouts(task, args.setting, args.frames, videos=args.videos))
-        yield Frames(task, render_reference(task), list(found.images), list(found.truths))
-    for folder in args.sequence:
-        found = load_sequence(folder)
-        yield Frames(found.name, Reference(found.frames[0], found.masks[0]),
-                     list(found.frames[1:]), list(found.masks[1:]))
-
-
 def maskers(weights: str | None) -> Iterator[tuple[str, Masker]]:
     """Yield a masker of every variant."""
     for name, gone in WITHOUT.items():
@@ -107,12 +74,9 @@ def maskers(weights: str | None) -> Iterator[tuple[str, Masker]]:
         yield name, Masker(load_mini(weights), settings)
 
 
-def table(columns: list[str], rows: dict[str, dict[str, float]]) -> str:
-    """Return a table in Markdown."""
-    lines = ['| | ' + ' | '.join(columns) + ' |', '|---' * (1 + len(columns)) + '|']
-    lines += [f'| {name} | ' + ' | '.join(f'{row[column]:.3f}' for column in columns) + ' |'
-              for name, row in rows.items()]
-    return '\n'.join(lines)
+def _cells(rows: dict[str, dict[str, float]]) -> dict[str, dict[str, str]]:
+    return {name: {column: f'{value:.3f}' for column, value in row.items()}
+            for name, row in rows.items()}
 
 
 def main() -> None:
@@ -128,18 +92,15 @@ def main() -> None:
     parser.add_argument('--json', type=Path, default=None)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    everything = list(frames_of(args))
-    columns = [one.name for one in everything]
-    parts = {name: {one.name: one.iou(masker.fit(one.reference)) for one in everything}
+    everything = list(all_frames(args.task, args.setting, args.frames, args.videos, args.sequence))
+    parts = {name: {one.name: one.iou(masker) for one in everything}
              for name, masker in maskers(args.weights)}
-    print(table(columns, parts), end='\n\n')
+    print(table(_cells(parts)), end='\n\n')
     plain = Masker(load_mini(args.weights), MaskerSettings(fit_weights=False))
-    cameras: dict[str, dict[str, float]] = {}
-    for degradation in parse_degradations(DEGRADATIONS):
-        cameras[str(degradation)] = {
-            one.name: one.iou(plain.fit(one.reference), degraded(one.images, degradation, 0))
-            for one in everything}
-    print(table(columns, cameras))
+    cameras = {str(degradation): {one.name: one.degraded(degradation).iou(plain)
+                                  for one in everything}
+               for degradation in parse_degradations(DEGRADATIONS)}
+    print(table(_cells(cameras)))
     if args.json is not None:
         args.json.write_text(json.dumps({'parts': parts, 'cameras': cameras}, indent=2) + '\n')
 

@@ -16,9 +16,14 @@ import numpy as np
 from samg_ros.evaluation.metrics import mask_iou
 from samg_ros.masking import Masker, MaskerSettings, Reference
 from samg_ros.pretraining.batches import BatchSource
-from samg_ros.pretraining.dataset import DatasetSize, load_scenes, picture_files
+from samg_ros.pretraining.dataset import (
+    HELD_OUT_EVERY,
+    DatasetSize,
+    load_scenes,
+    picture_files,
+)
 from samg_ros.pretraining.losses import SEEN_SHARE
-from samg_ros.pretraining.train import HELD_OUT_EVERY, MiniConfig, load_pictures
+from samg_ros.pretraining.pieces import load_pictures
 
 
 def main() -> None:
@@ -34,7 +39,8 @@ def main() -> None:
     size, rng = DatasetSize(), np.random.default_rng(123)
     images, labels = load_scenes(args.data, size, meshes=True)
     source = BatchSource(images[::HELD_OUT_EVERY], labels[::HELD_OUT_EVERY],
-                         load_pictures(args.data, MiniConfig(), photographs)[1], absent_share=0.0)
+                         load_pictures(args.data, size.backgrounds, 0, photographs)[1],
+                         absent_share=0.0)
     batches = [source.draw(rng, 4, 2, 0.2) for _ in range(args.batches)]
     for second_look in (False, True):
         for fit_weights in (False, True):

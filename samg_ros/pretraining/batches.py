@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import cv2
@@ -12,7 +14,7 @@ import torch
 
 from samg_ros.masking.frames.second_look import MARGIN, crop_windows
 from samg_ros.pretraining.dataset import FRAME_SIZE
-from samg_ros.pretraining.faults import camera_picture
+from samg_ros.pretraining.faults import FAULTS, camera_picture
 from samg_ros.pretraining.pieces import Pictures, draw_piece
 from samg_ros.sim.procedural.bodies import FIRST_DISTRACTOR, FLOOR, SECOND_BODY, SKY
 
@@ -33,6 +35,9 @@ SMALL, LARGE = (84, 84), (FRAME_SIZE, FRAME_SIZE)
 SHAPES = (SMALL, LARGE, (FRAME_SIZE * 3 // 4, FRAME_SIZE))
 SHAPE_ODDS = (0.45, 0.35, 0.2)
 """Rows and columns of a batch's pictures: as simulators and policies have them, and as cameras."""
+OTHER_COLOURS = 'other_colours'
+OPTIONAL = (*FAULTS, OTHER_COLOURS)
+"""What batches can do without."""
 CLOSE_SHARE = 0.6
 """Share of the batches of the size of a second look that are what it sees: crops around the object,
 half of them of small pictures."""
@@ -110,7 +115,7 @@ def _recoloured(rng: np.random.Generator, image: Images, kept: Mask) -> Images:
 
 
 def _placed(rng: np.random.Generator, shape: tuple[int, int], image: Images, labels: Images,
-            faulty: float) -> tuple[Images, Images]:
+            faulty: float, left_out: Collection[str]) -> tuple[Images, Images]:
     """Return a picture and its labels cut and shrunk to a shape, by some camera.
 
     Simulators draw small pictures a point a pixel, cameras average what a pixel sees.
@@ -127,7 +132,7 @@ def _placed(rng: np.random.Generator, shape: tuple[int, int], image: Images, lab
         image = np.asarray(cv2.resize(image, size, interpolation=way), np.uint8)
         labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
     if rng.random() < faulty:
-        image = camera_picture(rng, np.ascontiguousarray(image))
+        image = camera_picture(rng, np.ascontiguousarray(image), left_out)
     return image, labels
 
 
@@ -181,11 +186,26 @@ class BatchSource:
         """
         self._images, self._labels, self.pictures = images, labels, pictures
         self._absent_share = absent_share
+        self._left_out: tuple[str, ...] = ()
         self._first_pixels = ((labels >= 1) & (labels < SECOND_BODY)).sum(axis=(2, 3))
         self._second_pixels = ((labels >= SECOND_BODY)
                                & (labels < FIRST_DISTRACTOR)).sum(axis=(2, 3))
         both = (self._first_pixels > SEEN_PIXELS) & (self._second_pixels > SEEN_PIXELS)
         self._any_pair = bool(both.any())
+
+    def without(self, left_out: tuple[str, ...]) -> BatchSource:
+        """Return a source of the same batches, but for what is left out, some of OPTIONAL.
+
+        All else is drawn as it is here: scenes, places, surroundings and other faults.
+        """
+        source = copy.copy(self)
+        source._left_out = left_out
+        return source
+
+    @property
+    def first_frames(self) -> Images:
+        """(S, 192, 192, 3) uint8: a frame of each scene."""
+        return self._images[:, 0]
 
     def draw(self, rng: np.random.Generator, references: int, targets: int,
              keep_share: float = 0.3) -> Batch:
@@ -217,7 +237,7 @@ class BatchSource:
             mirror = slice(None, None, -1 if rng.random() < 0.5 else 1)
             taken = SMALL if close and rng.random() < 0.5 else shape
             placed = [_placed(rng, taken, image[:, mirror], labels[:, mirror],
-                              FAULTY_TARGETS if index else FAULTY_REFERENCES)
+                              FAULTY_TARGETS if index else FAULTY_REFERENCES, self._left_out)
                       for index, (image, labels) in enumerate(drawn)]
             if close:
                 placed = [_closer(rng, image, labels, bool(index))
@@ -251,7 +271,8 @@ class BatchSource:
             kept = _object_labels(labels, wanted) if source == scene else np.zeros_like(labels)
             keep_bodies = kept > 0 if source == scene else (labels < FLOOR) & (rng.random() < 0.6)
             if keep_bodies.any() and rng.random() < RECOLOURED_SHARE:
-                image = _recoloured(rng, image, keep_bodies)
+                recoloured = _recoloured(rng, image, keep_bodies)
+                image = image if OTHER_COLOURS in self._left_out else recoloured
             drawn.append((composite(rng, image, labels, keep_bodies, self.pictures, keep_share),
                           kept))
         return drawn

@@ -41,6 +41,9 @@ CUTOUT_SIDE = 180
 PHOTOGRAPHED = 64
 """Colours, of 32 levels a channel, that a photograph of an object has at least."""
 
+HELD_OUT_EVERY = 20
+"""One scene of this many, and one background, are for validation alone."""
+
 Images = npt.NDArray[np.uint8]
 
 
@@ -241,3 +244,9 @@ def is_cutout(path: Path) -> bool:
         return False
     picture = read_picture(path, cv2.IMREAD_UNCHANGED)
     return picture.ndim == 3 and picture.shape[2] == 4 and bool((picture[..., 3] < 128).any())
+
+
+def split(count: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return (count,) bool twice: which of some items are trained on, which are for validation."""
+    held_out = np.arange(count) % HELD_OUT_EVERY == 0
+    return ~held_out, held_out

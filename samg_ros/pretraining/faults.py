@@ -3,33 +3,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
 
+FAULTS = ('blur', 'resolution', 'white_balance', 'exposure', 'tone_curve', 'saturation', 'noise',
+          'jpeg')
+"""Names, in the order in which a camera makes them, from the lens to the file."""
 
-def camera_picture(rng: np.random.Generator, image: Image) -> Image:
-    """Return a picture with random faults of a camera: blur, colour, noise, compression.
 
-    They are applied in the order in which a camera makes them, from the lens to the file.
+def camera_picture(rng: np.random.Generator, image: Image,
+                   left_out: Collection[str] = ()) -> Image:
+    """Return a picture with random faults of a camera, applied in the order of FAULTS.
+
+    A fault that is left out is drawn all the same, so the other faults, and whatever is drawn
+    later, are those of the picture with all faults.
 
     Args:
         rng: source of randomness.
         image: (H, W, 3) uint8 RGB.
+        left_out: those of FAULTS that are not applied.
     """
+    def faulty(name: str, changed: Image) -> Image:
+        return image if name in left_out else changed
+
     if rng.random() < 0.35:
-        image = _blurred(rng, image)
+        image = faulty('blur', _blurred(rng, image))
     if rng.random() < 0.15:
-        image = _coarse(rng, image)
+        image = faulty('resolution', _coarse(rng, image))
     if rng.random() < 0.5:
-        image = _developed(rng, image)
+        image = _developed(rng, image, left_out)
     if rng.random() < 0.4:
-        noise = rng.normal(0, np.exp(rng.uniform(np.log(1), np.log(14))), image.shape)
-        image = _clipped(image + noise)
+        image = faulty('noise', _noisy(rng, image))
     if rng.random() < 0.6:
-        image = _compressed(rng, image)
+        image = faulty('jpeg', _compressed(rng, image))
     return image
 
 
@@ -51,12 +62,21 @@ def _coarse(rng: np.random.Generator, image: Image) -> Image:
     return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _developed(rng: np.random.Generator, image: Image) -> Image:
+def _developed(rng: np.random.Generator, image: Image, left_out: Collection[str]) -> Image:
     """Another white balance, exposure, tone curve and saturation."""
-    values = image * (np.exp(rng.normal(0, 0.06, 3)) * np.exp(rng.normal(0, 0.15)))
-    values = 255 * (np.clip(values, 0, 255) / 255) ** np.exp(rng.normal(0, 0.25))
+    drawn = {'white_balance': rng.normal(0, 0.06, 3), 'exposure': rng.normal(0, 0.15),
+             'tone_curve': rng.normal(0, 0.25), 'saturation': rng.normal(0, 0.15)}
+    factor = {name: 1.0 if name in left_out else np.exp(value) for name, value in drawn.items()}
+    values = image * (factor['white_balance'] * factor['exposure'])
+    values = 255 * (np.clip(values, 0, 255) / 255) ** factor['tone_curve']
     grey = values.mean(axis=2, keepdims=True)
-    return _clipped(grey + (values - grey) * np.exp(rng.normal(0, 0.15)))
+    return _clipped(grey + (values - grey) * factor['saturation'])
+
+
+def _noisy(rng: np.random.Generator, image: Image) -> Image:
+    """Normal noise of 1 to 14 grey levels."""
+    noise = rng.normal(0, np.exp(rng.uniform(np.log(1), np.log(14))), image.shape)
+    return _clipped(image + noise)
 
 
 def _compressed(rng: np.random.Generator, image: Image) -> Image:

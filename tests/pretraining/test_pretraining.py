@@ -28,9 +28,10 @@ from samg_ros.pretraining.dataset import (
 )
 from samg_ros.pretraining.faults import camera_picture
 from samg_ros.pretraining.losses import mask_losses, true_iou
-from samg_ros.pretraining.pieces import Pictures, draw_piece
+from samg_ros.pretraining.pieces import Pictures, draw_piece, load_pictures
 from samg_ros.pretraining.presence import calibrate_presence, calibration_error
-from samg_ros.pretraining.train import MiniConfig, MiniTrainer, learning_rate, load_pictures
+from samg_ros.pretraining.start import Start
+from samg_ros.pretraining.train import MiniConfig, MiniTrainer, learning_rate
 from samg_ros.sim.procedural.bodies import FIRST_DISTRACTOR, SECOND_BODY
 from samg_ros.sim.procedural.meshes import mesh_files
 from samg_ros.sim.procedural.rooms import render_room
@@ -214,7 +215,7 @@ def test_a_missing_trunk_is_named(monkeypatch, tmp_path):
         start.published_trunk(None)
     torch.save({'some': torch.zeros(1)}, tmp_path / 'other.pth')
     with pytest.raises(WeightsError, match='expected the weights of EfficientNet-Lite0'):
-        start.begin(tmp_path / 'other.pth')
+        Start(trunk=tmp_path / 'other.pth').model()
 
 
 def test_calibrated_presence_is_a_probability(source):
@@ -324,7 +325,7 @@ def test_photographs_join_the_backgrounds(tmp_path):
     photographs = tuple(tmp_path / f'{index:02d}.png' for index in range(21))
     for index, photograph in enumerate(photographs):
         cv2.imwrite(str(photograph), np.full((150, 200, 3), 100 + index, np.uint8))
-    training, held_out = load_pictures(tmp_path, MiniConfig(backgrounds=40), photographs)
+    training, held_out = load_pictures(tmp_path, 40, 0, photographs)
     shown = [set(np.unique(one.backgrounds)) for one in (training, held_out)]
     assert shown == [{0, *range(101, 120)}, {0, 100, 120}]  # no photograph is in both
     assert len(training.backgrounds) == 38 + 4 * 19 and len(held_out.backgrounds) == 2 + 4

@@ -81,11 +81,15 @@ class Mini(VisionModel):
         self.projection = nn.Conv2d(sum(WIDTHS[2:]), TRUNK_FEATURES, 1).requires_grad_(False)
         self.photo2 = nn.Conv2d(WIDTHS[1], w2, 1)
         self.photo4 = nn.Conv2d(TRUNK_FEATURES, w4, 1)
+        self.disconnect_trunk()
+        self.presence = mlp(w4 + self.guides + 1, w4, 1)
+        self.register_buffer('presence_threshold', torch.zeros(()))
+
+    def disconnect_trunk(self) -> None:
+        """Let the decoder begin without the trunk's maps: the layers that add them are zero."""
         for layer in (self.photo2, self.photo4):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        self.presence = mlp(w4 + self.guides + 1, w4, 1)
-        self.register_buffer('presence_threshold', torch.zeros(()))
 
     @property
     def detail_size(self) -> int:
@@ -112,9 +116,12 @@ class Mini(VisionModel):
 
     def trunk_maps(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Return (N, 24, 48, 48) and (N, 232, 24, 24) of (N, 3, 192, 192) in -1 .. 1."""
-        map4, map8, *coarse = self.trunk(
-            ((pictures + 1) * 127.5).contiguous(memory_format=torch.channels_last))
+        map4, map8, *coarse = self.trunk(_grey_levels(pictures))
         return map4, torch.cat([map8, *(double(one) for one in coarse)], dim=1)
+
+    def randomise_trunk(self, seed: int, pictures: Tensor) -> None:
+        """Give the trunk random weights; seed and pictures as in Trunk.randomise and trunk_maps."""
+        self.trunk.randomise(seed, _grey_levels(pictures))
 
     def evidence_logits(self, guide: Tensor) -> Tensor:
         """Return (N, 1, m, m): how much (N, 7, m, m) guidance speaks for the object."""
@@ -174,6 +181,11 @@ class Mini(VisionModel):
         y, x = torch.meshgrid(axis, axis, indexing='ij')
         centres = (torch.stack([x, y], dim=-1).flatten(0, 1) + 0.5) * step - 0.5
         return self.prompt.positions(centres)[None]
+
+
+def _grey_levels(pictures: Tensor) -> Tensor:
+    """Return the trunk's input, 0 .. 255, of pictures in -1 .. 1."""
+    return ((pictures + 1) * 127.5).contiguous(memory_format=torch.channels_last)
 
 
 def padded(frames: Tensor, size: int) -> Tensor:

@@ -101,6 +101,38 @@ class Trunk(nn.Module):
             maps.append(x)
         return tuple(maps)
 
+    @torch.no_grad()
+    def randomise(self, seed: int, pictures: Tensor) -> None:
+        """Take random weights, as an untrained network with batch norms has them.
+
+        They are normal (arXiv 1502.01852), and scaled and shifted so that each channel of each
+        convolution has mean 0 and deviation 1 over the pictures. The norms of the published
+        network do that to its own; without it little but a constant would reach the last stage.
+
+        Args:
+            seed: of the weights.
+            pictures: (N, 3, s, s) as in `forward`.
+        """
+        generator = torch.Generator().manual_seed(seed)
+
+        def normalise(layer: nn.Module, _: object, output: Tensor) -> Tensor:
+            assert isinstance(layer, _SameConv) and layer.bias is not None
+            deviation, mean = torch.std_mean(output, dim=(0, 2, 3))
+            deviation = deviation.clamp(min=1e-6)
+            layer.weight.div_(deviation[:, None, None, None])
+            layer.bias.sub_(mean).div_(deviation)
+            return (output - mean[:, None, None]) / deviation[:, None, None]
+
+        handles = []
+        for layer in self.modules():
+            if isinstance(layer, _SameConv):
+                nn.init.kaiming_normal_(layer.weight, generator=generator)
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+                handles.append(layer.register_forward_hook(normalise))
+        self(pictures)
+        for handle in handles:
+            handle.remove()
+
     def load_published(self, published: Mapping[str, Tensor]) -> None:
         """Take the weights of the published network, its batch norms folded into convolutions.
 
