@@ -64,13 +64,14 @@ def _coarse(rng: np.random.Generator, image: Image) -> Image:
 
 def _developed(rng: np.random.Generator, image: Image, left_out: Collection[str]) -> Image:
     """Another white balance, exposure, tone curve and saturation."""
-    drawn = {'white_balance': rng.normal(0, 0.06, 3), 'exposure': rng.normal(0, 0.15),
-             'tone_curve': rng.normal(0, 0.25), 'saturation': rng.normal(0, 0.15)}
-    factor = {name: 1.0 if name in left_out else np.exp(value) for name, value in drawn.items()}
-    values = image * (factor['white_balance'] * factor['exposure'])
-    values = 255 * (np.clip(values, 0, 255) / 255) ** factor['tone_curve']
+    def factor(name: str, deviation: float, channels: int = 1) -> npt.NDArray[np.float64]:
+        drawn = np.exp(rng.normal(0, deviation, channels))
+        return np.ones(channels) if name in left_out else drawn
+
+    values = image * (factor('white_balance', 0.06, 3) * factor('exposure', 0.15))
+    values = 255 * (np.clip(values, 0, 255) / 255) ** factor('tone_curve', 0.25)
     grey = values.mean(axis=2, keepdims=True)
-    return _clipped(grey + (values - grey) * factor['saturation'])
+    return _clipped(grey + (values - grey) * factor('saturation', 0.15))
 
 
 def _noisy(rng: np.random.Generator, image: Image) -> Image:
