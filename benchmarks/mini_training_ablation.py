@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 import torch
 from mini_frames import Frames, all_frames, table
+from tqdm import tqdm
 
 from samg_ros.arguments import names, path_argument, whole
 from samg_ros.errors import ConfigError, SamgError
@@ -62,6 +63,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 FROM_SHIPPED = ('untrained', 'new_trunk')
 DEGRADATIONS = 'jpeg:80,white_balance:0.06,gamma:1.4,noise:8,blur:1.5'
 RECOLOURED = 0.4
+CONDITIONS = 2 + len(DEGRADATIONS.split(','))
 NOT_COMPARED = ('folder', 'variants')
 """Arguments that may be others when a run goes on."""
 
@@ -128,8 +130,8 @@ class Ablation:
             weights = WEIGHTS if name == 'untrained' else self._train(name)
             masker = Masker(load_mini(weights), MaskerSettings(engine='torch'))
             path.parent.mkdir(exist_ok=True)
-            write_json(path, {column: _by_kind(frames, masker)
-                              for column, frames in _conditions(self.frames)})
+            columns = tqdm(_conditions(self.frames), f'{name} masks', CONDITIONS, unit='column')
+            write_json(path, {column: _by_kind(frames, masker) for column, frames in columns})
         found: Scores = json.loads(path.read_text())
         return found
 
