@@ -140,10 +140,10 @@ def test_frames_that_wait_in_vain_are_few_whatever_the_clock_does(graph, arm, ch
     arm.run()
     graph.until(lambda: node._inputs.count)
     arm.shows_side = False
-    graph.until(lambda: len(node._inputs._waiting) > 10)
+    graph.until(lambda: node._inputs._pairer.waiting > 10)
     arm.ticks -= 2000  # 40 s back
     graph.spin_for(2 * TIMEOUT_S)
-    assert 10 < len(node._inputs._waiting) <= 50 * TIMEOUT_S + 1
+    assert 10 < node._inputs._pairer.waiting <= 50 * TIMEOUT_S + 1
 
 
 def test_whatever_is_missing_while_an_action_is_computed_is_dropped_by_name(graph, arm, checkpoint):
