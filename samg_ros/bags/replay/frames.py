@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from samg_ros.bags.bag import Bag
+from samg_ros.bags.bag import Bag, Recorded
 from samg_ros.bags.output import MASKED
 from samg_ros.bags.topics import check_topics, find_camera, find_more, frame_of, stamp_ns
 from samg_ros.errors import BagError
 from samg_ros.masking import Masker, apply_mask
 from samg_ros.rl.evaluation.policy import Policy
+
+_LATE_NS = 1_000_000_000
+"""By how much a frame may have been recorded after the look at it: its messages are larger."""
 
 Look = Mapping[str, int]
 """Camera -> stamp of its frame in ns."""
@@ -37,7 +40,7 @@ class ShownFrames:
         Raises:
             BagError: if the bag lacks a camera that the policy saw.
         """
-        self._bag, self._maskers, self._fill = bag, maskers, policy.spec.fill
+        self._maskers, self._fill = maskers, policy.spec.fill
         main, *more = policy.cameras
         if maskers is not None or policy.spec.source == 'raw':
             check_topics(bag, {'image': image})
@@ -49,33 +52,44 @@ class ShownFrames:
             raise BagError(f"the bag has no '{missing[0]}', which the policy saw")
         self._needed = {name: {look[name] for look in looks} for name in policy.cameras}
         self._known: dict[str, dict[int, Pixels]] = {name: {} for name in policy.cameras}
-        self._used: dict[str, int] = {}
-        self._frames = self._read()
+        self._newest: dict[str, int] = {}
+        self._messages = bag.messages(self._cameras)
+        self._next = next(self._messages, None)
 
-    def find(self, look: Look) -> dict[str, Pixels] | None:
-        """Return (H, W, 3) of each camera as the policy was shown it; None if one is not there."""
-        for name, at in look.items():
-            before = self._used.get(name, at)
-            if at < before:  # the clock was set back, so this stamp may come again
-                self._known[name].pop(before, None)
-            self._used[name] = at
-        while not all(at in self._known[name] for name, at in look.items()):
-            if (found := next(self._frames, None)) is None:
-                return None
-            name, at, pixels = found
-            self._known[name].setdefault(at, pixels)  # a repeated stamp was ignored by the policy
-        shown = {name: self._known[name][at] for name, at in look.items()}
-        for name, at in look.items():
-            self._known[name] = {stamp: pixels for stamp, pixels in self._known[name].items()
-                                 if stamp >= at}
-        return shown
+    def find(self, look: Look, logged_ns: int) -> dict[str, Pixels] | None:
+        """Return the frames of the next look.
 
-    def _read(self) -> Iterator[tuple[str, int, Pixels]]:
-        for each in self._bag.messages(self._cameras):
-            name, at = self._cameras[each.topic], stamp_ns(each.message)
-            if at not in self._needed[name]:
-                continue
-            frame = frame_of(each.message)
-            if self._maskers is not None:
-                frame = apply_mask(frame[None], self._maskers[name](frame[None]), self._fill)[0]
-            yield name, at, frame
+        Args:
+            look: its frames.
+            logged_ns: when it was recorded. Where the clock was set back a stamp comes again, and
+                the last frame before that time counts.
+
+        Returns:
+            (H, W, 3) of each camera as the policy was shown it; None if one is not there.
+        """
+        while self._next is not None and self._next.log_time_ns <= logged_ns + (
+                0 if self._has(look) else _LATE_NS):
+            self._keep(self._next)
+            self._next = next(self._messages, None)
+        if not self._has(look):
+            return None
+        for name, at in look.items():
+            known = [*self._known[name]]
+            for before in known[:known.index(at)]:
+                del self._known[name][before]
+        return {name: self._known[name][at] for name, at in look.items()}
+
+    def _has(self, look: Look) -> bool:
+        return all(at in self._known[name] for name, at in look.items())
+
+    def _keep(self, each: Recorded) -> None:
+        """Keep a frame if it is needed, behind those that came before it."""
+        name, at = self._cameras[each.topic], stamp_ns(each.message)
+        before, self._newest[name] = self._newest.get(name), at
+        if at == before or at not in self._needed[name]:  # a repeated stamp is not looked at
+            return
+        frame = frame_of(each.message)
+        if self._maskers is not None:
+            frame = apply_mask(frame[None], self._maskers[name](frame[None]), self._fill)[0]
+        self._known[name].pop(at, None)
+        self._known[name][at] = frame

@@ -109,7 +109,7 @@ def compare_commands(bag: Bag, policy: Policy, topic: str,
     events = [(each.log_time_ns, _event(each.message)) for each in bag.messages([TRACE])]
     looks = [_look(event, policy) for _, event in events if event.event == LOOK]
     repeat = _Repeat(policy, workspace, ShownFrames(bag, policy, looks, maskers, image))
-    computed = list(repeat.commands(event for _, event in events))
+    computed = list(repeat.commands(events))
     enabled_ns = next((at for at, event in events if event.event == BEGIN), None)
     recorded = [(each.log_time_ns, _values(each.message)) for each in bag.messages([topic])]
     compared = [values for at, values in recorded if enabled_ns is not None and at >= enabled_ns]
@@ -127,10 +127,11 @@ class _Repeat:
         self._action: Vector | None = None
         self.sessions = self.lost = 0
 
-    def commands(self, events: Iterable[Event]) -> Iterator[Vector]:
+    def commands(self, events: Iterable[tuple[int, Event]]) -> Iterator[Vector]:
         """Yield every command; events whose frames are not there are counted as lost."""
-        for event in events:
-            frames = self._frames.find(_look(event, self._policy)) if event.event == LOOK else None
+        for logged_ns, event in events:
+            frames = None if event.event != LOOK else \
+                self._frames.find(_look(event, self._policy), logged_ns)
             with parsing(f"the event '{plain(event.event, 20)}' of the trace cannot be followed",
                          BagError, _ADVICE):
                 command = self._follow(event, frames)
