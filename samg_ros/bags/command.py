@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     policy = load_policy(args.checkpoint, args.device) if args.checkpoint else None
     more = () if policy is None else policy.more_cameras
     topics = find_topics(bag, args.image, args.truth, args.joint_states, args.command, more)
-    more_topics = find_more(bag, more)
+    more_topics = find_more(bag, more, topics.image)
     if limits and topics.command is None:
         raise ConfigError('the bag has no commands to compare with the limits; name their topic '
                           'with --command')
@@ -100,7 +100,8 @@ def run(args: argparse.Namespace) -> int:
                           made.action)
                 video.add(made.view)
 
-        result = evaluate_bag(bag, topics, masker, policy, sink, True, more_maskers)
+        result = evaluate_bag(bag, topics, masker, policy, sink, progress=True,
+                              more_maskers=more_maskers)
     present(result, bag, topics, args.out, args.json, {
         'Command': shlex.join(['samg', *sys.argv[1:]]),
         'Topics': ', '.join((*topics.all, *more_topics)),

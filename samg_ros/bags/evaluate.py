@@ -104,7 +104,7 @@ class Observed(Protocol):
         """
 
     def show(self, stamp: int, view: View) -> None:
-        """Have an action on that frame."""
+        """Show the frame that was masked, so that it is acted on."""
 
     def show_more(self, topic: str, message: Any) -> None:
         """Take the next message of a further camera.
@@ -161,7 +161,7 @@ class Offline:
         self._replay: Replay | None = None
         if policy is not None:
             self.side = read_side_topics(bag, topics, policy)
-            self.more = find_more(bag, policy.more_cameras)
+            self.more = find_more(bag, policy.more_cameras, topics.image)
             if not self._raw and (missing := [name for name in self.more.values()
                                               if name not in self._more_maskers]):
                 raise ConfigError(f'frames of the camera {", ".join(missing)} are masked too: give '

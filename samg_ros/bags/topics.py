@@ -109,11 +109,16 @@ def find_camera(bag: Bag, but: Iterable[str] = ()) -> str:
                    f'{", ".join(sorted(found))}')
 
 
-def find_more(bag: Bag, cameras: Iterable[str]) -> dict[str, str]:
+def find_more(bag: Bag, cameras: Iterable[str], image: str) -> dict[str, str]:
     """Return topic -> name of the further cameras of a policy, found by their names.
 
+    Args:
+        bag: to look in.
+        cameras: their names.
+        image: topic of the main camera.
+
     Raises:
-        BagError: if the bag lacks one.
+        BagError: if the bag lacks one, or one is taken for the main camera.
     """
     found = {}
     for camera in cameras:
@@ -122,6 +127,9 @@ def find_more(bag: Bag, cameras: Iterable[str]) -> dict[str, str]:
         if not there:
             raise BagError(f"the policy also sees the camera '{camera}', and the bag has no "
                            f"'{_image_topics(camera)[0]}'; it has {_listed(bag)}")
+        if image in there:
+            raise BagError(f"'{image}' is of the policy's further camera '{camera}'; name that "
+                           'of its main camera with --image')
         found[there[0]] = camera
     return found
 

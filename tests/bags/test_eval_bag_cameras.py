@@ -170,3 +170,5 @@ def test_what_is_missing_is_named_in_one_line(tmp_path, capsys, checkpoint):
     topics = find_topics(bag, more_cameras=policy.more_cameras)
     with pytest.raises(ConfigError, match='frames of the camera side are masked too'):
         evaluate_bag(bag, topics, policy.masker(), policy)
+    with pytest.raises(BagError, match="is of the policy's further camera 'side'; name that"):
+        evaluate_bag(bag, find_topics(bag, BESIDE), policy.masker(), policy)

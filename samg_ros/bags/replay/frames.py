@@ -44,7 +44,8 @@ class ShownFrames:
         main, *more = policy.cameras
         if maskers is not None or policy.spec.source == 'raw':
             check_topics(bag, {'image': image})
-            self._cameras = {image or find_camera(bag, more): main, **find_more(bag, more)}
+            image = image or find_camera(bag, more)
+            self._cameras = {image: main, **find_more(bag, more, image)}
         else:
             self._cameras = {f'/{name}{MASKED}' if name else MASKED: name
                              for name in policy.cameras}
