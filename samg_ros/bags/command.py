@@ -71,20 +71,24 @@ def run(args: argparse.Namespace) -> int:
     from samg_ros.bags.evaluate import MaskedFrame, evaluate_bag
     from samg_ros.bags.output import MaskBag
     from samg_ros.bags.report import OFFLINE, VIDEO_NAME, present
-    from samg_ros.bags.topics import find_topics
+    from samg_ros.bags.topics import find_more, find_topics
     from samg_ros.evaluation.pictures import Video
     from samg_ros.files.outputs import make_folder, write_text
+    from samg_ros.rl.evaluation.policy import load_policy
 
     if args.junit and not args.criteria:
         raise ConfigError('--junit writes what became of criteria; give --criteria too')
     criteria = load_criteria(args.criteria) if args.criteria else ()
     limits = load_joint_limits(args.limits) if args.limits else ()
     bag = open_bag(args.bag)
-    topics = find_topics(bag, args.image, args.truth, args.joint_states, args.command)
+    policy = load_policy(args.checkpoint, args.device) if args.checkpoint else None
+    more = () if policy is None else policy.more_cameras
+    topics = find_topics(bag, args.image, args.truth, args.joint_states, args.command, more)
+    more_topics = find_more(bag, more, topics.image)
     if limits and topics.command is None:
         raise ConfigError('the bag has no commands to compare with the limits; name their topic '
                           'with --command')
-    masker, policy = _masker_and_policy(args)
+    masker, more_maskers = _maskers(args, policy)
     with contextlib.ExitStack() as stack:
         sink = None
         if args.out is not None:
@@ -96,10 +100,11 @@ def run(args: argparse.Namespace) -> int:
                           made.action)
                 video.add(made.view)
 
-        result = evaluate_bag(bag, topics, masker, policy, sink=sink, progress=True)
+        result = evaluate_bag(bag, topics, masker, policy, sink, progress=True,
+                              more_maskers=more_maskers)
     present(result, bag, topics, args.out, args.json, {
         'Command': shlex.join(['samg', *sys.argv[1:]]),
-        'Topics': ', '.join(topics.all),
+        'Topics': ', '.join((*topics.all, *more_topics)),
         'Masker': json.dumps(masker.describe()) if masker else 'none: raw frames',
         'Policy': args.checkpoint or 'none'}, OFFLINE)
     if args.frame_lines is not None:
@@ -127,28 +132,27 @@ def _beyond_limits(args: argparse.Namespace, bag: Bag, topics: Topics,
                                             args.command_interface).total()}
 
 
-def _masker_and_policy(args: argparse.Namespace) -> tuple[Masker | None, Policy | None]:
-    """Return the fitted masker and the policy that were asked for."""
+def _maskers(args: argparse.Namespace, policy: Policy | None
+             ) -> tuple[Masker | None, dict[str, Masker]]:
+    """Return the fitted masker of the camera, and those of a policy's further cameras."""
     from samg_ros.masking import Masker, MaskerSettings, Reference
-    from samg_ros.rl.evaluation.policy import load_policy
 
-    policy = load_policy(args.checkpoint, args.device) if args.checkpoint else None
     reference = Reference.load(args.reference) if args.reference else None
     if policy is not None and policy.spec.source == 'masked':
         if args.model or args.weights:
             raise ConfigError('a policy is replayed behind the masker of its training: leave out '
                               '--model and --weights, or --checkpoint')
         if reference is None:
-            return policy.masker(args.device), policy
+            return policy.masker(args.device), policy.more_maskers(args.device)
         if policy.masker_description is None:
             raise CheckpointError('the checkpoint does not say which masker it was trained behind')
-        return Masker.from_description(policy.masker_description,
-                                       args.device).fit(reference), policy
+        masker = Masker.from_description(policy.masker_description, args.device).fit(reference)
+        return masker, dict.fromkeys(policy.more_cameras, masker)  # as `perception` shares it
     if reference is None:
         if policy is None:
             raise ConfigError('frames are masked with a reference: give --reference DIR, or '
                               '--checkpoint of a policy that carries one')
-        return None, policy
+        return None, {}
     masker = Masker.load(args.model or 'mini', MaskerSettings(seed=args.seed), args.device,
                          args.weights)
-    return masker.fit(reference), policy
+    return masker.fit(reference), {}

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -21,7 +21,7 @@ from tqdm import tqdm
 from samg_ros.bags.bag import Bag
 from samg_ros.bags.replay.actions import Replay, SideTopics, read_side_topics
 from samg_ros.bags.result import Bad, BagResult
-from samg_ros.bags.topics import Topics, frame_of, stamp_ns
+from samg_ros.bags.topics import Topics, find_more, frame_of, stamp_ns
 from samg_ros.errors import BagError, ConfigError, EncodingError, InvalidInputError
 from samg_ros.evaluation.episodes import View, small_view
 from samg_ros.evaluation.metrics import mask_iou
@@ -85,6 +85,11 @@ class Observed(Protocol):
 
     side: SideTopics | None
     """What the recorded actions are; None without a policy."""
+    more: Mapping[str, str]
+    """Topic -> name of the further cameras that it has to be shown."""
+    actions: deque[npt.NDArray[np.float64] | None]
+    """(A,) for each frame shown, in their order, as soon as it is decided; None for none. To be
+    taken from the left."""
     no_action: Counter[str]
     """Frames that were not acted on, by cause."""
     fill: tuple[int, int, int]
@@ -98,13 +103,24 @@ class Observed(Protocol):
             frame: (H, W, 3) uint8 RGB.
         """
 
-    def act(self, stamp: int, view: View) -> npt.NDArray[np.float64] | None:
-        """Return the (A,) action on that frame; None if there was none."""
+    def show(self, stamp: int, view: View) -> None:
+        """Show the frame that was masked, so that it is acted on."""
+
+    def show_more(self, topic: str, message: Any) -> None:
+        """Take the next message of a further camera.
+
+        Raises:
+            EncodingError: as of `frame_of`.
+            InvalidInputError: likewise.
+        """
+
+    def end(self) -> None:
+        """Decide on all frames shown: nothing more comes."""
 
 
 def evaluate_bag(bag: Bag, topics: Topics, masker: Masker | None, policy: Policy | None = None,
-                 sink: Callable[[MaskedFrame], None] | None = None,
-                 progress: bool = False) -> BagResult:
+                 sink: Callable[[MaskedFrame], None] | None = None, progress: bool = False,
+                 more_maskers: Mapping[str, Masker] | None = None) -> BagResult:
     """Mask the frames of a bag and act on them.
 
     Args:
@@ -114,20 +130,21 @@ def evaluate_bag(bag: Bag, topics: Topics, masker: Masker | None, policy: Policy
         policy: None leaves actions out.
         sink: gets every masked frame, in order.
         progress: show a bar.
+        more_maskers: of the policy's further cameras by name; None if it sees one, or raw frames.
 
     Raises:
         BagError: if no frame can be used, or the bag lacks what the policy wants.
         ConfigError: if masker and policy do not fit each other.
     """
-    offline = Offline(bag, topics, masker, policy)
+    offline = Offline(bag, topics, masker, policy, more_maskers)
     return Evaluation(bag, topics, offline, sink).run(progress)
 
 
 class Offline:
     """Computes masks and actions in this process, an Observed."""
 
-    def __init__(self, bag: Bag, topics: Topics, masker: Masker | None, policy: Policy | None
-                 ) -> None:
+    def __init__(self, bag: Bag, topics: Topics, masker: Masker | None, policy: Policy | None,
+                 more_maskers: Mapping[str, Masker] | None = None) -> None:
         """Take the arguments of `evaluate_bag`."""
         if policy is not None and policy.spec.source == 'truth':
             raise BagError("the policy was trained on the simulator's true masks; a bag is masked "
@@ -136,14 +153,21 @@ class Offline:
             raise ConfigError('frames are masked with a reference: give a fitted masker')
         self.fill = policy.spec.fill if policy is not None else (0, 0, 0)
         self.side: SideTopics | None = None
+        self.more: Mapping[str, str] = {}
+        self.actions: deque[npt.NDArray[np.float64] | None] = deque()
         self.no_action: Counter[str] = Counter()
-        self._masker = masker
+        self._masker, self._more_maskers = masker, more_maskers or {}
         self._raw = policy is not None and policy.spec.source == 'raw'
         self._replay: Replay | None = None
         if policy is not None:
             self.side = read_side_topics(bag, topics, policy)
+            self.more = find_more(bag, policy.more_cameras, topics.image)
+            if not self._raw and (missing := [name for name in self.more.values()
+                                              if name not in self._more_maskers]):
+                raise ConfigError(f'frames of the camera {", ".join(missing)} are masked too: give '
+                                  "a fitted masker for each, as of the policy's more_maskers()")
             self._replay = Replay(policy, self.side)
-            self.no_action = self._replay.dropped
+            self.actions, self.no_action = self._replay.actions, self._replay.dropped
 
     def see(self, stamp: int, frame: npt.NDArray[np.uint8]) -> Seen:
         began = time.perf_counter()
@@ -155,10 +179,22 @@ class Offline:
             predicted = float(prediction.predicted_iou.min())
         return Seen(mask, predicted, (time.perf_counter() - began) * 1000)
 
-    def act(self, stamp: int, view: View) -> npt.NDArray[np.float64] | None:
+    def show(self, stamp: int, view: View) -> None:
         if self._replay is None:
-            return None
-        return self._replay.act(stamp, view.frame if self._raw else view.masked)
+            self.actions.append(None)
+        else:
+            self._replay.show(stamp, view.frame if self._raw else view.masked)
+
+    def show_more(self, topic: str, message: Any) -> None:
+        assert self._replay is not None
+        camera, frame = self.more[topic], frame_of(message)
+        if not self._raw:
+            frame = apply_mask(frame[None], self._more_maskers[camera](frame[None]), self.fill)[0]
+        self._replay.show_more(camera, stamp_ns(message), frame)
+
+    def end(self) -> None:
+        if self._replay is not None:
+            self._replay.end()
 
 
 class Evaluation:
@@ -170,7 +206,9 @@ class Evaluation:
         self._bag, self._topics, self._observed = bag, topics, observed
         self._sink = sink
         self._result = BagResult(with_policy=observed.side is not None)
-        self._actions: list[npt.NDArray[np.float64] | None] = []
+        self._actions: list[npt.NDArray[np.float64] | None] = []  # of all frames
+        self._shown: deque[tuple[int, MaskedFrame | None]] = deque()
+        """Index of each frame on which nothing is decided yet, and what the sink will get."""
         self._before: npt.NDArray[np.bool_] | None = None
         self._masks: dict[int, _Waiting] = {}
         self._truths: dict[int, _PackedMask] = {}
@@ -178,7 +216,7 @@ class Evaluation:
     def run(self, progress: bool = False) -> BagResult:
         """Return the figures of the whole bag."""
         bag, topics, result = self._bag, self._topics, self._result
-        wanted = [topics.image, *filter(None, [topics.truth])]
+        wanted = [topics.image, *filter(None, [topics.truth]), *self._observed.more]
         with tqdm(total=bag.counts[topics.image], desc=bag.path.name, unit='frame', leave=False,
                   disable=not progress) as bar:
             for topic, log_time_ns, message in bag.messages(wanted):
@@ -186,10 +224,15 @@ class Evaluation:
                     if topic == topics.image:
                         bar.update()
                         self._on_frame(message, log_time_ns, frame_of(message))
+                    elif topic in self._observed.more:
+                        self._observed.show_more(topic, message)
                     else:
                         self._on_truth(stamp_ns(message), image_to_mask(message))
                 except (EncodingError, InvalidInputError) as error:
                     result.unusable[f'{topic}: {error}'] += 1
+                self._take_actions()
+            self._observed.end()
+            self._take_actions()
         for topic, count in bag.undecodable.items():
             result.unusable[f'{topic}: not what its type {bag.topics[topic]} says'] += count
         if not result.stamps_ns:
@@ -206,17 +249,17 @@ class Evaluation:
         result.stamps_ns.append(stamp)
         result.log_times_ns.append(log_time_ns)
         result.truth_iou.append(_NONE)
+        self._actions.append(None)
         if seen is None:
             result.unmasked += 1
             for values in (result.temporal_iou, result.coverage, result.predicted_iou,
                            result.latency_ms):
                 values.append(_NONE)
-            self._actions.append(None)
             return
         mask = seen.mask
         masked: Any = apply_mask(frame, mask, self._observed.fill)  # type: ignore[type-var]
         view = View(frame, mask, masked)
-        action = self._observed.act(stamp, view)
+        self._observed.show(stamp, view)
         before, self._before = self._before, mask
         result.temporal_iou.append(
             _NONE if before is None or before.shape != mask.shape
@@ -224,14 +267,21 @@ class Evaluation:
         result.coverage.append(float(mask.mean()))
         result.predicted_iou.append(seen.predicted_iou)
         result.latency_ms.append(seen.latency_ms)
-        self._actions.append(action)
         if self._topics.truth is None:
             self._rank(seen.predicted_iou if mask.any() else 0.0, index, small_view(view))
         else:
             self._masks[stamp] = _Waiting(index, _PackedMask.of(mask), small_view(view))
             self._meet(stamp)
-        if self._sink is not None:
-            self._sink(MaskedFrame(message.header, log_time_ns, view, action))
+        self._shown.append((index, None if self._sink is None else
+                            MaskedFrame(message.header, log_time_ns, view, None)))
+
+    def _take_actions(self) -> None:
+        """Put the actions that were decided to their frames, and hand those on."""
+        while self._observed.actions:
+            index, masked = self._shown.popleft()
+            self._actions[index] = action = self._observed.actions.popleft()
+            if self._sink is not None and masked is not None:
+                self._sink(masked._replace(action=action))
 
     def _on_truth(self, stamp: int, truth: npt.NDArray[np.bool_]) -> None:
         self._truths[stamp] = _PackedMask.of(truth)

@@ -8,9 +8,10 @@ played holds the frames, true masks and recorded actions. Joined by stamp they g
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,8 @@ class LiveSession:
         """
         self.fill = fill if policy is None else policy.spec.fill
         self.side: SideTopics | None = None
+        self.more: Mapping[str, str] = {}
+        self.actions: deque[npt.NDArray[np.float64] | None] = deque()
         self.no_action: Counter[str] = Counter()
         self._raw = policy is not None and policy.spec.source == 'raw'
         self._arrived = {stamp_ns(each.message): each.log_time_ns
@@ -60,11 +63,11 @@ class LiveSession:
         self._predicted = _predicted(session.messages([QUALITY]))
         self._masks = session.messages([MASK])
         self._next: Recorded | None = next(self._masks, None)
-        self._actions: dict[int, npt.NDArray[np.float64]] = {}
+        self._sent: dict[int, npt.NDArray[np.float64]] = {}
         if policy is not None:
             self.side = read_side_topics(bag, topics, policy)
             seen = topics.image if self._raw else MASKED
-            self._actions = _actions(session.messages([seen, COMMAND]), len(policy.action_low))
+            self._sent = _actions(session.messages([seen, COMMAND]), len(policy.action_low))
 
     def see(self, stamp: int, frame: npt.NDArray[np.uint8]) -> Seen | None:
         if self._raw:
@@ -79,11 +82,17 @@ class LiveSession:
         return Seen(image_to_mask(made.message), self._predicted.get(stamp, float('nan')),
                     latency_ms)
 
-    def act(self, stamp: int, view: View) -> npt.NDArray[np.float64] | None:
-        action = self._actions.pop(stamp, None)
+    def show(self, stamp: int, view: View) -> None:
+        action = self._sent.pop(stamp, None)
         if action is None and self.side is not None:
             self.no_action[NO_COMMAND] += 1
-        return action
+        self.actions.append(action)
+
+    def show_more(self, topic: str, message: Any) -> None:
+        pass  # the running nodes had one camera
+
+    def end(self) -> None:
+        pass
 
 
 def report_session(path: Path, topics: Topics, session: Path, checkpoint: str, out: Path,

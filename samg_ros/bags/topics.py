@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,8 @@ class Topics:
 
 
 def find_topics(bag: Bag, image: str | None = None, truth: str | None = None,
-                joint_states: str | None = None, command: str | None = None) -> Topics:
+                joint_states: str | None = None, command: str | None = None,
+                more_cameras: Sequence[str] = ()) -> Topics:
     """Find the topics of an evaluation by name and type.
 
     Args:
@@ -50,6 +51,7 @@ def find_topics(bag: Bag, image: str | None = None, truth: str | None = None,
         truth: true masks; None takes `segmentation` beside the image.
         joint_states: None takes the only one of that name; so with the next.
         command: recorded actions.
+        more_cameras: names of cameras that are not the one looked for; see `find_more`.
 
     Raises:
         BagError: if a given topic is not there or of the wrong type, or if there are several to
@@ -57,7 +59,7 @@ def find_topics(bag: Bag, image: str | None = None, truth: str | None = None,
     """
     check_topics(bag, {'image': image, 'truth': truth, 'joint_states': joint_states,
                        'command': command})
-    image = image or find_camera(bag)
+    image = image or find_camera(bag, more_cameras)
     beside = image.removesuffix('/compressed').rpartition('/')[0] + '/segmentation'
     if truth is None and bag.topics.get(beside) == IMAGE:
         truth = beside
@@ -83,14 +85,20 @@ def check_topics(bag: Bag, named: Mapping[str, str | None]) -> None:
                            f'{_listed(bag)}')
 
 
-def find_camera(bag: Bag) -> str:
+def find_camera(bag: Bag, but: Iterable[str] = ()) -> str:
     """Return the camera topic of a bag: the only one, or the one called image_raw.
+
+    Args:
+        bag: to look in.
+        but: names of further cameras, which are left out.
 
     Raises:
         BagError: if there is none, or several to choose from.
     """
+    others = {topic for camera in but for topic in _image_topics(camera)}
     found = [name for name, kind in bag.topics.items() if kind in (IMAGE, COMPRESSED)
-             and name.rpartition('/')[2] not in MADE_FROM_CAMERA and '/masked/' not in name]
+             and name.rpartition('/')[2] not in MADE_FROM_CAMERA and '/masked/' not in name
+             and name not in others]
     raw = [name for name in found if name.endswith('/image_raw')]
     found = raw if len(raw) == 1 else found
     if len(found) == 1:
@@ -99,6 +107,36 @@ def find_camera(bag: Bag) -> str:
         raise BagError(f"'{bag.path}' has no camera image; it has {_listed(bag)}")
     raise BagError(f'several cameras are in the bag: choose one with --image: '
                    f'{", ".join(sorted(found))}')
+
+
+def find_more(bag: Bag, cameras: Iterable[str], image: str) -> dict[str, str]:
+    """Return topic -> name of the further cameras of a policy, found by their names.
+
+    Args:
+        bag: to look in.
+        cameras: their names.
+        image: topic of the main camera.
+
+    Raises:
+        BagError: if the bag lacks one, or one is taken for the main camera.
+    """
+    found = {}
+    for camera in cameras:
+        there = [topic for topic in _image_topics(camera)
+                 if bag.topics.get(topic) in _TYPES['image']]
+        if not there:
+            raise BagError(f"the policy also sees the camera '{camera}', and the bag has no "
+                           f"'{_image_topics(camera)[0]}'; it has {_listed(bag)}")
+        if image in there:
+            raise BagError(f"'{image}' is of the policy's further camera '{camera}'; name that "
+                           'of its main camera with --image')
+        found[there[0]] = camera
+    return found
+
+
+def _image_topics(camera: str) -> tuple[str, str]:
+    """Return where a further camera publishes in the arm's graph, raw and compressed."""
+    return f'/{camera}/image_raw', f'/{camera}/image_raw/compressed'
 
 
 def _only(bag: Bag, last_name: str, kind: str) -> str | None:

@@ -20,6 +20,7 @@ from samg_ros.files.share import absolute
 from samg_ros.graphs import checkpoint_parameters
 from samg_ros.graphs.spec import NodeSpec, given_only
 from samg_ros.perception import parameters as perception_parameters
+from samg_ros.rl.evaluation.actors import camera_names
 from samg_ros.rl.evaluation.shipped import find_checkpoint
 from samg_ros.rl.training.checkpoint import Checkpoint, load_checkpoint
 from samg_ros.ros.given_parameters import given_parameters, unless_given
@@ -86,6 +87,9 @@ def make_plan(bag: str, policy: str = '', reference: str = '', model: str = '', 
                          command or None)
     checkpoint_path = find_checkpoint(Path(policy).expanduser()).resolve() if policy else None
     checkpoint = None if checkpoint_path is None else load_checkpoint(checkpoint_path)
+    if checkpoint is not None and (more := camera_names(checkpoint.agent)[1:]):
+        raise ConfigError(f'the policy also sees the camera {", ".join(more)}, and one camera is '
+                          'played; samg eval bag shows it all of them')
     source = 'masked' if checkpoint is None else checkpoint.config.observation.source
     if source == 'truth':
         raise BagError("the policy was trained on the simulator's true masks; a bag is masked by a "

@@ -45,7 +45,8 @@ class OneProcess:
     """
 
     def __init__(self, specs: Sequence[NodeSpec], parameter_file: Path, stop_signal: StopSignal,
-                 record: Path | None = None, recorded: Remappings = ()) -> None:
+                 record: Path | None = None, recorded: Remappings = (),
+                 more_cameras: Sequence[str] = ()) -> None:
         """Note what is to run; `samg_ros.ros.domain.choose_domain` comes before.
 
         Args:
@@ -55,9 +56,11 @@ class OneProcess:
             record: MCAP file, replaced if it is there, to record the session in, from before the
                 first node to after the last; None for none.
             recorded: the graph's topics where they have other names than those of `recorder`.
+            more_cameras: names of further cameras to record.
         """
         self._specs, self._parameter_file = specs, parameter_file
         self._stop_signal, self._record, self._recorded = stop_signal, record, recorded
+        self._more_cameras = more_cameras
         self._nodes: dict[str, Any] = {}
         self._recorder: Any = None
 
@@ -72,7 +75,8 @@ class OneProcess:
         try:
             if self._record is not None:
                 self._record.unlink(missing_ok=True)  # refused before, unless --overwrite was given
-                self._recorder = Recorder(self._record, cli_args=ros_arguments(self._recorded))
+                self._recorder = Recorder(self._record, self._more_cameras,
+                                          cli_args=ros_arguments(self._recorded))
                 self._executor.add_node(self._recorder)
             for spec in self._specs:
                 node = self._nodes[spec.name] = make_node(spec)

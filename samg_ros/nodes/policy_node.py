@@ -133,7 +133,7 @@ class PolicyNode(ArmNode):
         """Send an action; called by the worker's thread."""
         given = request.input
         self._trace.add('look', stamp=given.stamp, begins=request.begins,
-                        seen=given.proprioception)
+                        seen=given.proprioception, more=given.more_stamps)
         if self._driver is not None and self.watched():
             self._driver.act(request, action, duration_s,
                              self._parameters_given.mask_limits.slow_down

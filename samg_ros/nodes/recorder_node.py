@@ -12,7 +12,7 @@ recorder that is killed loses less than a second.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ TOPICS = {
     mask_quality.TOPIC: Float64MultiArray, 'policy/trace': String,
     'joint_states': JointState, 'time_step': Float64MultiArray, 'command': Float64MultiArray,
     **dict.fromkeys(COMMAND_TOPICS.values(), Float64MultiArray)}
-"""Inputs, masks and commands; a topic without a publisher is left out."""
+"""Inputs, masks and commands of one camera; a topic without a publisher is left out."""
 FLUSH_S = 0.5
 """How often what has come is handed to the system."""
 _SIDE = {'camera/camera_info': CameraInfo, 'joint_states': JointState,
@@ -50,17 +50,24 @@ _SIDE = {'camera/camera_info': CameraInfo, 'joint_states': JointState,
 
 
 class Recorder(PlainNode):
-    """Writes TOPICS into a file while it lives."""
+    """Writes TOPICS into a file while it lives, and what further cameras have of them."""
 
-    def __init__(self, path: Path, **options: Any) -> None:
+    def __init__(self, path: Path, more_cameras: Sequence[str] = (), **options: Any) -> None:
         """Begin to record.
+
+        Args:
+            path: MCAP file to write.
+            more_cameras: names of further cameras.
+            **options: of the node.
 
         Raises:
             BagError: if the file is there already or cannot be written.
         """
         self._recording = Recording(path)  # first: without a file there is no node
         super().__init__('recorder', **options)
-        self._tap = TopicRecorder(self, self._recording, TOPICS)
+        self._tap = TopicRecorder(self, self._recording, {
+            **TOPICS, **{topic: kind for name in more_cameras
+                         for topic, kind in _topics_of(name).items()}})
 
     @property
     def count(self) -> int:
@@ -185,6 +192,12 @@ class EpisodeRecorder(PlainNode):
         if not count:
             return Report(WARN, 'recording, but nothing has come', values)
         return Report(OK, f"recording '{self._path.name}'", values)
+
+
+def _topics_of(camera: str) -> dict[str, Any]:
+    """Return TOPICS of a further camera: its own and those of its masks, all below its name."""
+    return {f'{camera}/{topic.removeprefix("camera/")}': kind for topic, kind in TOPICS.items()
+            if topic.startswith(('camera/', 'masked/'))}
 
 
 class _Discarding:

@@ -6,7 +6,6 @@ What cannot be used is dropped and counted by cause, so that only good inputs ar
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from samg_ros.policy.parameters import CAMERAS, JOINTS, PAIR, InputSettings
 from samg_ros.policy.watchdog import of_camera
 from samg_ros.ros import qos
 from samg_ros.ros.messages import time_step
-from samg_ros.ros.messages.pairing import NearestStamp, StampPairer, stamp_of
+from samg_ros.ros.messages.pairing import CameraPairer, StampPairer, stamp_of
 from samg_ros.ros.publishers import describe_publishers
 from samg_ros.step_types import FIRST
 
@@ -53,6 +52,8 @@ class SynchronizedInput:
     """Whether a mask is likely to be wrong, as MaskGuard has it."""
     more: Frames = field(default_factory=dict)
     """Frames of further cameras."""
+    more_stamps: Mapping[str, time_step.Stamp] = field(default_factory=dict)
+    """Their stamps, by the names of the cameras."""
 
 
 class PolicyInputs:
@@ -81,10 +82,10 @@ class PolicyInputs:
         self.cameras = tuple(
             CameraFrames(node, drops, settings, deadlines, name, self._on_frame, on_mismatch)
             for name in settings.cameras)
-        self._main, *more = settings.cameras
-        self._more = {name: NearestStamp(settings.tolerance_s, settings.timeout_s) for name in more}
+        self._main, *self._more = settings.cameras
         self._used_stamp: time_step.Stamp = (-1, 0)  # of the newest good input
-        self._waiting: deque[GoodFrame] = deque()  # of the main camera
+        self._pairer = CameraPairer[GoodFrame](self._more, settings.tolerance_s,
+                                               settings.timeout_s, self._on_unpaired)
         self._exact = StampPairer(('time_step', *map(_image, settings.cameras),
                                    *(('joints',) if settings.needed_joints else ())))
         self._subscriptions = self._subscribe()
@@ -185,41 +186,27 @@ class PolicyInputs:
             self._pair_exactly(_image(camera), frame.stamp, frame.pixels)
             return
         if camera != self._main:
-            self._more[camera].add(frame.stamp, frame)
+            self._pairer.add_more(camera, frame.stamp, frame)
         else:
-            self._waiting.append(frame)
-            while abs(_seconds(frame.stamp) - _seconds(self._waiting[0].stamp)) \
-                    > self._settings.timeout_s:  # too old, or of before the clock was set back
-                self._drop_oldest()
+            self._pairer.add(frame.stamp, frame)
         self._pair_nearest()
 
     # What belongs together
 
     def _pair_nearest(self) -> None:
         """Hand on the newest frame that waits of which all that belongs to it is there."""
-        for place in range(len(self._waiting) - 1, -1, -1):
-            if (found := self._complete(self._waiting[place])) is not None:
-                for _ in range(place):
-                    self._drop_oldest()
-                self._waiting.popleft()
-                self.count += 1
-                self._on_input(found)
-                return
+        if (found := self._pairer.take(self._complete)) is not None:
+            self.count += 1
+            self._on_input(found)
 
-    def _drop_oldest(self) -> None:
-        self._waiting.popleft()
+    def _on_unpaired(self, frame: GoodFrame) -> None:
         what = 'no joint positions' if not self._more else \
             'no joint positions, or no frame of another camera,'
         self._drops.add('unpaired', f'{what} came within {self._settings.tolerance_s:g} s of the '
                         'stamp of a frame')
 
-    def _complete(self, frame: GoodFrame) -> SynchronizedInput | None:
-        """Return a frame with all that belongs to it; None if something has not come yet."""
-        more: dict[str, GoodFrame] = {
-            name: found for name, frames in self._more.items() if frames.reaches(frame.stamp)
-            and (found := frames.find(frame.stamp)) is not None}
-        if len(more) < len(self._more):
-            return None
+    def _complete(self, frame: GoodFrame, more: dict[str, GoodFrame]) -> SynchronizedInput | None:
+        """Return frames with the joint positions; None if those have not come yet."""
         self._deadlines.mark_fresh(CAMERAS)
         seen = None
         joints = self._settings.spec.proprioception
@@ -232,7 +219,8 @@ class PolicyInputs:
         return SynchronizedInput(
             frame.stamp, frame.pixels, seen, begins,
             doubtful=any(each.doubtful for each in (frame, *more.values())),
-            more={name: each.pixels for name, each in more.items()})
+            more={name: each.pixels for name, each in more.items()},
+            more_stamps={name: each.stamp for name, each in more.items()})
 
     def _pair_exactly(self, name: str, stamp: time_step.Stamp, message: Any) -> None:
         """Hand on the messages of one time step when all have come."""
@@ -244,11 +232,8 @@ class PolicyInputs:
         self._on_input(SynchronizedInput(
             stamp, complete[_image(self._main)], complete.get('joints'),
             info.step_type == FIRST, info.frame_index, info.time_ns,
-            more={camera: complete[_image(camera)] for camera in self._more}))
-
-
-def _seconds(stamp: time_step.Stamp) -> float:
-    return stamp[0] + stamp[1] * 1e-9
+            more={camera: complete[_image(camera)] for camera in self._more},
+            more_stamps=dict.fromkeys(self._more, stamp)))
 
 
 def _image(camera: str) -> str:

@@ -11,8 +11,10 @@ from processes import Command
 
 from samg_ros.arm.joint_limits import load_joint_limits
 from samg_ros.bags.bag import open_bag
+from samg_ros.bags.evaluate import evaluate_bag
 from samg_ros.bags.limits import count_excesses, read_commands
 from samg_ros.bags.replay.sent import compare_commands
+from samg_ros.bags.topics import find_topics
 from samg_ros.errors import SamgError
 from samg_ros.files.share import share_file
 from samg_ros.graphs.arm import make_plan
@@ -201,11 +203,21 @@ def test_a_policy_of_two_cameras_gets_both_with_a_reference_each(tmp_path, arm_r
         make_plan(policy=str(run), use_sim=True, more_cameras='top_down')
     parameters = tmp_path / 'fast.yaml'
     parameters.write_text(FAST)
-    results = tmp_path / 'results.json'
-    command = Command(tmp_path, *arguments(run, '--episodes', '1', '--json', str(results),
+    command = Command(tmp_path, *arguments(run, '--episodes', '1', '--record', 'arm.mcap',
                                            '--params-file', str(parameters)))
     assert command.process.wait(300) == 0, command.text()
     assert 'of 1 episodes' in command.text() and 'Traceback' not in command.text()
+    bag, policy = open_bag(tmp_path / 'arm.mcap'), load_policy(run)
+    assert {f'/left_close/{topic}' for topic in (
+        'image_raw', 'camera_info', 'segmentation', 'masked/image_raw', 'masked/mask',
+        'masked/quality')} <= bag.topics.keys()
+    repeated = compare_commands(bag, policy, TOPIC)
+    assert repeated.equal == repeated.commands > 10 and not repeated.lost
+    topics = find_topics(bag, more_cameras=policy.more_cameras)
+    assert topics.image == '/camera/image_raw'
+    result = evaluate_bag(bag, topics, policy.masker(), policy,
+                          more_maskers=policy.more_maskers())
+    assert result.actions > 10
 
 
 def test_what_is_recorded_has_all_cameras():

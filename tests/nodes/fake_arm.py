@@ -4,6 +4,7 @@
 import time
 
 import numpy as np
+import torch
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray, Header
@@ -11,13 +12,16 @@ from std_srvs.srv import SetBool
 
 from samg_ros.nodes.policy_node import PolicyNode
 from samg_ros.observation import ObservationSpec
+from samg_ros.rl.agents.chunk_network import ChunkNetwork, ChunkSettings
 from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.config import TrainConfig
+from samg_ros.rl.evaluation.actors import CHUNKS, NETWORK
 from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
 from samg_ros.ros.messages import mask_quality
 from samg_ros.ros.messages.images import array_to_image
 
 JOINTS = ('shoulder', 'elbow')
+CAMERAS = ('camera', 'side')
 SIDE = 24
 TIMEOUT_S = 0.5
 GRACE_S = 0.1
@@ -42,6 +46,20 @@ def save_untrained(path, config=CONFIG, actions=2, greatest=0.5):
 def header(tick):
     """At 50 Hz, from 100 s on."""
     return Header(stamp=Time(sec=100 + tick // 50, nanosec=tick % 50 * 20_000_000))
+
+
+def save_two_cameras(path, source='masked'):
+    """Write the checkpoint of an untrained policy that sees two cameras and predicts chunks."""
+    size = 16
+    settings = ChunkSettings(CAMERAS, len(JOINTS), 2, chunk=2, period_s=0.02, channels=(4, 4),
+                             hidden_dim=8, pixels=(3, size, size))
+    torch.manual_seed(0)
+    config = TrainConfig(task='arm_reach', camera_size=SIDE, observation=ObservationSpec(
+        size=size, frame_stack=1, source=source, proprioception=JOINTS))
+    save_checkpoint(path, Checkpoint(
+        config, np.full(2, -0.5), np.full(2, 0.5),
+        {CHUNKS: settings.to_json(), NETWORK: ChunkNetwork(settings).state_dict()}))
+    return path
 
 
 class Arm:
@@ -115,6 +133,26 @@ class Arm:
 
     def is_still(self):
         return self.commands and not any(self.last)
+
+
+class TwoCameras(Arm):
+    """The fake arm with a second camera, whose frames may come later or not at all."""
+
+    def __init__(self, graph, topic='masked/image_raw'):
+        super().__init__(graph)
+        self.images, self.side = (graph.probe.create_publisher(Image, f'{name}/{topic}', 5)
+                                  for name in CAMERAS)
+        self.shows_side, self.side_behind, self.side_shape = True, 0, self.shape
+        self.side_every = 1  # ticks
+
+    def tick(self):
+        frame = super().tick()
+        if self.ticks % self.side_every:
+            return frame, None
+        side = self.rng.integers(1, 256, self.side_shape, dtype=np.uint8)
+        if self.shows_side:
+            self.side.publish(array_to_image(side, header(self.ticks - self.side_behind)))
+        return frame, side
 
 
 def add(graph, run, **parameters):

@@ -6,53 +6,15 @@ import time
 
 import numpy as np
 import pytest
-import torch
-from fake_arm import JOINTS, SIDE, TIMEOUT_S, Arm, add, header
-from sensor_msgs.msg import Image
+from fake_arm import JOINTS, SIDE, TIMEOUT_S, TwoCameras, add, header, save_two_cameras
 
-from samg_ros.observation import ObservationSpec
 from samg_ros.policy.inference import Request
-from samg_ros.rl.agents.chunk_network import ChunkNetwork, ChunkSettings
-from samg_ros.rl.config import TrainConfig
-from samg_ros.rl.evaluation.actors import CHUNKS, NETWORK
 from samg_ros.rl.evaluation.policy import load_policy
-from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
-from samg_ros.ros.messages.images import array_to_image
-
-CAMERAS = ('camera', 'side')
 
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory):
-    """An untrained policy that sees two cameras and predicts chunks of two joint velocities."""
-    size = 16
-    settings = ChunkSettings(CAMERAS, len(JOINTS), 2, chunk=2, period_s=0.02, channels=(4, 4),
-                             hidden_dim=8, pixels=(3, size, size))
-    torch.manual_seed(0)
-    config = TrainConfig(task='arm_reach', camera_size=SIDE, observation=ObservationSpec(
-        size=size, frame_stack=1, proprioception=JOINTS))
-    path = tmp_path_factory.mktemp('run') / 'checkpoint.pt'
-    save_checkpoint(path, Checkpoint(
-        config, np.full(2, -0.5), np.full(2, 0.5),
-        {CHUNKS: settings.to_json(), NETWORK: ChunkNetwork(settings).state_dict()}))
-    return path
-
-
-class TwoCameras(Arm):
-    """The fake arm with a second camera, whose frames may come later or not at all."""
-
-    def __init__(self, graph):
-        super().__init__(graph)
-        self.images = graph.probe.create_publisher(Image, 'camera/masked/image_raw', 5)
-        self.side = graph.probe.create_publisher(Image, 'side/masked/image_raw', 5)
-        self.shows_side, self.side_behind, self.side_shape = True, 0, self.shape
-
-    def tick(self):
-        frame = super().tick()
-        side = self.rng.integers(1, 256, self.side_shape, dtype=np.uint8)
-        if self.shows_side:
-            self.side.publish(array_to_image(side, header(self.ticks - self.side_behind)))
-        return frame, side
+    return save_two_cameras(tmp_path_factory.mktemp('run') / 'checkpoint.pt')
 
 
 @pytest.fixture
@@ -140,10 +102,10 @@ def test_frames_that_wait_in_vain_are_few_whatever_the_clock_does(graph, arm, ch
     arm.run()
     graph.until(lambda: node._inputs.count)
     arm.shows_side = False
-    graph.until(lambda: len(node._inputs._waiting) > 10)
+    graph.until(lambda: node._inputs._pairer.waiting > 10)
     arm.ticks -= 2000  # 40 s back
     graph.spin_for(2 * TIMEOUT_S)
-    assert 10 < len(node._inputs._waiting) <= 50 * TIMEOUT_S + 1
+    assert 10 < node._inputs._pairer.waiting <= 50 * TIMEOUT_S + 1
 
 
 def test_whatever_is_missing_while_an_action_is_computed_is_dropped_by_name(graph, arm, checkpoint):

@@ -7,7 +7,7 @@ for what is fit to act on, so that live and offline actions differ in no bit.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,10 @@ import numpy.typing as npt
 from samg_ros.bags.bag import Bag
 from samg_ros.bags.topics import Topics, labelled, stamp_ns
 from samg_ros.errors import BagError
-from samg_ros.observation import Observation
+from samg_ros.observation import Frames
 from samg_ros.rl.evaluation.compatibility import frame_mismatch, joints_mismatch, mask_area
 from samg_ros.rl.evaluation.policy import Policy
+from samg_ros.ros.messages.pairing import CameraPairer
 from samg_ros.step_types import FIRST
 
 """Step type that begins an episode, as in dm_env."""
@@ -27,9 +28,14 @@ from samg_ros.step_types import FIRST
 
 # As the node `policy` has them by default.
 _TOLERANCE_NS = 50_000_000
-"""Greatest difference between the stamps of a frame and its joint state."""
+"""Greatest difference between the stamps of a frame and what belongs to it."""
 _TIMEOUT_NS = 500_000_000
-"""Without good frames for so long, the frame stack begins anew."""
+"""Without good frames for so long, the frame stack begins anew; so long a frame waits for those of
+further cameras."""
+_MOST_WAITING = 64
+"""Frames that wait, whatever their stamps."""
+
+Action = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,62 +119,110 @@ def read_side_topics(bag: Bag, topics: Topics, policy: Policy) -> SideTopics:
                       steps, answers, (np.array(times, np.int64), actions))
 
 
+@dataclass(eq=False)
+class _Frame:
+    """A frame of any camera, and what became of it."""
+
+    stamp: int
+    pixels: npt.NDArray[np.uint8]
+    joints: npt.NDArray[np.float32] | None = None
+    decided: bool = False
+    action: Action | None = None
+
+
 class Replay:
     """Acts on one frame after the other, as the node does."""
 
     def __init__(self, policy: Policy, side: SideTopics) -> None:
         self.dropped: Counter[str] = Counter()
         """Frames on which the policy did not act, by cause."""
+        self.actions: deque[Action | None] = deque()
+        """(A,) for each frame shown, in their order, once it is decided; None where the policy did
+        not act. To be taken from the left."""
         self._policy, self._side = policy, side
         self._observer = policy.observer()
-        self._last: int | None = None
-        self._begun = False
+        self._frames: deque[_Frame] = deque()  # whose actions are not yet handed out
+        self._pairer = CameraPairer[_Frame](
+            policy.more_cameras, 0.0 if side.steps else _TOLERANCE_NS * 1e-9, _TIMEOUT_NS * 1e-9,
+            lambda frame: self._decide(frame, 'unpaired'))
+        self._newest: dict[str, int] = {}  # stamps, by camera
+        self._last: int | None = None  # stamp that was acted on
 
-    def act(self, stamp: int, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64] | None:
-        """Return the action on a frame.
+    def show(self, stamp: int, pixels: npt.NDArray[np.uint8]) -> None:
+        """Show the next frame of the main camera.
 
         Args:
             stamp: of the frame, ns.
-            frame: (H, W, 3) uint8 RGB as the policy sees it, so masked where it wants that.
-
-        Returns:
-            (A,) float64; None if the frame is not fit to act on.
+            pixels: (H, W, 3) uint8 RGB as the policy sees it, so masked where it wants that.
 
         Raises:
             BagError: if frames of this size do not fit the policy.
         """
-        observed = self._observe(stamp, frame)
-        if isinstance(observed, str):
-            self.dropped[observed] += 1
-            return None
-        action = self._policy.act(observed, stamp // 10**9 + stamp % 10**9 * 1e-9, self._begun)
-        if not np.isfinite(action).all():
-            self.dropped['action_not_finite'] += 1
-            return None
-        return action
+        frame = _Frame(stamp, pixels)
+        self._frames.append(frame)
+        cause = self._unfit('', frame)
+        if cause is None and self._policy.spec.proprioception:
+            frame.joints = self._nearest(stamp)
+            cause = 'unpaired' if frame.joints is None else None
+        if cause is not None:
+            self._decide(frame, cause)
+            return
+        self._pairer.add(_seconds(stamp), frame)
+        self._act()
+        while len(self._frames) > _MOST_WAITING:
+            self._pairer.drop_oldest()
 
-    def _observe(self, stamp: int, frame: npt.NDArray[np.uint8]) -> Observation | str:
-        """Return what the policy sees, or why it should not act."""
+    def show_more(self, camera: str, stamp: int, pixels: npt.NDArray[np.uint8]) -> None:
+        """Show the next frame of a further camera; as `show`."""
+        frame = _Frame(stamp, pixels)
+        if self._unfit(camera, frame) is None:
+            self._pairer.add_more(camera, _seconds(stamp), frame)
+            self._act()
+
+    def end(self) -> None:
+        """Decide on the frames that still wait: nothing more comes."""
+        while self._pairer.waiting:
+            self._pairer.drop_oldest()
+
+    def _decide(self, frame: _Frame, cause: str = '', action: Action | None = None) -> None:
+        """Note what became of a frame, and hand out what no longer waits for an earlier one."""
+        frame.decided, frame.action = True, action
+        if cause:
+            self.dropped[cause] += 1
+        while self._frames and self._frames[0].decided:
+            self.actions.append(self._frames.popleft().action)
+
+    def _act(self) -> None:
+        """Act on the newest frame whose companions are all there."""
+        found = self._pairer.take(lambda frame, more: (frame, more))
+        if found is None:
+            return
+        frame, others = found
+        more: Frames = {name: each.pixels for name, each in others.items()}
+        begins = self._begins(frame.stamp)
+        see = self._observer.reset if begins else self._observer.push
+        action = self._policy.act(see(frame.pixels, frame.joints, more),
+                                  frame.stamp // 10**9 + frame.stamp % 10**9 * 1e-9, begins)
+        self._last = frame.stamp
+        if np.isfinite(action).all():
+            self._decide(frame, action=action)
+        else:
+            self._decide(frame, 'action_not_finite')
+
+    def _unfit(self, camera: str, frame: _Frame) -> str | None:
+        """Return why the node would not take a frame; None if it would."""
         policy, steps = self._policy, self._side.steps
-        mismatch = frame_mismatch(policy.config, policy.spec.crop, *frame.shape[:2])
+        mismatch = frame_mismatch(policy.config, policy.spec.crop, *frame.pixels.shape[:2])
         if mismatch is not None:
-            raise BagError(mismatch)
-        if not steps:
-            if stamp == self._last:
-                return 'repeated'
-            if policy.spec.source != 'raw' and not mask_area(frame, policy.spec.fill):
-                return 'empty_mask'
-        elif stamp not in steps:
-            return 'no_time_step'
-        seen = None
-        if policy.spec.proprioception:
-            seen = self._nearest(stamp)
-            if seen is None:
-                return 'unpaired'
-        self._begun = self._begins(stamp)
-        see = self._observer.reset if self._begun else self._observer.push
-        self._last = stamp
-        return see(frame, seen)
+            raise BagError(f'{camera}: {mismatch}' if camera else mismatch)
+        before, self._newest[camera] = self._newest.get(camera), frame.stamp
+        if steps:
+            return None if frame.stamp in steps else 'no_time_step'
+        if frame.stamp == before:
+            return 'repeated'
+        if policy.spec.source != 'raw' and not mask_area(frame.pixels, policy.spec.fill):
+            return 'empty_mask'
+        return None
 
     def _begins(self, stamp: int) -> bool:
         if self._last is None:
@@ -184,3 +238,8 @@ class Replay:
         best = min(near, key=lambda i: abs(int(stamps[i]) - stamp))
         tolerance = 0 if self._side.steps else _TOLERANCE_NS
         return positions[best] if abs(int(stamps[best]) - stamp) <= tolerance else None
+
+
+def _seconds(stamp: int) -> tuple[int, int]:
+    """Return a stamp as seconds and nanoseconds."""
+    return divmod(stamp, 10**9)

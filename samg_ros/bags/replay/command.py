@@ -24,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="the recorded policy's workspace, if it had one")
     parser.add_argument('--mask-again', action='store_true',
                         help='mask the camera frames anew instead of taking the recorded ones')
+    parser.add_argument('--image', default=None, metavar='TOPIC',
+                        help='main camera, for --mask-again and policies of raw frames (the only '
+                        "one beside the policy's others)")
     parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda' (%(default)s)")
     add_json(parser)
 
@@ -41,8 +44,10 @@ def run(args: argparse.Namespace) -> int:
 
     policy = load_policy(args.checkpoint, args.device)
     masker = policy.masker(args.device) if args.mask_again else None
-    found = compare_commands(open_bag(args.bag), policy, args.command, masker,
-                             str(args.workspace or ''))
+    maskers = None if masker is None else {policy.cameras[0]: masker,
+                                           **policy.more_maskers(args.device)}
+    found = compare_commands(open_bag(args.bag), policy, args.command, maskers,
+                             str(args.workspace or ''), args.image)
     print(f'{found.commands} commands in {found.sessions} sessions, {found.equal} of them equal '
           'to the bit')
     if found.unseen:

@@ -4,7 +4,8 @@
 The topic `policy/trace` of a recording says what commands depend on beside the masked frames:
 
     begin  the policy was enabled: settings of the commands, positions of the joints
-    look   a frame was looked at: its stamp, joints as the policy saw them, whether it begins anew
+    look   a frame was looked at: its stamp, those of the further cameras' frames, joints as the
+           policy saw them, whether it begins anew
     act    the action of that frame was sent: seconds since the command before, positions, share of
            the speed, whether the safe action ended with it
     safe   a safe action was sent: seconds since the command before, positions, whether it is final
@@ -15,7 +16,7 @@ Network, chunks, limits and workspace are those of the running node.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -28,12 +29,11 @@ from samg_ros.arm.commands import ArmCommands
 from samg_ros.arm.settings import ArmSettings
 from samg_ros.arm.workspace import Workspace
 from samg_ros.bags.bag import Bag
-from samg_ros.bags.output import MASKED
-from samg_ros.bags.topics import frame_of, stamp_ns
+from samg_ros.bags.replay.frames import Look, Pixels, ShownFrames
 from samg_ros.errors import BagError, plain
 from samg_ros.files.reading import parsing
 from samg_ros.files.schema import convert, parse_json
-from samg_ros.masking import Masker, apply_mask
+from samg_ros.masking import Masker
 from samg_ros.rl.evaluation.policy import Policy
 
 TRACE = '/policy/trace'
@@ -55,6 +55,8 @@ class Event(Struct, forbid_unknown_fields=True):
     positions: list[float] | None = None
     stamp: tuple[int, int] | None = None
     """Of look: seconds and nanoseconds."""
+    more: dict[str, tuple[int, int]] = {}
+    """Of look: the same of each further camera."""
     begins: bool = False
     seen: list[float] | None = None
     """Of look: proprioception, float32."""
@@ -82,16 +84,19 @@ class Comparison:
     """Events that could not be followed because a frame or the beginning is not recorded."""
 
 
-def compare_commands(bag: Bag, policy: Policy, topic: str, masker: Masker | None = None,
-                     workspace: str = '') -> Comparison:
+def compare_commands(bag: Bag, policy: Policy, topic: str,
+                     maskers: Mapping[str, Masker] | None = None, workspace: str = '',
+                     image: str | None = None) -> Comparison:
     """Compute the commands of a recording again.
 
     Args:
         bag: with the policy's trace.
         policy: that was recorded.
         topic: of the commands.
-        masker: for a bag without masked frames; None takes the masked ones.
+        maskers: of each camera by name, for a bag without masked frames; None takes those.
         workspace: file of the workspace; empty for none.
+        image: topic of the main camera, for a policy of raw frames, or to mask again; None takes
+            the only one.
 
     Raises:
         BagError: if the bag lacks what is needed, or its trace cannot be read.
@@ -102,9 +107,9 @@ def compare_commands(bag: Bag, policy: Policy, topic: str, masker: Masker | None
     if topic not in bag.topics:
         raise BagError(f"the bag has no commands on '{topic}'; name their topic with --command")
     events = [(each.log_time_ns, _event(each.message)) for each in bag.messages([TRACE])]
-    repeat = _Repeat(policy, workspace)
-    computed = list(repeat.commands(deque(event for _, event in events),
-                                    _frames(bag, policy, masker)))
+    looks = [_look(event, policy) for _, event in events if event.event == LOOK]
+    repeat = _Repeat(policy, workspace, ShownFrames(bag, policy, looks, maskers, image))
+    computed = list(repeat.commands(events))
     enabled_ns = next((at for at, event in events if event.event == BEGIN), None)
     recorded = [(each.log_time_ns, _values(each.message)) for each in bag.messages([topic])]
     compared = [values for at, values in recorded if enabled_ns is not None and at >= enabled_ns]
@@ -115,43 +120,35 @@ def compare_commands(bag: Bag, policy: Policy, topic: str, masker: Masker | None
 class _Repeat:
     """The policy and its limits, once more."""
 
-    def __init__(self, policy: Policy, workspace: str) -> None:
-        self._policy, self._workspace = policy, workspace
+    def __init__(self, policy: Policy, workspace: str, frames: ShownFrames) -> None:
+        self._policy, self._workspace, self._frames = policy, workspace, frames
         self._observer = policy.observer()
         self._commands: ArmCommands | None = None
         self._action: Vector | None = None
         self.sessions = self.lost = 0
 
-    def commands(self, events: deque[Event], frames: Iterator[tuple[int, npt.NDArray[np.uint8]]]
-                 ) -> Iterator[Vector]:
-        """Yield every command; events whose frame is not there are counted as lost."""
-        known: dict[int, npt.NDArray[np.uint8]] = {}
-        needed = {_ns(event) for event in events if event.event == LOOK}
-        for event in events:
-            frame = None
-            if event.event == LOOK:
-                stamp = _ns(event)
-                while stamp not in known and (found := next(frames, None)) is not None:
-                    if found[0] in needed:
-                        known[found[0]] = found[1]
-                frame = known.pop(stamp, None)
+    def commands(self, events: Iterable[tuple[int, Event]]) -> Iterator[Vector]:
+        """Yield every command; events whose frames are not there are counted as lost."""
+        for logged_ns, event in events:
+            frames = None if event.event != LOOK else \
+                self._frames.find(_look(event, self._policy), logged_ns)
             with parsing(f"the event '{plain(event.event, 20)}' of the trace cannot be followed",
                          BagError, _ADVICE):
-                command = self._follow(event, frame)
+                command = self._follow(event, frames)
             if command is not None:
                 yield command
 
-    def _follow(self, event: Event, frame: npt.NDArray[np.uint8] | None) -> Vector | None:
+    def _follow(self, event: Event, frames: dict[str, Pixels] | None) -> Vector | None:
         if event.event == BEGIN:
             self._begin(event)
             return None
-        if self._commands is None or (event.event == LOOK and frame is None):
+        if self._commands is None or (event.event == LOOK and frames is None):
             self._commands = None  # what follows depends on it
             self.lost += 1
             return None
         if event.event == LOOK:
-            assert frame is not None
-            self._action = self._look(event, frame)
+            assert frames is not None
+            self._action = self._act(event, frames)
             return None
         positions = self._positions(event)
         if event.event == SAFE:
@@ -186,35 +183,35 @@ class _Repeat:
                            f'policy {len(self._policy.action_low)} actions; {_ADVICE}')
         return np.array(event.positions, np.float64)
 
-    def _look(self, event: Event, frame: npt.NDArray[np.uint8]) -> Vector:
+    def _act(self, event: Event, frames: dict[str, Pixels]) -> Vector:
         assert event.stamp is not None
+        main, *more = self._policy.cameras
         see = self._observer.reset if event.begins else self._observer.push
         seen = None if event.seen is None else np.array(event.seen, np.float32)
         seconds = event.stamp[0] + event.stamp[1] * 1e-9
-        return self._policy.act(see(frame, seen), seconds, event.begins)
-
-
-def _frames(bag: Bag, policy: Policy, masker: Masker | None
-            ) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-    """Yield stamp in ns and (H, W, 3) of what the policy was shown."""
-    topic = '/camera/image_raw' if masker is not None or policy.spec.source == 'raw' else MASKED
-    if topic not in bag.topics:
-        raise BagError(f"the bag has no '{topic}', which the policy saw")
-    for each in bag.messages([topic]):
-        frame = frame_of(each.message)
-        if masker is not None:
-            frame = apply_mask(frame[None], masker(frame[None]), policy.spec.fill)[0]
-        yield stamp_ns(each.message), frame
+        observation = see(frames[main], seen, {name: frames[name] for name in more})
+        return self._policy.act(observation, seconds, event.begins)
 
 
 def _event(message: Any) -> Event:
     return parse_json(message.data, Event, 'a line of the trace', BagError, finite=False)
 
 
-def _ns(event: Event) -> int:
+def _look(event: Event, policy: Policy) -> Look:
+    """Return which frames were looked at."""
+    main, *more = policy.cameras
     if event.stamp is None:
         raise BagError(f"the trace has the event '{event.event}' without a stamp; {_ADVICE}")
-    return event.stamp[0] * 10**9 + event.stamp[1]
+    if set(more) != event.more.keys():
+        raise BagError(
+            f'the policy sees {_listed(more)} beside the main camera, the recorded one saw '
+            f'{_listed(event.more)}; give the checkpoint of the policy that was recorded')
+    return {name: seconds * 10**9 + nanoseconds
+            for name, (seconds, nanoseconds) in {main: event.stamp, **event.more}.items()}
+
+
+def _listed(names: Iterable[str]) -> str:
+    return plain(', '.join(sorted(names)), 60) or 'no other'
 
 
 def _values(message: Any) -> Vector:

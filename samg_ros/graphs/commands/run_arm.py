@@ -46,7 +46,8 @@ def _run(args: argparse.Namespace, stop_signal: StopSignal) -> int:
     if plan.policy is not None and not plan.episodes:
         print('the policy starts disabled; when all is well: ros2 service call /policy/enable '
               "std_srvs/srv/SetBool '{data: true}'", flush=True)
-    with OneProcess(plan.nodes, parameters, stop_signal, args.record, plan.recorded) as graph:
+    with OneProcess(plan.nodes, parameters, stop_signal, args.record, plan.recorded,
+                    [*plan.cameras][1:]) as graph:
         watched = graph[EPISODES if plan.episodes else MANAGER]
         graph.spin(lambda: watched.finished)
         return INTERRUPTED if plan.episodes and not watched.finished else 0

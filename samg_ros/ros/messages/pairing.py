@@ -8,9 +8,15 @@ is no tolerance. A robot's joints and its camera have stamps of their own, so th
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from samg_ros.ros.messages.time_step import Stamp
+if TYPE_CHECKING:  # bags are read where no ROS is
+    from collections.abc import Callable, Sequence
+
+    from samg_ros.ros.messages.time_step import Stamp
+
+Frame = TypeVar('Frame')
+Found = TypeVar('Found')
 
 
 class StampPairer:
@@ -94,6 +100,70 @@ class NearestStamp:
             elif at < wanted:
                 break
         return found
+
+
+class CameraPairer(Generic[Frame]):
+    """Puts the frames of further cameras to those of the main one, as they come.
+
+    A frame of the main camera waits until each further camera has sent one of the same stamp or a
+    later one: then it is known which is nearest. Of frames that are complete at the same time the
+    newest counts. Those before it are dropped, and those that waited for too long.
+    """
+
+    def __init__(self, more: Sequence[str], tolerance_s: float, timeout_s: float,
+                 on_drop: Callable[[Frame], None]) -> None:
+        """Begin with nothing.
+
+        Args:
+            more: names of the further cameras.
+            tolerance_s: greatest difference between the stamps of frames that belong together.
+            timeout_s: how long a frame waits or is kept, by the stamps of those after it.
+            on_drop: gets every frame of the main camera that is dropped.
+        """
+        self._more = {name: NearestStamp(tolerance_s, timeout_s) for name in more}
+        self._timeout_ns, self._on_drop = round(timeout_s * 1e9), on_drop
+        self._waiting: deque[tuple[Stamp, Frame]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """How many frames of the main camera wait."""
+        return len(self._waiting)
+
+    def add(self, stamp: Stamp, frame: Frame) -> None:
+        """Add a frame of the main camera."""
+        self._waiting.append((stamp, frame))
+        while abs(_nanoseconds(stamp) - _nanoseconds(self._waiting[0][0])) > self._timeout_ns:
+            self.drop_oldest()  # too old, or of before the clock was set back
+
+    def add_more(self, camera: str, stamp: Stamp, frame: Frame) -> None:
+        """Add a frame of a further camera."""
+        self._more[camera].add(stamp, frame)
+
+    def take(self, complete: Callable[[Frame, dict[str, Frame]], Found | None]) -> Found | None:
+        """Take the newest frame of the main camera that is complete.
+
+        Args:
+            complete: gets a frame and those of the further cameras by name; None if something
+                else has not come yet.
+
+        Returns:
+            What `complete` returned; None if no frame is complete.
+        """
+        for place in range(len(self._waiting) - 1, -1, -1):
+            stamp, frame = self._waiting[place]
+            more = {name: found for name, frames in self._more.items()
+                    if frames.reaches(stamp) and (found := frames.find(stamp)) is not None}
+            if len(more) < len(self._more) or (made := complete(frame, more)) is None:
+                continue
+            for _ in range(place):
+                self.drop_oldest()
+            self._waiting.popleft()
+            return made
+        return None
+
+    def drop_oldest(self) -> None:
+        """Let the frame go that has waited longest."""
+        self._on_drop(self._waiting.popleft()[1])
 
 
 def _nanoseconds(stamp: Stamp) -> int:
