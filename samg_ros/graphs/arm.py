@@ -280,10 +280,7 @@ def make_plan(params_file: str = '', **given: Any) -> ArmPlan:
         else None
     plan = ArmPlan(given, None if policy is None else load_checkpoint(policy), policy,
                    _limits(given), params_file)
-    if plan.checkpoint is not None and (missing := [
-            name for name in camera_names(plan.checkpoint.agent)[1:] if name not in plan.cameras]):
-        raise ConfigError(f'the policy also sees the camera {", ".join(missing)}; name it in '
-                          'more_cameras, or leave that out')
+    _check_cameras(plan)
     if plan.masks and not given['reference'] and not plan.teleop:
         if plan.checkpoint is None:
             raise ConfigError('neither a policy nor a reference is given, so nothing says what to '
@@ -293,6 +290,19 @@ def make_plan(params_file: str = '', **given: Any) -> ArmPlan:
             raise ConfigError(f"the policy in '{policy}' carries no reference; give one that shows "
                               'what matters')
     return plan
+
+
+def _check_cameras(plan: ArmPlan) -> None:
+    """Refuse cameras that are not the policy's."""
+    if plan.checkpoint is None:
+        return
+    seen, there = camera_names(plan.checkpoint.agent)[1:], [*plan.cameras][1:]
+    if missing := [name for name in seen if name not in there]:
+        raise ConfigError(f'the policy also sees the camera {", ".join(missing)}; name it in '
+                          'more_cameras, or leave that out')
+    if plan.masks and (unseen := [name for name in there if name not in seen]):
+        raise ConfigError(f'the policy does not see the camera {", ".join(unseen)}; leave it out '
+                          'of more_cameras')
 
 
 def _check_teleop(given: Mapping[str, Any]) -> None:

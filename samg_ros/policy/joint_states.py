@@ -111,6 +111,11 @@ class JointStates:
             return None
         return np.array([each[1] for each in newest if each is not None], np.float64)
 
+    def set_back(self, stamp: Stamp) -> None:
+        """Forget positions of before the camera's clock was set back to a stamp."""
+        for each in self._near.values():
+            each.set_back(stamp)
+
     def near(self, stamp: Stamp, joints: Sequence[str]) -> list[float] | None:
         """Return the positions nearest to a stamp; None if one has none within the tolerance."""
         found: list[Any] = [self._near[joint].find(stamp) for joint in joints]

@@ -170,6 +170,7 @@ def test_episodes_that_cannot_begin_end_with_what_is_missing(graph):
     ({'policy': 'RUN', 'use_sim': True, 'more_cameras': 'left,,top'}, 'more_cameras are different'),
     ({'policy': 'RUN', 'use_sim': True, 'more_cameras': 'left,left'}, 'more_cameras are different'),
     ({'policy': 'RUN', 'use_sim': True, 'more_cameras': 'camera'}, 'more_cameras are different'),
+    ({'policy': 'RUN', 'use_sim': True, 'more_cameras': 'left'}, 'does not see the camera left'),
     ({'policy': 'RUN', 'use_sim': True, 'videos': '/no/videos'}, '/no/videos'),
     ({'reference': 'RUN', 'use_sim': True, 'episodes': 3}, 'episodes need a policy')])
 def test_a_wrong_choice_is_a_one_line_error_that_names_it(arm_run, choices, said):

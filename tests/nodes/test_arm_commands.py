@@ -12,6 +12,7 @@ from samg_ros.arm.joint_limits import JointLimits, load_joint_limits
 from samg_ros.arm.settings import ArmSettings
 from samg_ros.errors import ConfigError
 from samg_ros.observation import ObservationSpec
+from samg_ros.policy.joint_states import JointStates
 from samg_ros.policy.watchdog import Deadlines
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.evaluation.compatibility import (
@@ -20,7 +21,7 @@ from samg_ros.rl.evaluation.compatibility import (
     mask_area,
     masker_mismatch,
 )
-from samg_ros.ros.messages.pairing import NearestStamp
+from samg_ros.ros.messages.pairing import CameraPairer, NearestStamp
 
 MOVEIT = """
 joint_limits:
@@ -289,6 +290,31 @@ def test_what_asks_for_a_stamp_too_long_ago_finds_nothing():
         near.add((1, index * 10**7), index)
     assert near.find((1, 500_000_000)) == 50
     assert near.find((1, 480_000_000)) == 49 and near.find((1, 430_000_000)) is None
+
+
+def test_after_the_clock_was_set_back_no_frame_of_before_belongs_to_a_new_one():
+    dropped = []
+    pairer = CameraPairer[str](['side'], 0.05, 0.5, dropped.append)
+    for tenth in range(5):
+        pairer.add_more('side', (7, tenth * 10**8), f'old side {tenth}')
+        pairer.add((7, tenth * 10**8), f'old {tenth}')
+        assert pairer.take(lambda *found: found) == (f'old {tenth}', {'side': f'old side {tenth}'})
+    pairer.add((7, 10**8), 'new')
+    assert pairer.take(lambda *found: found) is None  # its companion has not come
+    pairer.add_more('side', (7, 110_000_000), 'new side')
+    assert pairer.take(lambda *found: found) == ('new', {'side': 'new side'}) and not dropped
+
+
+def test_after_the_cameras_clock_was_set_back_no_joints_of_before_belong_to_a_frame():
+    joints = JointStates(('a',), 0.05, 10.0)
+    for tenth in range(5):
+        joints.add(('a',), (float(tenth),), (7, tenth * 10**8))
+    assert joints.near((7, 10**8), ('a',)) == [1.0]
+    joints.set_back((7, 10**8))
+    assert joints.near((7, 10**8), ('a',)) is None
+    joints.add(('a',), (9.0,), (7, 110_000_000))
+    joints.set_back((7, 10**8))  # what is of the new clock stays
+    assert joints.near((7, 10**8), ('a',)) == [9.0]
 
 
 @pytest.mark.parametrize('crop, height, width, said', [

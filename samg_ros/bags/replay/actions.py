@@ -23,9 +23,6 @@ from samg_ros.rl.evaluation.policy import Policy
 from samg_ros.ros.messages.pairing import CameraPairer
 from samg_ros.step_types import FIRST
 
-"""Step type that begins an episode, as in dm_env."""
-
-
 # As the node `policy` has them by default.
 _TOLERANCE_NS = 50_000_000
 """Greatest difference between the stamps of a frame and what belongs to it."""

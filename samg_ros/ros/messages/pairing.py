@@ -86,6 +86,14 @@ class NearestStamp:
         while at - self._recent[0][0] > self._horizon_ns:
             self._recent.popleft()
 
+    def set_back(self, stamp: Stamp) -> None:
+        """Forget what came before another topic's clock was set back to a stamp.
+
+        What is within the tolerance of it may stay: it is of the new clock, or as good.
+        """
+        if self._recent and self._recent[-1][0] - _nanoseconds(stamp) > self._tolerance_ns:
+            self._recent.clear()
+
     def reaches(self, stamp: Stamp) -> bool:
         """Whether a message of this stamp or a later one has come: none that is nearer will."""
         return bool(self._recent) and self._recent[-1][0] >= _nanoseconds(stamp)
@@ -123,6 +131,7 @@ class CameraPairer(Generic[Frame]):
         self._more = {name: NearestStamp(tolerance_s, timeout_s) for name in more}
         self._timeout_ns, self._on_drop = round(timeout_s * 1e9), on_drop
         self._waiting: deque[tuple[Stamp, Frame]] = deque()
+        self._newest: Stamp = (-1, 0)  # of the main camera
 
     @property
     def waiting(self) -> int:
@@ -130,7 +139,11 @@ class CameraPairer(Generic[Frame]):
         return len(self._waiting)
 
     def add(self, stamp: Stamp, frame: Frame) -> None:
-        """Add a frame of the main camera."""
+        """Add a frame of the main camera; if its clock was set back, the others' frames go."""
+        if stamp < self._newest:
+            for frames in self._more.values():
+                frames.set_back(stamp)
+        self._newest = stamp
         self._waiting.append((stamp, frame))
         while abs(_nanoseconds(stamp) - _nanoseconds(self._waiting[0][0])) > self._timeout_ns:
             self.drop_oldest()  # too old, or of before the clock was set back
