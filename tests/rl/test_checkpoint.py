@@ -76,6 +76,24 @@ def test_everything_comes_back(tmp_path, checkpoint):
     torch.load(path, weights_only=True)
 
 
+def test_references_of_older_versions_are_read_and_damaged_pictures_named(tmp_path, checkpoint):
+    path, reference = tmp_path / 'checkpoint.pt', checkpoint.reference
+    save_checkpoint(path, checkpoint)
+    values = torch.load(path, weights_only=True)
+    picture, mask = values['reference']['image'], values['reference']['mask']
+    values['reference'] |= {  # they held the pixels themselves
+        'image': torch.tensor(reference.image), 'mask': torch.tensor(reference.mask),
+        'parts': [torch.tensor(part) for part in reference.parts]}
+    torch.save(values, path)
+    back = load_checkpoint(path).reference
+    np.testing.assert_array_equal(back.image, reference.image)
+    np.testing.assert_array_equal([back.mask, *back.parts], [reference.mask, *reference.parts])
+    for changed in ({'image': picture[:-20]}, {'mask': mask[:0]}, {'image': torch.zeros(40)}):
+        torch.save(values | {'reference': values['reference'] | changed}, path)
+        with pytest.raises(CheckpointError, match='does not fit this package: .*image'):
+            load_checkpoint(path)
+
+
 def test_damaged_checkpoints_are_refused(tmp_path, checkpoint):
     path = tmp_path / 'checkpoint.pt'
     save_checkpoint(path, checkpoint)
