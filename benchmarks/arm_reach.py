@@ -9,6 +9,7 @@ Four stages, each of which is left out if its result is there, and can be asked 
 record: the scripted expert stands in for a person and drives the simulated arm by the topic of a
 leader arm, in real time, behind the limits and the watchdog of `teleop`; a bag for each episode.
 Some of them are in front of procedural videos, so that masks have the errors that they have there.
+A graph takes a third of a core, so several record at once, each with seeds of its own.
 import: the bags become a LeRobot data set.
 train: a policy of chunks of actions is cloned from it, behind the shipped masker.
 evaluate: the policy drives the arm in real time through camera, perception, policy and watchdog.
@@ -23,6 +24,7 @@ import argparse
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,7 @@ GOAL_S = 2.5
 """Mean seconds until the target goes elsewhere while demonstrations are recorded."""
 TREMOR = 0.15
 """Of the operator's hand: so the arm is also shown on ways that are not the best ones."""
-CHUNK, STEPS, SHIFT_PAD = 2, 4000, 4
+CHUNK, STEPS, SHIFT_PAD = 2, 7000, 4
 """Actions that are predicted at once, updates, and most pixels by which pictures are shifted. The
 target goes elsewhere when it will, so what comes a second later cannot be known: with chunks of 8
 the policy came to rest 5 cm from it, with 2 at 3 cm (15 episodes in front of the plain background,
@@ -62,6 +64,8 @@ RATE_HZ = 8.333
 that other nodes share."""
 SEEDS = {'train': 1, 'video_hard': 2}
 """First seed of each setting's demonstrations; those of evaluations begin at 1000."""
+APART = 30_000
+"""From the first seed of one graph to that of the next."""
 
 
 def main() -> None:
@@ -70,8 +74,9 @@ def main() -> None:
     parser.add_argument('folder', type=Path, help='for bags, data set, policy and figures')
     parser.add_argument('--only', type=names, default=list(STAGES), metavar='STAGE[,STAGE]',
                         help=f'of {", ".join(STAGES)} (all)')
-    parser.add_argument('--demonstrations', type=int, nargs=2, default=(100, 60),
-                        metavar=('TRAIN', 'VIDEO_HARD'), help='to record in each setting (100 60)')
+    parser.add_argument('--demonstrations', type=int, nargs=2, default=(260, 180),
+                        metavar=('TRAIN', 'VIDEO_HARD'), help='to record in each setting (260 180)')
+    parser.add_argument('--at-once', type=int, default=3, help='graphs that record (3)')
     parser.add_argument('--policy', default='', help='to evaluate in place of FOLDER/policy')
     parser.add_argument('--setting', type=names, default=['train', 'video_hard'],
                         metavar='NAME[,NAME]', help='to evaluate in (train,video_hard)')
@@ -110,15 +115,21 @@ def record(args: argparse.Namespace) -> None:
     """Record what is missing of the demonstrations."""
     parameters = with_bridge(args.folder / 'record.yaml', height=SIDE, width=SIDE,
                              operator_goal_s=GOAL_S, operator_tremor=TREMOR)
-    for (setting, seed), count in zip(SEEDS.items(), args.demonstrations, strict=True):
-        folder = args.folder / 'bags' / setting
-        there = len(list(folder.glob('*.mcap')))
-        if there < count:
-            # Another seed for what is added, or the first episodes would come again.
-            samg('run', 'arm', '--sim', '--teleop', 'expert', '--setting', setting,
-                 '--seed', seed + 10 * there, '--episodes', count - there,
-                 '--params-file', parameters, '--demonstrations', folder,
-                 '--more-cameras', SECOND)
+
+    def record_some(graph: int) -> None:
+        for (setting, first), count in zip(SEEDS.items(), args.demonstrations, strict=True):
+            folder = args.folder / 'bags' / f'{setting}_{graph}'
+            there = len(list(folder.glob('*.mcap')))
+            wanted = len(range(graph, count, args.at_once))
+            if there < wanted:
+                # Another seed for what is added, or the first episodes would come again.
+                seed = first + APART * graph + 10 * there
+                samg('run', 'arm', '--sim', '--teleop', 'expert', '--setting', setting,
+                     '--seed', seed, '--episodes', wanted - there, '--params-file', parameters,
+                     '--demonstrations', folder, '--more-cameras', SECOND)
+
+    with ThreadPoolExecutor(args.at_once) as pool:
+        list(pool.map(record_some, range(args.at_once)))
 
 
 def import_bags(args: argparse.Namespace) -> None:
