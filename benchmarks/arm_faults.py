@@ -119,7 +119,7 @@ class Arm:
         self._fault, self._began, self._until = '', 0.0, 0.0
         self._safe_at: float | None = None
         self._good_at = self._acted_at = 0.0
-        self._newest = Time()
+        self._newest: dict[str, Time] = {}
         probe.create_timer(PERIOD_S, self._tick)
 
     def mend(self) -> None:
@@ -207,17 +207,17 @@ class Arm:
         else:
             self.safe_after[self._fault].append(self._safe_at - self._began)
 
-    def _stamp(self, late_s: float, frozen: bool) -> Time:
-        if frozen:
-            return self._newest
-        at_ns = time.time_ns() - round((late_s + self.set_back_s) * 1e9)
-        self._newest = Time(sec=at_ns // 10**9, nanosec=at_ns % 10**9)
-        return self._newest
+    def _stamp(self, of: str, late_s: float, frozen: bool) -> Time:
+        if not frozen:
+            at_ns = time.time_ns() - round((late_s + self.set_back_s) * 1e9)
+            self._newest[of] = Time(sec=at_ns // 10**9, nanosec=at_ns % 10**9)
+        return self._newest[of]
 
     def _publish(self) -> None:
         if self.joints:
+            header = Header(stamp=self._stamp('joints', 0.0, self.joints_frozen))
             self._joints.publish(JointState(
-                header=Header(stamp=self._stamp(0.0, self.joints_frozen)), name=list(self.names),
+                header=header, name=list(self.names),
                 position=(self.positions + self.position).tolist()))
         if not self.frames:
             return
@@ -226,7 +226,8 @@ class Arm:
         frame = np.zeros((self.rows * self.scale, SIDE * self.scale, 3), np.uint8)
         begin, end = (each * self.scale for each in columns)
         frame[:, begin:end] = self.rng.integers(1, 256, (len(frame), end - begin, 3))
-        header = Header(stamp=self._stamp(self.frame_late_s, self.frame_frozen))
+        header = Header(stamp=self._stamp('frame', self.frame_late_s,
+                                          self.frame_frozen))
         message = array_to_image(frame, header)
         message.encoding = self.encoding
         if self.iou is not None:

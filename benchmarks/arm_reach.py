@@ -74,6 +74,8 @@ def main() -> None:
     parser.add_argument('folder', type=Path, help='for bags, data set, policy and figures')
     parser.add_argument('--only', type=names, default=list(STAGES), metavar='STAGE[,STAGE]',
                         help=f'of {", ".join(STAGES)} (all)')
+    parser.add_argument('--task', default='arm_reach', choices=('arm_reach', 'arm_reach_brick'),
+                        help='what is demonstrated (%(default)s)')
     parser.add_argument('--demonstrations', type=int, nargs=2, default=(260, 180),
                         metavar=('TRAIN', 'VIDEO_HARD'), help='to record in each setting (260 180)')
     parser.add_argument('--at-once', type=int, default=3, help='graphs that record (3)')
@@ -124,7 +126,8 @@ def record(args: argparse.Namespace) -> None:
             if there < wanted:
                 # Another seed for what is added, or the first episodes would come again.
                 seed = first + APART * graph + 10 * there
-                samg('run', 'arm', '--sim', '--teleop', 'expert', '--setting', setting,
+                samg('run', 'arm', '--sim', '--teleop', 'expert', '--task', args.task,
+                     '--setting', setting,
                      '--seed', seed, '--episodes', wanted - there, '--params-file', parameters,
                      '--demonstrations', folder, '--more-cameras', SECOND)
 
@@ -141,7 +144,7 @@ def import_bags(args: argparse.Namespace) -> None:
     contract.write_text(f'rate_hz: {RATE_HZ}\naction: {COMMANDS}\n'
                         f'cameras: {{camera: /camera/image_raw, {SECOND}: /{SECOND}/image_raw}}\n')
     samg('demonstrations', 'import', *sorted((args.folder / 'bags').iterdir()), '--task',
-         'arm_reach', '--contract', contract, '--out', out)
+         args.task, '--contract', contract, '--out', out)
 
 
 def train(args: argparse.Namespace) -> None:
@@ -149,7 +152,7 @@ def train(args: argparse.Namespace) -> None:
     front, second = (args.folder / f'reference{suffix}' for suffix in ('', f'_{SECOND}'))
     for reference, camera in ((front, ()), (second, ('--camera', SECOND))):
         if not reference.is_dir():
-            samg('reference', 'render', '--task', 'arm_reach', '--size', SIDE, *camera,
+            samg('reference', 'render', '--task', args.task, '--size', SIDE, *camera,
                  '--out', reference)
     samg('train', 'clone', '--demonstrations', args.folder / 'data', '--reference', front,
          '--camera-reference', f'{SECOND}={second}', '--run-dir', args.folder / 'policy',

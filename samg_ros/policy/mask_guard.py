@@ -30,7 +30,7 @@ _FRAMES = 2
 _LEAST_JUMPS, _SHARE_JUMPS = 4, 1 / 3
 """From so many jumps, and this share of all steps from mask to mask, masks jump about. A body that
 is moved and brought back jumps twice. Good masks raised no alarm in 2,500 frames (docs/results.md),
-so of 8 steps in a second 4 are jumps by chance less than once in a thousand million times."""
+so that of 8 steps 4 are jumps by chance is rarer than once in a thousand million."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Doubt(NamedTuple):
     """SPEED, GROWTH, IOU or UNSTEADY: under which it is counted."""
     words: str
     since_s: float | None = None
-    """Of UNSTEADY: stamp of the first of the jumps."""
+    """Of UNSTEADY: stamp of the last mask before the jumps."""
 
 
 SPEED, GROWTH, IOU, UNSTEADY = 'mask_speed', 'mask_growth', 'mask_iou', 'mask_unsteady'
@@ -85,6 +85,14 @@ SPEED, GROWTH, IOU, UNSTEADY = 'mask_speed', 'mask_growth', 'mask_iou', 'mask_un
 class _Seen(NamedTuple):
     at_s: float
     shape: MaskShape
+
+
+class _Step(NamedTuple):
+    """From one mask to the next."""
+
+    begin_s: float
+    end_s: float
+    jump: bool
 
 
 def mask_shape(frame: npt.NDArray[np.uint8], fill: tuple[int, int, int]) -> MaskShape:
@@ -115,14 +123,14 @@ class MaskGuard:
 
         Args:
             limits: how fast a mask may change.
-            settle_s: time for which a mask that has jumped has to move steadily before it is good,
-                and in which jumps are counted.
+            settle_s: time for which a mask that has jumped has to move steadily before it is good;
+                jumps are counted for twice as long.
         """
         self._limits, self._settle_s = limits, settle_s
         self._good: _Seen | None = None
         self._jumped: _Seen | None = None  # first doubtful mask of a steady series
         self._newest: _Seen | None = None  # last one of that series
-        self._steps: deque[tuple[float, bool]] = deque()  # their stamps, and whether jumps
+        self._steps: deque[_Step] = deque()  # from the first jump that counts on
         self._before: _Seen | None = None  # the mask before, whatever it is like
 
     def restart(self) -> None:
@@ -155,14 +163,15 @@ class MaskGuard:
         if before is None or now.at_s <= before.at_s:
             steps.clear()
             return None
-        steps.append((now.at_s, self._excess(before, now, now.at_s - before.at_s) is not None))
-        while now.at_s - steps[0][0] > self._settle_s:
+        jump = self._excess(before, now, now.at_s - before.at_s) is not None
+        steps.append(_Step(before.at_s, now.at_s, jump))
+        while steps and (not steps[0].jump or now.at_s - steps[0].end_s > 2 * self._settle_s):
             steps.popleft()
-        jumps = sum(jump for _, jump in steps)
+        jumps = sum(step.jump for step in steps)
         if jumps < max(_LEAST_JUMPS, _SHARE_JUMPS * len(steps)):
             return None
-        first = next(at_s for at_s, jump in steps if jump)
-        return Doubt(UNSTEADY, f'the mask jumps about: {jumps} times in {len(steps)} frames', first)
+        return Doubt(UNSTEADY, f'the mask jumps about: {jumps} times in {len(steps)} frames',
+                     steps[0].begin_s)
 
     def _doubt(self, now: _Seen) -> Doubt | None:
         good, jumped, newest = self._good, self._jumped, self._newest
