@@ -85,8 +85,7 @@ def main() -> None:
     parser.add_argument('--videos', default='', help='folder to evaluate with (procedural ones)')
     parser.add_argument('--episodes', type=int, default=100, help='in each setting (100)')
     parser.add_argument('--seed', type=int, default=1000, help='of the evaluated episodes (1000)')
-    parser.add_argument('--set', default=[], action='append', metavar='NAME=VALUE',
-                        help='setting of the training, for samg train clone')
+    parser.add_argument('--steps', type=int, default=STEPS, help='of the training (%(default)s)')
     args = parser.parse_args()
     stages: dict[str, Any] = {'record': record, 'import': import_bags, 'train': train,
                               'evaluate': evaluate}
@@ -156,9 +155,8 @@ def train(args: argparse.Namespace) -> None:
                  '--out', reference)
     samg('train', 'clone', '--demonstrations', args.folder / 'data', '--reference', front,
          '--camera-reference', f'{SECOND}={second}', '--run-dir', args.folder / 'policy',
-         '--chunk', CHUNK, '--set', f'observation={{"size": {SIDE}}}', '--set', f'steps={STEPS}',
-         '--set', f'shift_pad={SHIFT_PAD}',
-         *(word for given in args.set for word in ('--set', given)))
+         '--chunk', CHUNK, '--set', f'observation={{"size": {SIDE}}}', '--steps', args.steps,
+         '--set', f'shift_pad={SHIFT_PAD}')
 
 
 def evaluate(args: argparse.Namespace) -> None:
