@@ -226,8 +226,7 @@ class Arm:
         frame = np.zeros((self.rows * self.scale, SIDE * self.scale, 3), np.uint8)
         begin, end = (each * self.scale for each in columns)
         frame[:, begin:end] = self.rng.integers(1, 256, (len(frame), end - begin, 3))
-        header = Header(stamp=self._stamp('frame', self.frame_late_s,
-                                          self.frame_frozen))
+        header = Header(stamp=self._stamp('frame', self.frame_late_s, self.frame_frozen))
         message = array_to_image(frame, header)
         message.encoding = self.encoding
         if self.iou is not None:

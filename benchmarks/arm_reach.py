@@ -126,9 +126,9 @@ def record(args: argparse.Namespace) -> None:
                 # Another seed for what is added, or the first episodes would come again.
                 seed = first + APART * graph + 10 * there
                 samg('run', 'arm', '--sim', '--teleop', 'expert', '--task', args.task,
-                     '--setting', setting,
-                     '--seed', seed, '--episodes', wanted - there, '--params-file', parameters,
-                     '--demonstrations', folder, '--more-cameras', SECOND)
+                     '--setting', setting, '--seed', seed, '--episodes', wanted - there,
+                     '--params-file', parameters, '--demonstrations', folder,
+                     '--more-cameras', SECOND)
 
     with ThreadPoolExecutor(args.at_once) as pool:
         list(pool.map(record_some, range(args.at_once)))

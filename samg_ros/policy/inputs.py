@@ -84,7 +84,6 @@ class PolicyInputs:
             for name in settings.cameras)
         self._main, *self._more = settings.cameras
         self._used_stamp: time_step.Stamp = (-1, 0)  # of the newest good input
-        self._newest: time_step.Stamp = (-1, 0)  # of the main camera's frames
         self._pairer = CameraPairer[GoodFrame](self._more, settings.tolerance_s,
                                                settings.timeout_s, self._on_unpaired)
         self._exact = StampPairer(('time_step', *map(_image, settings.cameras),
@@ -188,11 +187,8 @@ class PolicyInputs:
             return
         if camera != self._main:
             self._pairer.add_more(camera, frame.stamp, frame)
-        else:
-            if frame.stamp < self._newest:
-                self._joint_states.set_back(frame.stamp)
-            self._newest = frame.stamp
-            self._pairer.add(frame.stamp, frame)
+        elif self._pairer.add(frame.stamp, frame):
+            self._joint_states.set_back(frame.stamp)
         self._pair_nearest()
 
     # What belongs together

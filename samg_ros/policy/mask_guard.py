@@ -30,7 +30,7 @@ _FRAMES = 2
 _LEAST_JUMPS, _SHARE_JUMPS = 4, 1 / 3
 """From so many jumps, and this share of all steps from mask to mask, masks jump about. A body that
 is moved and brought back jumps twice. Good masks raised no alarm in 2,500 frames (docs/results.md),
-so that of 8 steps 4 are jumps by chance is rarer than once in a thousand million."""
+so by chance 4 of 8 steps are jumps less than once in a thousand million times."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,8 @@ class MaskGuard:
 
         Args:
             limits: how fast a mask may change.
-            settle_s: time for which a mask that has jumped has to move steadily before it is good;
-                jumps are counted for twice as long.
+            settle_s: time for which a mask that has jumped has to move steadily before it is good,
+                and for which jumps are counted.
         """
         self._limits, self._settle_s = limits, settle_s
         self._good: _Seen | None = None
@@ -165,7 +165,7 @@ class MaskGuard:
             return None
         jump = self._excess(before, now, now.at_s - before.at_s) is not None
         steps.append(_Step(before.at_s, now.at_s, jump))
-        while steps and (not steps[0].jump or now.at_s - steps[0].end_s > 2 * self._settle_s):
+        while steps and (not steps[0].jump or now.at_s - steps[0].end_s > self._settle_s):
             steps.popleft()
         jumps = sum(step.jump for step in steps)
         if jumps < max(_LEAST_JUMPS, _SHARE_JUMPS * len(steps)):

@@ -138,15 +138,20 @@ class CameraPairer(Generic[Frame]):
         """How many frames of the main camera wait."""
         return len(self._waiting)
 
-    def add(self, stamp: Stamp, frame: Frame) -> None:
-        """Add a frame of the main camera; if its clock was set back, the others' frames go."""
-        if stamp < self._newest:
+    def add(self, stamp: Stamp, frame: Frame) -> bool:
+        """Add a frame of the main camera.
+
+        Returns:
+            Whether its clock was set back; then the frames of the others from before are forgotten.
+        """
+        set_back, self._newest = stamp < self._newest, stamp
+        if set_back:
             for frames in self._more.values():
                 frames.set_back(stamp)
-        self._newest = stamp
         self._waiting.append((stamp, frame))
         while abs(_nanoseconds(stamp) - _nanoseconds(self._waiting[0][0])) > self._timeout_ns:
             self.drop_oldest()  # too old, or of before the clock was set back
+        return set_back
 
     def add_more(self, camera: str, stamp: Stamp, frame: Frame) -> None:
         """Add a frame of a further camera."""
