@@ -37,7 +37,8 @@ def direct(plan: TrainPlan) -> None:
     """Train as `samg train policy` does, likewise."""
     from samg_ros.rl.training.direct import make_masker, train_direct
 
-    masker = make_masker(plan.config, plan.run_dir) if plan.needs_reference else None
+    masker = make_masker(plan.config, plan.run_dir, temporal=plan.temporal or 'off') \
+        if plan.needs_reference else None
     train_direct(plan.config, plan.run_dir, masker=masker, videos=plan.videos)
 
 
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument('--method', default='rl', choices=('rl', 'clone'))
     parser.add_argument('--steps', type=int, default=500, help='agent steps of a training')
     parser.add_argument('--turns', type=int, default=3, help='trainings of each kind')
+    parser.add_argument('--temporal', default='off', choices=('off', 'prior'))
     parser.add_argument('--overrides', default='{"update_after": 50}',
                         help='other training settings, JSON')
     parser.add_argument('--json', type=Path, help='also write the figures there')
@@ -85,6 +87,7 @@ def main() -> None:
             for way in list(WAYS)[::1 if turn % 2 == 0 else -1]:
                 plan = make_plan(args.task, args.preset, method=args.method, steps=args.steps,
                                  reference=reference, overrides=args.overrides,
+                                 temporal=args.temporal,
                                  run_dir=Path(folder) / f'{way}-{turn}')
                 prepare_reference(plan)
                 reference = plan.reference if plan.needs_reference else ''

@@ -23,7 +23,7 @@ from samg_ros.sim.visual.chroma_key import SCREEN, is_screen, resize_behind_scre
 from samg_ros.sim.visual.nuisances import Disturbance, Nuisances
 from samg_ros.sim.visual.settings import composite, get_setting
 from samg_ros.sim.visual.videos import Backgrounds, make_backgrounds, resize_bilinear, videos_of
-from samg_ros.step_types import FIRST, LAST, MID
+from samg_ros.step_types import BETWEEN_EPISODES_NS, FIRST, LAST, MID
 
 COMPOSITES = ('segmentation', 'chroma_key')
 """Ways to put a video behind the robot."""
@@ -174,7 +174,7 @@ class SimEnv:
             self._disturbance.next_episode()
         self._step_index = self._control_steps = 0
         self._running = True
-        self._time_ns += self.control_period_ns
+        self._time_ns += self.control_period_ns if self._time_ns == 0 else BETWEEN_EPISODES_NS
 
     def show(self, state: Mapping[str, np.ndarray]) -> SimStep:
         """Show a recorded state, as if an episode began in it; none does, so `reset` comes next.

@@ -36,7 +36,8 @@ class SimStep:
     step_index: int
     """Agent steps since the reset, 0 at the reset."""
     time_ns: int
-    """Simulation time, which goes on through resets and starts one agent step after zero."""
+    """Simulation time. It starts one agent step after zero and goes on through resets, which take
+    BETWEEN_EPISODES_NS."""
     joint_names: tuple[str, ...]
     """Hinge and slide joints, in the model's order."""
     joint_positions: np.ndarray

@@ -26,6 +26,7 @@ from samg_ros.errors import BagError, ConfigError, EncodingError, InvalidInputEr
 from samg_ros.evaluation.episodes import View, small_view
 from samg_ros.evaluation.metrics import mask_iou
 from samg_ros.masking import Masker, apply_mask
+from samg_ros.masking.tracker import Tracker
 from samg_ros.rl.evaluation.policy import Policy
 from samg_ros.ros.messages.images import image_to_mask
 
@@ -156,14 +157,15 @@ class Offline:
         self.more: Mapping[str, str] = {}
         self.actions: deque[npt.NDArray[np.float64] | None] = deque()
         self.no_action: Counter[str] = Counter()
-        self._masker, self._more_maskers = masker, more_maskers or {}
+        self._tracker = None if masker is None else Tracker(masker)
+        self._more_trackers = {name: Tracker(each) for name, each in (more_maskers or {}).items()}
         self._raw = policy is not None and policy.spec.source == 'raw'
         self._replay: Replay | None = None
         if policy is not None:
             self.side = read_side_topics(bag, topics, policy)
             self.more = find_more(bag, policy.more_cameras, topics.image)
             if not self._raw and (missing := [name for name in self.more.values()
-                                              if name not in self._more_maskers]):
+                                              if name not in self._more_trackers]):
                 raise ConfigError(f'frames of the camera {", ".join(missing)} are masked too: give '
                                   "a fitted masker for each, as of the policy's more_maskers()")
             self._replay = Replay(policy, self.side)
@@ -173,8 +175,8 @@ class Offline:
         began = time.perf_counter()
         mask: npt.NDArray[np.bool_] = np.ones(frame.shape[:2], np.bool_)
         predicted = float('nan')
-        if self._masker is not None:
-            prediction = self._masker.predict(frame[None])
+        if self._tracker is not None:
+            prediction = self._tracker.predict(frame, stamp * 1e-9)
             mask = prediction.masks[0].cpu().numpy()
             predicted = float(prediction.predicted_iou.min())
         return Seen(mask, predicted, (time.perf_counter() - began) * 1000)
@@ -189,7 +191,8 @@ class Offline:
         assert self._replay is not None
         camera, frame = self.more[topic], frame_of(message)
         if not self._raw:
-            frame = apply_mask(frame[None], self._more_maskers[camera](frame[None]), self.fill)[0]
+            mask = self._more_trackers[camera].mask(frame, stamp_ns(message))
+            frame = apply_mask(frame, mask, self.fill)
         self._replay.show_more(camera, stamp_ns(message), frame)
 
     def end(self) -> None:
@@ -257,7 +260,7 @@ class Evaluation:
                 values.append(_NONE)
             return
         mask = seen.mask
-        masked: Any = apply_mask(frame, mask, self._observed.fill)  # type: ignore[type-var]
+        masked = apply_mask(frame, mask, self._observed.fill)
         view = View(frame, mask, masked)
         self._observed.show(stamp, view)
         before, self._before = self._before, mask

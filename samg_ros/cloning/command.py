@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
         refuse_unused(args, ('chunk', 'every', 'learn', 'camera', 'camera_reference'),
                       'is for learning from --demonstrations')
         return train_clone.run(args)
-    refuse_unused(args, ('task', 'expert', 'finetune', 'masks', 'episodes', 'videos', 'colours',
-                         'eval_setting', 'ray', 'cores', 'gpus', 'retries'),
+    refuse_unused(args, ('task', 'expert', 'finetune', 'masks', 'temporal', 'episodes', 'videos',
+                         'colours', 'eval_setting', 'ray', 'cores', 'gpus', 'retries'),
                   'is for cloning an expert in simulation and means nothing to demonstrations')
     from samg_ros.cloning.runs import CloneChoices, begin, finish
 

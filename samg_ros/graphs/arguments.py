@@ -146,6 +146,9 @@ SIM_TRAIN = (
              "package's."),
     Argument('device', '', "Torch device of masker and learner; empty takes the parameter file's, "
              'cpu.'),
+    Argument('temporal', '', 'How the masker treats frames that follow one another: prior looks '
+             'first where the object was in the frame before; off; empty takes the parameter '
+             "file's, off.", choices=('', 'off', 'prior')),
     Argument('run_dir', '', 'Run folder; empty for runs/TASK-clone-SEED, or of the method rl '
              'runs/TASK-PRESET-SEED. A run that is there goes on.'),
     SEED,

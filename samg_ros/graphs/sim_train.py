@@ -14,7 +14,7 @@ from samg_ros.errors import ConfigError, VideoError
 from samg_ros.graphs.spec import CAMERA_REMAPPINGS, NodeSpec, given_only
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.experts import has_expert
-from samg_ros.rl.presets import DEFAULT_EPISODES, TRAINING_MASKS, make_config
+from samg_ros.rl.presets import DEFAULT_EPISODES, TEMPORAL_MASKS, TRAINING_MASKS, make_config
 from samg_ros.rl.training.rollout import IOU_EVERY
 from samg_ros.ros.given_parameters import unless_given
 
@@ -58,6 +58,8 @@ class TrainPlan:
     """File of a clone's expert; empty takes the package's."""
     params_file: str = ''
     """Parameter file of the user, which wins over TRAINING_MASKS; empty for the package's."""
+    temporal: str = ''
+    """One of TEMPORAL_MASKS; empty takes the parameter file's."""
 
     @property
     def reference(self) -> Path:
@@ -106,8 +108,9 @@ class TrainPlan:
         if node == 'perception':
             return {'reference': reference, 'fill': list(config.observation.fill),
                     **unless_given(TRAINING_MASKS, self.params_file, 'perception'),
-                    **given_only({'model': self.model, 'weights': self.weights,
-                                  'device': self.device})}
+                    **TEMPORAL_MASKS.get(self.temporal, {}),
+                    **given_only({'temporal': self.temporal, 'model': self.model,
+                                  'weights': self.weights, 'device': self.device})}
         return {'task': config.task, 'setting': config.setting, 'seed': config.seed,
                 'preset': self.preset, 'method': self.method, 'steps': self.steps,
                 'overrides': self.overrides, 'run_dir': str(self.run_dir), 'reference': reference,
@@ -121,7 +124,7 @@ def make_plan(task: str, preset: str = 'quick', setting: str = 'train', seed: in
               reference: str | Path = '', videos: str | Path = '',
               episodes: int = DEFAULT_EPISODES, model: str = '', weights: str = '',
               device: str = '', demonstrations: str | Path = '', method: str = '',
-              expert: str | Path = '', params_file: str = '') -> TrainPlan:
+              expert: str | Path = '', params_file: str = '', temporal: str = '') -> TrainPlan:
     """Check the choices of a training run and complete them.
 
     Args:
@@ -144,6 +147,8 @@ def make_plan(task: str, preset: str = 'quick', setting: str = 'train', seed: in
             demonstrations, an agent among the overrides, or a task in which reward teaches more.
         expert: file of a clone's expert; empty takes the package's.
         params_file: parameter file of the user; empty for the package's.
+        temporal: how frames that follow one another are masked, 'prior' or 'off'; empty takes the
+            parameter file's.
 
     Raises:
         SamgError: if one of them is not usable.
@@ -171,7 +176,7 @@ def make_plan(task: str, preset: str = 'quick', setting: str = 'train', seed: in
         demonstrations=Path(demonstrations).expanduser().resolve() if str(demonstrations)
         else None, method=method,
         expert=str(Path(expert).expanduser().resolve()) if str(expert) else '',
-        params_file=params_file)
+        params_file=params_file, temporal=temporal)
 
 
 def prepare_reference(plan: TrainPlan) -> str:

@@ -29,6 +29,11 @@ class Tracker:
         self._before: Tensor | None = None
         self._stamp_s = 0.0
 
+    @property
+    def remembers(self) -> bool:
+        """Whether the mask of a frame depends on the frame before."""
+        return self.masker.settings.temporal == 'prior'
+
     def predict(self, frame: npt.NDArray[np.uint8], stamp_s: float) -> Prediction:
         """Return the masks of the next frame.
 
@@ -48,6 +53,19 @@ class Tracker:
         prediction = self.masker._near(frame, before) if known and before is not None \
             else None
         prediction = prediction or self.masker.predict(frame[None])
-        if self.masker.settings.temporal == 'prior':
+        if self.remembers:
             self._before = prediction.object_masks
         return prediction
+
+    def mask(self, frame: npt.NDArray[np.uint8], time_ns: int) -> npt.NDArray[np.bool_]:
+        """Return the mask of the next frame, (H, W) bool, of all objects together.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+            time_ns: when it was taken, see `predict`.
+
+        Raises:
+            InvalidInputError, NotFittedError: see `Masker.predict`.
+        """
+        found: npt.NDArray[np.bool_] = self.predict(frame, time_ns * 1e-9).masks.cpu().numpy()[0]
+        return found

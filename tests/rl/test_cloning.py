@@ -4,6 +4,7 @@
 import argparse
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ import torch
 from samg_ros import cli
 from samg_ros.errors import CheckpointError, ConfigError, ExpertError
 from samg_ros.interruption import EXIT_INTERRUPTED
-from samg_ros.masking import Masker, MaskerSettings
+from samg_ros.masking import Masker, MaskerSettings, apply_mask
+from samg_ros.masking.tracker import Tracker
 from samg_ros.rl.agents.imitation import Imitator
 from samg_ros.rl.commands import train_clone as clone_command
 from samg_ros.rl.data.replay import Batch
@@ -24,6 +26,7 @@ from samg_ros.rl.training.checkpoint import load_checkpoint
 from samg_ros.rl.training.direct import train_direct
 from samg_ros.rl.training.imperfect_masks import show_imperfectly
 from samg_ros.rl.training.rollout import Rollout
+from samg_ros.sim.env import SimEnv
 from samg_ros.sim.reference import render_reference
 
 
@@ -32,6 +35,12 @@ def masker():
     return Masker.load('mini', MaskerSettings(fit_weights=False, passes=1)).fit(
         render_reference('arm_reach', 32, 32)
     )
+
+
+@pytest.fixture(scope='module')
+def with_memory():
+    return Masker.load('mini', MaskerSettings(temporal='prior')).fit(
+        render_reference('arm_reach', 32, 32))
 
 
 def clone(config, run_dir, masker, masks='truth', **options):
@@ -45,20 +54,43 @@ def settings(**changes):
     return clone_config('arm_reach', **{**values, **changes})
 
 
-def test_an_interrupted_run_ends_with_the_weights_of_one_left_alone(tmp_path, masker):
-    whole = clone(settings(), tmp_path / 'whole', masker)
+@pytest.mark.parametrize(('name', 'masks'), [('masker', 'truth'), ('with_memory', 'masker')])
+def test_an_interrupted_run_ends_with_the_weights_of_one_left_alone(
+        tmp_path, name, masks, request):
+    masker = request.getfixturevalue(name)
+    whole = clone(settings(), tmp_path / 'whole', masker, masks)
     asked = []
     # In the middle of an episode of 20 steps.
-    parts = clone(settings(), tmp_path / 'parts', masker, on_progress=asked.append,
+    parts = clone(settings(), tmp_path / 'parts', masker, masks, on_progress=asked.append,
                   should_stop=lambda: len(asked) == 53)
     assert not parts['done'] and parts['step'] == 51
-    parts = clone(settings(), tmp_path / 'parts', masker)
+    parts = clone(settings(), tmp_path / 'parts', masker, masks)
     assert parts['done'] and parts['episode'] == whole['episode'] == 4
     ours, theirs = (load_checkpoint(tmp_path / name) for name in ('whole', 'parts'))
     for network in ('encoder', 'actor'):
         for name, weights in ours.agent[network].items():
             assert torch.equal(weights, theirs.agent[network][name])
     assert ours.replay == theirs.replay
+
+
+def test_frames_are_masked_with_the_memory_of_their_own_episode():
+    masker = Masker.load('mini', MaskerSettings(temporal='prior')).fit(
+        render_reference('cartpole_swingup', 84, 84))
+    config = clone_config('cartpole_swingup', action_repeat=25, observation={'size': 84})
+    env, same = (SimEnv('cartpole_swingup', action_repeat=25) for _ in range(2))
+    learner = SimpleNamespace(continue_episode=lambda: [], episodes_begun=0, steps=0)
+    rollout, rest = Rollout(env, config, masker), np.zeros(1)
+    seen = [rollout.begin(learner), *(rollout.answer(rest) for _ in range(45))]
+    step, episodes, by_memory = None, 0, 0
+    for time_step in seen:
+        step = same.step(rest) if step is not None and not step.last else same.reset()
+        if step.first:
+            tracker, episodes = Tracker(masker), episodes + 1
+        mask = tracker.mask(step.frame, step.time_ns)
+        by_memory += not np.array_equal(mask, masker(step.frame[None])[0])
+        shown = time_step.observation['pixels'][-3:].transpose(1, 2, 0)
+        assert np.array_equal(shown, apply_mask(step.frame, mask))
+    assert episodes == 2 and by_memory
 
 
 def test_the_command_makes_a_policy_on_masked_frames_and_ends_with_its_report(tmp_path, capsys):

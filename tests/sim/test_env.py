@@ -6,10 +6,11 @@ import pytest
 from dm_control import suite
 
 from samg_ros.errors import CommandError, ConfigError, UnknownSettingError, UnknownTaskError
+from samg_ros.masking.tracker import LONGEST_GAP_S
 from samg_ros.sim.env import SimEnv
 from samg_ros.sim.sim_step import SimStep
 from samg_ros.sim.visual.settings import SETTINGS
-from samg_ros.step_types import FIRST, LAST, MID
+from samg_ros.step_types import BETWEEN_EPISODES_NS, FIRST, LAST, MID
 
 
 def rollout(env: SimEnv, steps: int = 6, seed: int = 7) -> list[SimStep]:
@@ -83,12 +84,12 @@ def test_an_episode_is_a_thousand_control_steps(action_repeat: int) -> None:
     env.close()
 
 
-def test_time_goes_on_by_the_control_period_through_a_reset() -> None:
+def test_time_goes_on_through_a_reset_and_leaves_a_gap_that_ends_the_memory_of_masks() -> None:
     env = SimEnv('walker_walk')
-    times = [step.time_ns for _ in range(2) for step in rollout(env, 3)]
-    assert times[0] > 0
-    assert set(np.diff(times)) == {env.control_period_ns}
-    assert env.control_period_ns == 50_000_000
+    first, second = ([step.time_ns for step in rollout(env, 3)] for _ in range(2))
+    assert first[0] == env.control_period_ns == 50_000_000
+    assert {*np.diff(first), *np.diff(second)} == {env.control_period_ns}
+    assert second[0] - first[-1] == BETWEEN_EPISODES_NS > LONGEST_GAP_S * 1e9
     env.close()
 
 

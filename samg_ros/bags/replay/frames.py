@@ -13,6 +13,7 @@ from samg_ros.bags.output import MASKED
 from samg_ros.bags.topics import check_topics, find_camera, find_more, frame_of, stamp_ns
 from samg_ros.errors import BagError
 from samg_ros.masking import Masker, apply_mask
+from samg_ros.masking.tracker import Tracker
 from samg_ros.rl.evaluation.policy import Policy
 
 _LATE_NS = 1_000_000_000
@@ -40,7 +41,8 @@ class ShownFrames:
         Raises:
             BagError: if the bag lacks a camera that the policy saw.
         """
-        self._maskers, self._fill = maskers, policy.spec.fill
+        self._trackers = {name: Tracker(each) for name, each in (maskers or {}).items()}
+        self._fill = policy.spec.fill
         main, *more = policy.cameras
         if maskers is not None or policy.spec.source == 'raw':
             check_topics(bag, {'image': image})
@@ -87,10 +89,15 @@ class ShownFrames:
         """Keep a frame if it is needed, behind those that came before it."""
         name, at = self._cameras[each.topic], stamp_ns(each.message)
         before, self._newest[name] = self._newest.get(name), at
-        if at == before or at not in self._needed[name]:  # a repeated stamp is not looked at
+        if at == before:  # a repeated stamp is not looked at
+            return
+        tracker, needed = self._trackers.get(name), at in self._needed[name]
+        if not needed and (tracker is None or not tracker.remembers):
             return
         frame = frame_of(each.message)
-        if self._maskers is not None:
-            frame = apply_mask(frame[None], self._maskers[name](frame[None]), self._fill)[0]
+        if tracker is not None:
+            frame = apply_mask(frame, tracker.mask(frame, at), self._fill)
+        if not needed:
+            return
         self._known[name].pop(at, None)
         self._known[name][at] = frame

@@ -73,6 +73,8 @@ class Frames:
     """(N, H, W) uint8, see `SimEnv.bodies`."""
     episodes: np.ndarray
     """(N,) int, in which episode each was taken."""
+    times_ns: np.ndarray
+    """(N,) int64, when each was taken."""
 
 
 def collect_frames(rollouts: Rollouts, act: Act | None = None) -> Frames:
@@ -98,6 +100,7 @@ def collect_frames(rollouts: Rollouts, act: Act | None = None) -> Frames:
     images = np.empty((*shape, 3), dtype=np.uint8)
     truths, bodies = np.empty(shape, dtype=bool), np.empty(shape, dtype=np.uint8)
     episodes, episode = np.empty(wanted.count, int), -1
+    times_ns = np.empty(wanted.count, np.int64)
     act = act or _random_actions(env, wanted.seed)
     try:
         begins = True
@@ -111,11 +114,11 @@ def collect_frames(rollouts: Rollouts, act: Act | None = None) -> Frames:
                         break
                     step = env.step(act(step))
             assert step.mask is not None
-            begins, episodes[index] = step.last, episode
+            begins, episodes[index], times_ns[index] = step.last, episode, step.time_ns
             images[index], truths[index], bodies[index] = step.frame, step.mask, env.bodies()
     finally:
         env.close()
-    return Frames(wanted, images, truths, bodies, episodes)
+    return Frames(wanted, images, truths, bodies, episodes, times_ns)
 
 
 def frames_apart(episode_steps: int, action_repeat: int) -> int:

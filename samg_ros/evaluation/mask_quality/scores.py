@@ -110,7 +110,8 @@ def evaluate_masks(masker: Masker, frames: Frames, clicked: Sequence[int] = (),
     """Score a masker.
 
     Args:
-        masker: fitted to a reference of the task, as its one object.
+        masker: fitted to a reference of the task, as its one object. With `temporal` 'prior' it
+            masks the frames in their order.
         frames: with their truth.
         clicked: the body below each clicked point of the reference, see `SimEnv.bodies`.
         progress: show a bar.
@@ -119,16 +120,21 @@ def evaluate_masks(masker: Masker, frames: Frames, clicked: Sequence[int] = (),
     Raises:
         SamgError: whatever the masker raises.
     """
+    from samg_ros.masking.tracker import Tracker
+
     images, truths = frames.images, frames.truths
     masks = np.empty_like(truths)
     on_object, on_body, batch_ms = [], [], []
     task, setting = frames.rollouts.task, frames.rollouts.setting + change
     with tqdm(total=len(images), desc=f'{task} {setting}', unit='frame', leave=False,
               disable=not progress) as bar:
-        for first in range(0, len(images), BATCH):
-            batch = slice(first, min(first + BATCH, len(images)))
+        tracker = Tracker(masker)
+        size = 1 if tracker.remembers else BATCH
+        for first in range(0, len(images), size):
+            batch = slice(first, min(first + size, len(images)))
             start = time.perf_counter()
-            prediction = masker.predict(images[batch])
+            prediction = tracker.predict(images[first], frames.times_ns[first] * 1e-9) \
+                if tracker.remembers else masker.predict(images[batch])
             masks[batch] = prediction.masks.cpu().numpy()
             count = batch.stop - first
             batch_ms.append((time.perf_counter() - start) * 1000 / count)

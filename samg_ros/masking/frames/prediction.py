@@ -55,7 +55,7 @@ class Prediction:
         return ((logits.argmax(dim=1) + 1) * self.masks).to(torch.uint8)
 
 
-def apply_mask(frames: Frames, masks: Frames, fill: tuple[int, int, int] = (0, 0, 0)) -> Frames:
+def apply_mask(frames: Frames, masks: Any, fill: tuple[int, int, int] = (0, 0, 0)) -> Frames:
     """Keep the frame inside the mask, fill the rest.
 
     Args:

@@ -117,8 +117,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="decoder passes (the model's)")
     parser.add_argument('--second-look', action=argparse.BooleanOptionalAction,
                         help="mask a crop around what was found again (the model's)")
-    parser.add_argument('--temporal', choices=('off', 'prior'), help='of sequences: prior looks '
-                        'first where the object was in the frame before (off)')
+    parser.add_argument('--temporal', choices=('off', 'prior'), help='prior looks first where '
+                        'the object was in the frame before, at most 0.3 s ago (off)')
     parser.add_argument('--frames', type=whole(1), default=None, help='per task and setting (300)')
     parser.add_argument('--every', type=whole(1), default=None, metavar='STEPS',
                         help='agent steps from frame to frame (4, of policies so many that frames '
@@ -147,7 +147,6 @@ def run(args: argparse.Namespace) -> None:
         found = (score for name in args.policy for score in _on_policy(args, name, settings))
     else:
         tasks = [get_task(name).name for name in args.task or ['walker_walk']]
-        refuse_unused(args, ('temporal',), 'is for recorded sequences (--sequence)')
         masker = _masker(args)
         found = (score for task in tasks for score in _on_task(args, masker, task, settings))
     results = list(found)

@@ -17,6 +17,7 @@ from samg_ros.rl.evaluation.comparison import compare
 from samg_ros.rl.evaluation.episodes import SETTINGS
 from samg_ros.rl.evaluation.scores import Score
 from samg_ros.rl.evaluation.trials import Trials
+from samg_ros.rl.presets import TEMPORAL_MASKS
 from samg_ros.rl.sweeps.cluster import LOCAL, NO_RAY
 from samg_ros.rl.sweeps.pool import Failure, Spread, carry_out
 from samg_ros.rl.sweeps.runs import Run, plan_runs
@@ -83,6 +84,7 @@ def run_many(args: argparse.Namespace, *, tasks: Sequence[str], seeds: Sequence[
     runs = plan_runs(root, trials, tasks=tasks, seeds=seeds, sources=sources, settings=settings,
                      overrides=overrides, model=args.model, weights=args.weights,
                      device=args.device, reference=args.reference and args.reference.absolute(),
+                     masker_settings=TEMPORAL_MASKS[args.temporal],
                      **options)
     failures = carry_out(runs, spread_of(args))
     scores = finished_scores(runs)

@@ -24,7 +24,7 @@ from samg_ros.rl.commands.sweep import add_comparison_arguments, run_many
 from samg_ros.rl.config import AGENTS, PRESETS, TrainConfig, field_help
 from samg_ros.rl.evaluation.episodes import SETTINGS
 from samg_ros.rl.evaluation.run_report import evaluate_and_report
-from samg_ros.rl.presets import preset
+from samg_ros.rl.presets import TEMPORAL_MASKS, preset
 from samg_ros.rl.training.direct import make_masker, train_direct
 
 if TYPE_CHECKING:
@@ -65,6 +65,9 @@ def add_run_arguments(parser: argparse.ArgumentParser, run_dir: str) -> None:
     parser.add_argument('--model', default='', help='Mask model (default: mini).')
     parser.add_argument('--weights', metavar='FILE',
                         help='Its weights; NAME=PATH,NAME=PATH for a pair.')
+    parser.add_argument('--temporal', default='off', choices=tuple(TEMPORAL_MASKS),
+                        help='prior: the masker looks first where the object was in the frame '
+                        'before (%(default)s).')
     parser.add_argument('--device', default='cpu', help='Torch device of masker and networks.')
     parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
                         help='Another setting of the run, value as JSON; fields of TrainConfig, '
@@ -109,7 +112,7 @@ def start_run(args: argparse.Namespace, config: TrainConfig, masked: bool
     """Return run folder and masker, None where nothing is `masked`."""
     run_dir = args.run_dir or Path('runs') / f'{config.task}-{config.preset}-{config.seed}'
     return run_dir, make_masker(config, run_dir, args.reference, args.model, args.device,
-                                args.weights) if masked else None
+                                args.weights, args.temporal) if masked else None
 
 
 def train(args: argparse.Namespace, config: TrainConfig, run_dir: Path, masker: 'Masker | None',

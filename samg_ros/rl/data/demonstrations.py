@@ -27,7 +27,7 @@ from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.data.actions import unscale_action
 from samg_ros.rl.data.frame_masker import FrameMasker
 from samg_ros.rl.data.time_step import TimeStep
-from samg_ros.step_types import FIRST, LAST, MID
+from samg_ros.step_types import BETWEEN_EPISODES_NS, FIRST, LAST, MID
 
 if TYPE_CHECKING:
     from samg_ros.masking import Masker
@@ -211,6 +211,7 @@ class DemonstratedSteps:
         self._spec = config.observation
         self._low, self._high = np.asarray(action_low, float), np.asarray(action_high, float)
         self._mask = FrameMasker(config.observation, masker)
+        self._time_ns = 0
         self._progress = progress
         info, folder = demonstrations.info, demonstrations.folder
         if info.task != config.task:
@@ -256,7 +257,9 @@ class DemonstratedSteps:
         end = len(episode.actions)
         for now in [*range(0, end, self._repeat), end]:
             truth = None if episode.masks is None else episode.masks[now]
-            frame, iou = self._mask(episode.frames[now], truth)
+            # They have no stamps, and need none: frames follow one another, or come a gap later.
+            self._time_ns += 1 if now else BETWEEN_EPISODES_NS
+            frame, iou = self._mask(episode.frames[now], truth, self._time_ns)
             joints = None
             if episode.joint_positions is not None:
                 joints = self._spec.select_joints(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from samg_ros.errors import ConfigError, InvalidInputError
 from samg_ros.evaluation.metrics import mask_iou
 from samg_ros.masking import apply_mask
+from samg_ros.masking.tracker import Tracker
 from samg_ros.observation import ObservationSpec
 
 if TYPE_CHECKING:
@@ -34,16 +35,17 @@ class FrameMasker:
                     f'to {references}, of {", ".join(masker.objects)}; fit it to one'
                 )
         self._spec = spec
-        self._masker = masker
+        self._tracker = None if masker is None else Tracker(masker)
 
     def __call__(
-        self, frame: NDArray[np.uint8], truth: NDArray[Any] | None
+        self, frame: NDArray[np.uint8], truth: NDArray[Any] | None, time_ns: int
     ) -> tuple[NDArray[np.uint8], float | None]:
-        """Mask a frame.
+        """Mask the next frame.
 
         Args:
             frame: (H, W, 3) uint8 RGB camera frame.
             truth: (H, W) bool true mask, None where it is not known.
+            time_ns: when it was taken, for a masker with `temporal` 'prior'.
 
         Returns:
             The frame as the spec wants it, and how well the masker's mask fits the truth: IoU in
@@ -61,7 +63,7 @@ class FrameMasker:
                     "'masked' or 'raw'"
                 )
             return apply_mask(frame, truth, self._spec.fill), None
-        assert self._masker is not None
-        mask = self._masker(frame[None])[0]
+        assert self._tracker is not None
+        mask = self._tracker.mask(frame, time_ns)
         iou = None if truth is None else float(mask_iou(mask, truth))
         return apply_mask(frame, mask, self._spec.fill), iou

@@ -18,6 +18,7 @@ from samg_ros.errors import CheckpointError, ConfigError
 from samg_ros.evaluation.episodes import EpisodeResults, View
 from samg_ros.evaluation.metrics import mask_iou
 from samg_ros.files.outputs import write_json
+from samg_ros.masking.tracker import Tracker
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.evaluation.policy import Policy, load_policy
 from samg_ros.rl.training.metrics import read_metrics
@@ -176,8 +177,9 @@ class _Player:
     """A policy with what stands in front of it; keeps what was seen in the current episode."""
 
     def __init__(self, policy: Policy, shown: str, masker: 'Masker | None') -> None:
-        self._policy, self._shown, self._masker = policy, shown, masker
-        self._more = policy.more_maskers() if shown == 'masked' else {}
+        self._policy, self._shown = policy, shown
+        maskers = {'': masker, **policy.more_maskers()} if shown == 'masked' else {}
+        self._trackers = {name: Tracker(each) for name, each in maskers.items() if each}
         self._observer = policy.observer()
         self.views: list[View] = []
         self.ious: list[float] = []
@@ -186,9 +188,11 @@ class _Player:
         spec = self._policy.spec
         if step.first:
             self.views, self.ious = [], []
-        view, iou = _look(step.views[0], self._shown, spec.fill, self._masker)
-        more = {name: _look(each, self._shown, spec.fill, self._more.get(name))[0].masked
-                for name, each in zip(self._policy.more_cameras, step.views[1:], strict=True)}
+        (view, iou), *others = (
+            _look(each, step.time_ns, self._shown, spec.fill, self._trackers.get(name))
+            for name, each in zip(('', *self._policy.more_cameras), step.views, strict=True))
+        more = {name: each.masked
+                for name, (each, _) in zip(self._policy.more_cameras, others, strict=True)}
         self.views.append(view)
         if iou is not None:
             self.ious.append(iou)
@@ -263,8 +267,8 @@ def evaluate_run(
     return evaluation
 
 
-def _look(seen: 'CameraView', shown: str, fill: tuple[int, int, int],
-          masker: 'Masker | None') -> tuple[View, float | None]:
+def _look(seen: 'CameraView', time_ns: int, shown: str, fill: tuple[int, int, int],
+          tracker: Tracker | None) -> tuple[View, float | None]:
     """Mask a frame as it is to be shown; the IoU where a masker did it."""
     from samg_ros.masking import apply_mask
 
@@ -277,9 +281,9 @@ def _look(seen: 'CameraView', shown: str, fill: tuple[int, int, int],
     elif shown == 'blind':
         mask = np.zeros_like(seen.mask)
     else:
-        if masker is None:
+        if tracker is None:
             raise ConfigError('a policy on masked frames needs a masker')
-        mask = masker(seen.frame[None])[0]
+        mask = tracker.mask(seen.frame, time_ns)
         iou = float(mask_iou(mask, seen.mask))
     return View(seen.frame, mask, apply_mask(seen.frame, mask, fill)), iou
 

@@ -167,7 +167,7 @@ def camera_actor(policy: Policy, masker: 'Masker | None') -> 'Callable[[SimStep]
     mask, observer = FrameMasker(policy.spec, masker), policy.observer()
 
     def act(step: 'SimStep') -> NDArray[Any]:
-        frame, _ = mask(step.frame, step.mask)
+        frame, _ = mask(step.frame, step.mask, step.time_ns)
         joints = policy.spec.select_joints(step.joint_names, step.joint_positions)
         see = observer.reset if step.first else observer.push
         return policy.act(see(frame, joints), begins=step.first)

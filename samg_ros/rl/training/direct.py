@@ -16,7 +16,7 @@ from samg_ros.cores import half_the_cores
 from samg_ros.rl.config import IMITATION, TrainConfig
 from samg_ros.rl.data.demonstrations import DemonstratedSteps, Demonstrations
 from samg_ros.rl.experts.advice import Advice
-from samg_ros.rl.presets import TRAINING_MASKS
+from samg_ros.rl.presets import TEMPORAL_MASKS, TRAINING_MASKS
 from samg_ros.rl.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
 from samg_ros.rl.training.expert_episodes import expert_episodes
 from samg_ros.rl.training.learner import Learner
@@ -112,6 +112,7 @@ def make_masker(
     model: str = '',
     device: str = 'cpu',
     weights: str | None = None,
+    temporal: str = 'off',
 ) -> 'Masker':
     """Load a masker and fit it to the run's reference.
 
@@ -122,23 +123,16 @@ def make_masker(
         model: name of the masker's model; '' takes `mini`.
         device: torch device.
         weights: of the model, a file or NAME=PATH,NAME=PATH; None takes its own.
+        temporal: one of TEMPORAL_MASKS.
 
     Raises:
         SamgError: if the reference or the model cannot be used.
     """
-    masker = training_masker(model, device, weights)
-    return masker.fit(run_reference(config, run_dir, reference))
-
-
-def training_masker(model: str = '', device: str = 'cpu', weights: str | None = None) -> 'Masker':
-    """Load a masker with the settings that policies are trained behind.
-
-    Raises:
-        SamgError: if the model cannot be used.
-    """
     from samg_ros.masking import Masker, MaskerSettings
 
-    return Masker.load(model or 'mini', MaskerSettings(**TRAINING_MASKS), device, weights)
+    settings = MaskerSettings(**{**TRAINING_MASKS, **TEMPORAL_MASKS[temporal]})
+    masker = Masker.load(model or 'mini', settings, device, weights)
+    return masker.fit(run_reference(config, run_dir, reference))
 
 
 def run_reference(

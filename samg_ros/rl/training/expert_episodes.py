@@ -58,7 +58,7 @@ class ExpertEpisodes:
             for _ in range(config.expert_episodes):
                 observer, step, action = Observer(config.observation), env.reset(), None
                 while True:
-                    frame, _ = mask(step.frame, step.mask)
+                    frame, _ = mask(step.frame, step.mask, step.time_ns)
                     joints = config.observation.select_joints(
                         step.joint_names, step.joint_positions)
                     see = observer.reset if step.first else observer.push

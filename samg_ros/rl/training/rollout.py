@@ -115,7 +115,7 @@ class Rollout:
             fill = self._config.observation.fill
             frame, iou = show_imperfectly(step.frame, step.mask, fill, self._rng), None
         else:
-            frame, iou = self._mask(step.frame, step.mask)
+            frame, iou = self._mask(step.frame, step.mask, step.time_ns)
         see = self._observer.reset if step.step_type == FIRST else self._observer.push
         observation: Observation = see(
             frame, self._observer.spec.select_joints(step.joint_names, step.joint_positions)
