@@ -43,7 +43,7 @@ TEMPORAL_MASKS: dict[str, dict[str, Any]] = {
 """What `--temporal` of a training changes in these. A look where the object was in the frame before
 replaces one at the frame, so it costs a training nothing."""
 
-_CLONE_STEPS = {'quick': 15_000, 'evening': 120_000}
+_CLONE_STEPS = {'quick': 14_000, 'evening': 120_000}
 """Of a clone by preset; quick: what two cores do over ROS, with the evaluation, in ten minutes."""
 
 _HAND_JOINTS = tuple(
