@@ -34,8 +34,10 @@ def checkpoint(tmp_path, small):
     return make
 
 
-def score(returns, *, seed=0, setting='train', train_seed=0, source='masked', iou=0.8, **more):
-    config = preset('quick', 'walker_walk', seed=train_seed, observation={'source': source})
+def score(returns, *, seed=0, setting='train', train_seed=0, source='masked', iou=0.8,
+          trained_in='train', **more):
+    config = preset('quick', 'walker_walk', seed=train_seed, setting=trained_in,
+                    observation={'source': source})
     ious = tuple((iou,) * 4 for _ in returns) if source == 'masked' else ()
     result = EpisodeResults(setting, tuple(returns), ious, seed=seed, **more)
     return Score(f'run-{source}-{train_seed}', config, None, result)
@@ -97,6 +99,13 @@ def test_nothing_is_kept_of_what_was_never_measured_at_home():
     assert hard.share_kept is None
     home, hard = summarise([score([0.0]), score([10.0], setting='video_hard')])
     assert hard.share_kept is None
+
+
+def test_what_is_kept_is_of_the_setting_train_wherever_the_policy_was_trained():
+    home, hard = summarise([
+        score([200.0], trained_in='video_hard'),
+        score([150.0], trained_in='video_hard', setting='video_hard')])
+    assert (home.share_kept, hard.share_kept) == (1, 0.75)
 
 
 def test_the_command_writes_the_same_figures_everywhere(checkpoint, tmp_path, capsys):

@@ -19,6 +19,10 @@ from samg_ros.evaluation.episodes import EpisodeResults, flatten, standard_error
 from samg_ros.evaluation.tables import NOTHING, Table, figure
 from samg_ros.rl.config import TrainConfig
 
+HOME = 'train'
+"""Setting whose return the others are compared with, also for a policy that was trained before
+painted videos: what its masks keep of it is the question."""
+
 ERROR_OVER = ('runs', 'seeds', 'episodes')
 """What the error of a return may be over."""
 
@@ -69,7 +73,7 @@ class Summary:
     setting: str
     scores: tuple[Score, ...]
     home: tuple[Score, ...]
-    """The same checkpoints where they were trained; empty if they were not tried there."""
+    """The same checkpoints in HOME; empty if they were not tried there."""
 
     @property
     def mean_return(self) -> float:
@@ -95,7 +99,7 @@ class Summary:
 
     @property
     def share_kept(self) -> float | None:
-        """Return over that where it was trained, success over success for tasks that know it.
+        """Return over that in HOME, success over success for tasks that know it.
 
         None if it was not tried there, or came to nothing there.
         """
@@ -140,7 +144,7 @@ def summarise(scores: Sequence[Score]) -> list[Summary]:
     names = _names({kind: next(iter(settings.values()))[0] for kind, settings in kinds.items()})
     return [
         Summary(found[0].config.task, names[kind], setting, tuple(found),
-                tuple(settings.get(found[0].config.setting, ())))
+                tuple(settings.get(HOME, ())))
         for kind, settings in kinds.items() for setting, found in settings.items()]
 
 
