@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ def write_acting_policy(checkpoint: Path | str, path: Path | str,
         name: {key: _halved(value) for key, value in whole.agent[name].items()}
         for name in ((NETWORK,) if chunks else _ACTING)}}
     whole.replay, whole.episode = {}, {}
+    whole.config = replace(whole.config, start='')  # a path of the machine that trained it
     save_checkpoint(path, whole)
     return Path(path)
 
