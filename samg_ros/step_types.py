@@ -3,6 +3,6 @@
 
 FIRST, MID, LAST = 0, 1, 2
 
-BETWEEN_EPISODES_NS = 10**9
-"""Simulation time that a reset takes. By such a gap between stamps whoever looks for an object
-where it was in the frame before (`masking.tracker`) knows that this frame is of another scene."""
+BETWEEN_EPISODES_NS = 2 * 10**9
+"""Simulation time that a reset takes. The gap tells `masking.tracker` that the next frame shows
+another scene, and `policy.robot_clock` that the clock has jumped."""

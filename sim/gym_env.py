@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import gymnasium
 import numpy as np
@@ -20,6 +20,9 @@ from samg_ros.sim.env import SimEnv
 from samg_ros.sim.sim_step import SimStep
 from samg_ros.sim.tasks import task_names
 from samg_ros.sim.visual.nuisances import Nuisances
+
+if TYPE_CHECKING:
+    from samg_ros.masking import Masker
 
 Masks = Callable[[np.ndarray], np.ndarray]
 """(N, H, W, 3) uint8 frames to (N, H, W) bool masks: a fitted `masking.Masker`."""
@@ -80,6 +83,11 @@ class SamgEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         self.metadata = {'render_modes': ['rgb_array'],
                          'render_fps': max(1, round(1e9 / self.sim.control_period_ns))}
         self._masker = masker
+        self._tracker: Any = None
+        if getattr(masker, 'settings', None) is not None:  # a Masker, which may have a memory
+            from samg_ros.masking.tracker import Tracker
+
+            self._tracker = Tracker(cast('Masker', masker))
         self._observer = None if observation_spec is None else Observer(observation_spec)
         self._seeded = False
         low, high = self.sim.action_spec
@@ -145,13 +153,18 @@ class SamgEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         if spec.source != 'raw':
             mask = step.mask
             if spec.source == 'masked':
-                assert self._masker is not None
-                mask = info['predicted_mask'] = np.asarray(self._masker(frame[None]))[0]
+                mask = info['predicted_mask'] = self._mask(step)
             assert mask is not None
             frame = np.where(mask[:, :, None], frame, np.array(spec.fill, dtype=np.uint8))
         joints = spec.select_joints(step.joint_names, step.joint_positions)
         see = self._observer.reset if step.first else self._observer.push
         return see(frame, joints), info
+
+    def _mask(self, step: SimStep) -> np.ndarray:
+        if self._tracker is not None:
+            return np.asarray(self._tracker.mask(step.frame, step.time_ns))
+        assert self._masker is not None
+        return np.asarray(self._masker(step.frame[None]))[0]
 
 
 for _task in task_names():

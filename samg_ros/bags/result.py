@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samg_ros.evaluation.episodes import View
+from samg_ros.step_types import BETWEEN_EPISODES_NS
 
 _GAP = 1.5
 """Intervals between stamps from which a frame counts as missing."""
@@ -63,9 +64,12 @@ class BagResult:
         return np.asarray((stamps - stamps[0]) * 1e-9, np.float64)
 
     def drops(self) -> dict[str, Any]:
-        """Return what the stamps say about frames that are not there."""
+        """Return what the stamps say about frames that are not there.
+
+        A gap as long as a reset of the simulation is one between two episodes.
+        """
         steps = np.diff(np.array(self.stamps_ns, np.int64))
-        forward = steps[steps > 0]
+        forward = steps[(steps > 0) & (steps != BETWEEN_EPISODES_NS)]
         interval = float(np.median(forward)) if len(forward) else 0.0
         wide = forward[np.asarray(forward, np.float64) > _GAP * interval]
         return {'missing_frames': int(np.sum(np.rint(wide / interval) - 1)) if len(wide) else 0,

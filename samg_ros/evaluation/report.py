@@ -35,8 +35,8 @@ def write_report(
         run_dir: run folder.
         config: the run's settings, as `TrainConfig.to_dict` gives them.
         counters: 'steps', 'updates', 'episodes' and 'seconds' of its training.
-        results: evaluation of the trained policy by visual setting; the first is the one it was
-            trained in, and the others are compared with it.
+        results: evaluation of the trained policy by visual setting; the others are compared with
+            the first.
         random: the random policy in the first setting.
         curve: lines of metrics.csv: 'frames', 'episode_return', 'mask_iou' and others.
         facts: more to say about the run, by name, such as its set-up time and command.
@@ -58,7 +58,7 @@ def write_report(
     return write_page(
         Path(run_dir) / REPORT_NAME, config['task'],
         f'A visual policy trained on {_SOURCES[config["observation"]["source"]]} frames, tried '
-        'where it was trained and in front of backgrounds that it never saw.',
+        f'in {" and ".join(results)}.',
         [Section('Learning and results', _table(results, random), plots),
          *(Section(f'What camera and policy see: {name}', strips=episode_strips({'': result}),
                    video=pictures.video(result.video) if result.video else '')

@@ -16,7 +16,7 @@ from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.experts import has_expert
 from samg_ros.rl.presets import DEFAULT_EPISODES, TEMPORAL_MASKS, TRAINING_MASKS, make_config
 from samg_ros.rl.training.rollout import IOU_EVERY
-from samg_ros.ros.given_parameters import unless_given
+from samg_ros.ros.given_parameters import given_parameters, unless_given
 
 PARAMETER_FILE = 'config/sim_train.yaml'
 
@@ -85,6 +85,13 @@ class TrainPlan:
         return load_checkpoint(self.run_dir).episodes_begun
 
     @property
+    def _masks(self) -> dict[str, Any]:
+        """Settings of the masker, unless the user's file has others."""
+        given = given_parameters(self.params_file, 'perception') if self.params_file else {}
+        temporal = self.temporal or given.get('temporal', 'off')
+        return {**TRAINING_MASKS, **TEMPORAL_MASKS.get(temporal, {})}
+
+    @property
     def nodes(self) -> tuple[NodeSpec, ...]:
         """The graph; whoever answers frames is there before they come."""
         perception = NodeSpec('perception', self.parameters('perception'), CAMERA_REMAPPINGS)
@@ -107,8 +114,7 @@ class TrainPlan:
                     'expert': (self.expert or 'own') if self.method == 'clone' else ''}
         if node == 'perception':
             return {'reference': reference, 'fill': list(config.observation.fill),
-                    **unless_given(TRAINING_MASKS, self.params_file, 'perception'),
-                    **TEMPORAL_MASKS.get(self.temporal, {}),
+                    **unless_given(self._masks, self.params_file, 'perception'),
                     **given_only({'temporal': self.temporal, 'model': self.model,
                                   'weights': self.weights, 'device': self.device})}
         return {'task': config.task, 'setting': config.setting, 'seed': config.seed,

@@ -28,6 +28,7 @@ class Tracker:
         self.masker = masker
         self._before: Tensor | None = None
         self._stamp_s = 0.0
+        self._near: Tensor | None = None  # what the last frame was looked at by
 
     @property
     def remembers(self) -> bool:
@@ -40,17 +41,18 @@ class Tracker:
         Args:
             frame: (H, W, 3) uint8 RGB.
             stamp_s: when it was taken, seconds. After a jump back, or a gap longer than
-                LONGEST_GAP_S, nothing is known of where the objects are.
+                LONGEST_GAP_S, nothing is known of where the objects are. A frame that comes again,
+                with the same stamp, is masked as at first.
 
         Raises:
             InvalidInputError, NotFittedError: see `Masker.predict`.
         """
         gap_s, self._stamp_s = stamp_s - self._stamp_s, stamp_s
-        before, self._before = self._before, None
-        known = before is not None and 0 < gap_s <= LONGEST_GAP_S \
-            and before.shape[2:] == frame.shape[:2] \
-            and before.shape[1] == len(self.masker.objects)
-        prediction = self.masker._near(frame, before) if known and before is not None \
+        before, self._before = self._before if gap_s else self._near, None
+        self._near = before if 0 <= gap_s <= LONGEST_GAP_S else None
+        known = self._near is not None and self._near.shape[2:] == frame.shape[:2] \
+            and self._near.shape[1] == len(self.masker.objects)
+        prediction = self.masker._near(frame, self._near) if known and self._near is not None \
             else None
         prediction = prediction or self.masker.predict(frame[None])
         if self.remembers:

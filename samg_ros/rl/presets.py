@@ -40,8 +40,8 @@ simulator, whose pictures are as small as what the network sees at once (docs/mi
 
 TEMPORAL_MASKS: dict[str, dict[str, Any]] = {
     'off': {}, 'prior': {'second_look': True, 'temporal': 'prior'}}
-"""What `--temporal` of a training changes in these. A look where the object was in the frame before
-replaces one at the frame, so it costs a training nothing."""
+"""What `--temporal` of a training changes in TRAINING_MASKS. A look where the object was in the
+frame before replaces one at the frame, so it costs a training nothing."""
 
 _CLONE_STEPS = {'quick': 14_000, 'evening': 120_000}
 """Of a clone by preset; quick: what two cores do over ROS, with the evaluation, in ten minutes."""

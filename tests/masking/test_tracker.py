@@ -69,7 +69,18 @@ def test_an_object_that_has_jumped_is_looked_for_in_the_whole_frame(masker, look
     assert SHAPE in looks
 
 
-@pytest.mark.parametrize('gap_s', [2 * LONGEST_GAP_S, 0.0, -1.0])
+def test_a_frame_that_comes_again_is_masked_as_at_first(masker):
+    once, twice = Tracker(masker), Tracker(masker)
+    for index in range(4):
+        frame, _ = striped_frame(SHAPE, (30 + 3 * index, 40 + 5 * index))
+        found = once.predict(frame, index * PERIOD_S)
+        for _ in range(2):
+            again = twice.predict(frame, index * PERIOD_S)
+            assert (again.logits == found.logits).all()
+            assert (again.object_masks == found.object_masks).all()
+
+
+@pytest.mark.parametrize('gap_s', [2 * LONGEST_GAP_S, -1.0])
 def test_nothing_is_known_after_a_gap_or_a_jump_of_the_stamp(masker, looks, gap_s):
     tracker = Tracker(masker)
     frame, _ = striped_frame(SHAPE, (30, 40))

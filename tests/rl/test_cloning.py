@@ -190,10 +190,11 @@ def test_a_clone_of_a_trained_expert_sees_three_frames_and_ends_behind_the_maske
 
     class Counted:
         reference, objects, describe = masker.reference, masker.objects, masker.describe
+        settings = masker.settings
 
-        def __call__(self, frames):
+        def predict(self, frames):
             asked.append(len(frames))
-            return masker(frames)
+            return masker.predict(frames)
 
     config = clone_config(
         'cartpole_swingup', steps=60, update_after=20, batch_size=8, checkpoint_every=20,

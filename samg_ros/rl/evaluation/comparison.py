@@ -27,8 +27,8 @@ def compare(scores: Sequence[Score], name: str = 'policies',
     """
     summaries = summarise(scores)
     return Figures(
-        name, title, 'Returns of trained policies where they were trained and in front of what '
-        'they never saw, and their masks in the same episodes.',
+        name, title, 'Returns of trained policies in several settings, and their masks in the same '
+        'episodes.',
         [returns_section(summaries), *([learning_section(summaries)] if learning else []),
          *strip_sections(summaries)],
         [score.record() for score in scores], [summary.record() for summary in summaries])
@@ -46,7 +46,7 @@ def returns_section(summaries: Sequence[Summary]) -> Section:
         plots.append(Shown(iou_by_setting(ious), 'Mask IoU in the same episodes: median, '
                            'quartiles, 5th and 95th percentile of frames.'))
     words = ('Of train: share of the return, of the successes where the task knows them, that is '
-             'left of what the same policy has where it was trained.')
+             'left of what the same policy has in the setting train.')
     return Section('Returns', score_table(summaries), plots, words)
 
 
