@@ -10,6 +10,7 @@ from mcap.reader import make_reader
 
 from samg_ros.bags.bag import open_bag
 from samg_ros.bags.evaluate import evaluate_bag
+from samg_ros.bags.result import BagResult
 from samg_ros.bags.topics import find_topics, frame_of, stamp_ns
 from samg_ros.cli import main
 from samg_ros.errors import BagError, ConfigError
@@ -20,6 +21,7 @@ from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.config import TrainConfig
 from samg_ros.rl.evaluation.policy import load_policy
 from samg_ros.rl.training.checkpoint import Checkpoint, save_checkpoint
+from samg_ros.step_types import BETWEEN_EPISODES_NS
 
 from .conftest import (
     COUNT,
@@ -111,6 +113,14 @@ def test_missing_repeated_and_set_back_stamps_are_counted(tmp_path, masker):
     drops = evaluate_bag(bag, find_topics(bag), masker).drops()
     assert drops == {'missing_frames': 3, 'gaps': 2, 'longest_gap_s': 0.15, 'repeated_stamps': 1,
                      'set_back': 1, 'rate_hz': 20.0}
+
+
+def test_the_time_that_a_reset_takes_is_no_gap():
+    stamps = np.arange(6) * PERIOD_NS
+    stamps[3:] += BETWEEN_EPISODES_NS - PERIOD_NS
+    assert BagResult(stamps_ns=stamps.tolist()).drops()['missing_frames'] == 0
+    stamps[3:] += 1
+    assert BagResult(stamps_ns=stamps.tolist()).drops()['missing_frames'] == 39
 
 
 def test_frames_that_cannot_be_used_are_counted(tmp_path, masker):

@@ -297,6 +297,17 @@ def test_overrides_reach_the_configuration():
     assert (plan.config.batch_size, plan.config.observation.size, plan.config.steps) == (7, 33, 123)
 
 
+@pytest.mark.parametrize('temporal, given, memory', [
+    ('', '', False), ('prior', '', True), ('', 'prior', True), ('off', 'prior', False)])
+def test_masks_have_a_memory_if_the_command_or_the_parameter_file_asks(
+        tmp_path, temporal, given, memory):
+    path = tmp_path / 'mine.yaml'
+    path.write_text(f'perception: {{ros__parameters: {{temporal: {given or "off"}}}}}')
+    parameters = make_plan(TASK, temporal=temporal, params_file=str(path)).parameters('perception')
+    assert parameters['second_look'] == memory
+    assert parameters.get('temporal', temporal) == temporal
+
+
 @pytest.mark.parametrize('device', ['', 'cuda:1'])
 def test_the_device_is_that_of_masker_and_learner(device):
     plan = make_plan(TASK, device=device)

@@ -9,9 +9,12 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from samg_ros.errors import ConfigError
+from samg_ros.masking import Masker, MaskerSettings
+from samg_ros.masking.tracker import Tracker
 from samg_ros.observation import ObservationSpec, Observer
 from samg_ros.sim.env import SimEnv
 from samg_ros.sim.gym_env import SamgEnv
+from samg_ros.sim.reference import render_reference
 from samg_ros.sim.tasks import task_names
 
 
@@ -68,6 +71,22 @@ def test_observations_are_the_observers_of_the_masked_frames() -> None:
         assert np.array_equal(observation['pixels'], expected['pixels'])
         assert np.array_equal(observation['proprioception'], expected['proprioception'])
         assert observation in env.observation_space
+    env.close()
+    sim.close()
+
+
+def test_a_masker_with_a_memory_masks_as_in_training() -> None:
+    masker = Masker.load('mini', MaskerSettings(temporal='prior')).fit(
+        render_reference('cartpole_swingup', 84, 84))
+    env = SamgEnv('cartpole_swingup', masker=masker, action_repeat=20,
+                  observation_spec=ObservationSpec(size=64, source='masked'))
+    sim, tracker = SimEnv('cartpole_swingup', seed=2, action_repeat=20), Tracker(masker)
+    infos = [env.reset(seed=2)[1], *(env.step(np.array([0.5]))[4] for _ in range(4))]
+    steps = [sim.reset(), *(sim.step(np.array([0.5])) for _ in range(4))]
+    for info, step in zip(infos, steps, strict=True):
+        assert np.array_equal(info['predicted_mask'], tracker.mask(step.frame, step.time_ns))
+    alone = masker(np.stack([step.frame for step in steps]))
+    assert not np.array_equal([info['predicted_mask'] for info in infos], alone)
     env.close()
     sim.close()
 
