@@ -82,7 +82,8 @@ def declare_advice(node: Node, env: SimEnv) -> Advice | None:
         ExpertError: if it is not one for this environment.
     """
     wanted = declare(node, 'expert', '', 'Expert whose actions go into time_step: own, the '
-                     "package's for the task, or a file; empty for none.")
+                     "package's for the task, or a file; empty for none. Episodes then end where "
+                     'it has nothing more to show.')
     advice = None
     if wanted:
         from samg_ros.rl.experts.advice import Advice

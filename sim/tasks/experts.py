@@ -37,7 +37,8 @@ class Expert(Protocol):
     """A controller that solves a task with the help of the simulator's state."""
 
     episode_steps: int | None
-    """Agent steps after which there is nothing more to learn in an episode; None for its end."""
+    """Agent steps after which there is nothing more to learn in an episode of training; None for
+    no such number."""
 
     def act(self) -> np.ndarray:
         """Return the action for the present state, (A,) float64 within the limits."""

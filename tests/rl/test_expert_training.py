@@ -2,6 +2,7 @@
 """Training an expert on states, briefly."""
 
 import argparse
+import json
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from samg_ros.rl.commands import train_expert
 from samg_ros.rl.experts import make_expert
 from samg_ros.rl.experts.state_policy import StatePolicy
 from samg_ros.rl.experts.state_replay import StateReplay
+from samg_ros.rl.experts.stumbles import Stumbles
 from samg_ros.rl.experts.training import ExpertRun, expert_config
 from samg_ros.sim.env import SimEnv
 
@@ -58,6 +60,60 @@ def test_an_expert_says_what_it_reaches_with_and_without_disturbance(tmp_path):
     facts = StatePolicy.load(tmp_path / 'expert.npz').facts
     assert facts['disturbance'] == 1.0 and facts['disturbed_return'] == round(run.best, 1)
     assert facts['return'] != facts['disturbed_return']
+
+
+def test_a_stumble_moves_the_body_whatever_the_policy_wants_and_is_remembered(tmp_path):
+    """Unlike a disturbance: what follows a stumble is learned as what follows its action."""
+    run = ExpertRun(settings(action_repeat=2, stumble_every=30), tmp_path)
+    act, rng = run._explore(None), np.random.default_rng(0)
+    states, actions, _ = run._act_out(run._simulation, act, rng)
+    wanted = np.stack([act(state) for state in states[:-1]])
+    stumbling = (actions != wanted).any(-1)
+    assert 0.2 < stumbling.mean() < 0.8
+    both = stumbling[1:] & stumbling[:-1]
+    assert (actions[1:] == actions[:-1])[both].mean() > 0.9
+    _, calm, _ = run._act_out(run._simulation, lambda state: act(state) * 0, rng, calm=True)
+    assert not calm.any()
+    run.close()
+
+
+def test_stumbles_come_as_often_as_asked_and_none_where_none_are_wanted():
+    rng = np.random.default_rng(0)
+    before = rng.bit_generator.state
+    none = Stumbles(0, 2, rng)
+    assert all(none() is None for _ in range(100)) and rng.bit_generator.state == before
+    stumble = Stumbles(100, 2, rng)
+    actions = [stumble() for _ in range(20_000)]
+    begun = sum(a is not None and b is None for a, b in zip(actions[1:], actions, strict=False))
+    assert begun == pytest.approx(20_000 / (100 + 22.5), rel=0.2)
+    taken = np.stack([a for a in actions if a is not None])
+    assert taken.shape[1] == 2 and np.abs(taken).max() <= 1
+
+
+def test_a_training_episode_ends_early_and_a_test_does_not(tmp_path):
+    config = expert_config('cheetah_run', steps=150, random_episodes=2, test_every=2,
+                           test_episodes=1)
+    run = ExpertRun(config, tmp_path)
+    tested = []
+    act_out = run._act_out
+    run._act_out = lambda *args, **options: tested.append(act_out(*args, **options)) or tested[-1]
+    run.episode()
+    run.episode()
+    lengths = [len(rewards) for _, _, rewards in tested]
+    assert lengths[:2] == [100, 100] and run.steps == 200 and set(lengths[2:]) == {500}
+    run.close()
+
+
+def test_a_run_from_before_a_setting_existed_goes_on(tmp_path):
+    finished(tmp_path, steps=40)
+    with np.load(tmp_path / 'run.npz') as file:
+        values = dict(file)
+    config = json.loads(str(values['config']))
+    del config['stumble_every'], config['end_after']
+    np.savez(tmp_path / 'run.npz', **{**values, 'config': np.array(json.dumps(config))})
+    ExpertRun(settings(), tmp_path).close()
+    with pytest.raises(CheckpointError, match='stumble_every 0, not 9'):
+        ExpertRun(settings(stumble_every=9), tmp_path)
 
 
 def test_other_settings_and_damaged_runs_are_refused(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 
 from samg_ros.errors import ExpertError
 from samg_ros.rl.experts import FOLDER, make_expert, shipped_experts
+from samg_ros.rl.experts.advice import Advice
 from samg_ros.rl.experts.state_policy import StatePolicy
 from samg_ros.rl.experts.trained import layout_of, visible_state
 from samg_ros.sim.env import SimEnv
@@ -69,6 +70,18 @@ def test_an_expert_does_not_feel_what_no_picture_shows(task, unseen):
     assert unseen in env.simulation.state()
     assert unseen not in dict(layout_of(visible_state(env.spec, env.simulation)))
     assert unseen not in dict(StatePolicy.load(FOLDER / f'{task}.npz').state)
+    env.close()
+
+
+@pytest.mark.parametrize(('task', 'ends'), [('cheetah_run', 100), ('walker_walk', None)])
+def test_a_cheetah_that_does_not_run_ends_the_episode_and_a_walker_does_not(task, ends):
+    env = environment(task)
+    advice = Advice(env)
+    for _ in range(2):
+        step, index = advice.on(env.reset())[0], 0
+        while not step.last and index < 150:
+            step, index = advice.on(env.step(np.zeros(env.action_spec[0].size)))[0], index + 1
+        assert index == (ends or 150)
     env.close()
 
 

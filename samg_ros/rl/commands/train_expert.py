@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='agent steps at most (%(default)s)')
     parser.add_argument('--stop-at', type=number(-math.inf), default=math.inf,
                         metavar='RETURN',
-                        help='end once the policy without noise reaches this (never)')
+                        help='end once a test reaches this: mean return without exploring, but with '
+                        'the disturbance and the stumbles of the training (never)')
     parser.add_argument('--run-dir', action=RunFolder, default=None,
                         help='run folder (runs/TASK-expert-SEED); resumed if used')
 
@@ -49,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
     if not training.done:
         print(f'Saved in {run_dir} at step {training.steps}; the same command goes on.')
         return EXIT_INTERRUPTED
-    print(f'{args.task}: return {training.best:.1f} without noise, '
-          f'mean of {config.test_episodes} episodes')
+    rough = config.disturbance or config.stumble_every
+    print(f'{args.task}: return {training.best:.1f} in the best test of {config.test_episodes} '
+          f"episodes{', with disturbances' if rough else ''}")
     print(run_dir / EXPERT_NAME)
     return 0

@@ -73,6 +73,8 @@ class Rollout:
             self._advice.episodes = self._episodes
         step = before = self._reset()
         for command in commands:
+            if self._over:  # it ends earlier than when the checkpoint was written
+                break
             before, step = step, self.answer(command)
         if len(commands) and not learner.remembers(before.observation):
             # Other frames than those of the checkpoint, as after training over ROS or on another
