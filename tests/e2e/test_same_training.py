@@ -14,6 +14,8 @@ from samg_ros.nodes.trainer_node import Trainer
 from samg_ros.rl.agents.drqv2 import DrQv2Agent
 from samg_ros.rl.agents.imitation import Imitator
 from samg_ros.rl.data.demonstrations import DemonstrationWriter, Episode, Info
+from samg_ros.rl.experts import early_end
+from samg_ros.rl.experts.early_end import LOW_REWARD_STEPS
 from samg_ros.rl.presets import TRAINING_MASKS
 from samg_ros.rl.training.checkpoint import load_checkpoint
 from samg_ros.rl.training.direct import train_direct
@@ -70,6 +72,14 @@ def test_a_clone_over_ros_is_that_of_samg_train_clone_bit_for_bit(train_both_way
     fresh = Imitator(plan.config, 1).state_dict()
     assert len(parts_that_differ(ros.agent, fresh)) > 10
     assert ros.counters['expert'] == direct.counters['expert'] != ''
+
+
+def test_a_clone_whose_episodes_end_early_is_the_same_over_ros_and_without_it(
+        train_both_ways, monkeypatch):
+    monkeypatch.setitem(LOW_REWARD_STEPS, 'cartpole', 5)
+    monkeypatch.setattr(early_end, '_LOW_REWARD', np.inf)
+    _, _, ros, direct = train_both_ways('clone')
+    assert ros.counters['episodes'] == direct.counters['episodes'] == STEPS // 5
 
 
 def demonstrate(folder):

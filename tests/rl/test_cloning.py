@@ -19,7 +19,8 @@ from samg_ros.rl.agents.imitation import Imitator
 from samg_ros.rl.commands import train_clone as clone_command
 from samg_ros.rl.data.replay import Batch
 from samg_ros.rl.evaluation.policy import load_policy
-from samg_ros.rl.experts import FOLDER
+from samg_ros.rl.experts import FOLDER, early_end
+from samg_ros.rl.experts.early_end import LOW_REWARD_STEPS
 from samg_ros.rl.experts.state_policy import StatePolicy
 from samg_ros.rl.presets import clone_config
 from samg_ros.rl.training.checkpoint import load_checkpoint
@@ -28,6 +29,7 @@ from samg_ros.rl.training.imperfect_masks import show_imperfectly
 from samg_ros.rl.training.rollout import Rollout
 from samg_ros.sim.env import SimEnv
 from samg_ros.sim.reference import render_reference
+from samg_ros.sim.tasks import get_task
 
 
 @pytest.fixture(scope='module')
@@ -71,6 +73,20 @@ def test_an_interrupted_run_ends_with_the_weights_of_one_left_alone(
         for name, weights in ours.agent[network].items():
             assert torch.equal(weights, theirs.agent[network][name])
     assert ours.replay == theirs.replay
+
+
+def test_a_run_goes_on_in_the_next_episode_where_its_own_ends_earlier_now(
+        tmp_path, masker, monkeypatch):
+    """As a checkpoint of before episodes ended early."""
+    asked = []
+    clone(settings(), tmp_path, masker, on_progress=asked.append,
+          should_stop=lambda: len(asked) == 53)
+    before = load_checkpoint(tmp_path)
+    assert before.counters['steps'] == 51
+    monkeypatch.setitem(LOW_REWARD_STEPS, get_task('arm_reach').domain, 3)
+    monkeypatch.setattr(early_end, '_LOW_REWARD', np.inf)
+    after = clone(settings(), tmp_path, masker)
+    assert after['done'] and after['episode'] == (84 - 51) // 3 + 3
 
 
 def test_frames_are_masked_with_the_memory_of_their_own_episode():
