@@ -85,8 +85,12 @@ def test_a_run_goes_on_in_the_next_episode_where_its_own_ends_earlier_now(
     assert before.counters['steps'] == 51
     monkeypatch.setitem(LOW_REWARD_STEPS, get_task('arm_reach').domain, 3)
     monkeypatch.setattr(early_end, '_LOW_REWARD', np.inf)
+    begun, reset = [], Rollout._reset
+    monkeypatch.setattr(Rollout, '_reset', lambda self: begun.append(1) or reset(self))
     after = clone(settings(), tmp_path, masker)
-    assert after['done'] and after['episode'] == (84 - 51) // 3 + 3
+    own, more = 2, (84 - 51) // 3  # before and after the one that ends earlier now
+    assert after['done'] and after['episode'] == own + more
+    assert len(begun) == 1 + more + 1  # with the next one, in which nothing is done
 
 
 def test_frames_are_masked_with_the_memory_of_their_own_episode():
