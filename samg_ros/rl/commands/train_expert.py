@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='agent steps at most (%(default)s)')
     parser.add_argument('--stop-at', type=number(-math.inf), default=math.inf,
                         metavar='RETURN',
-                        help='end once a test reaches this: mean return without exploring, but with '
-                        'the disturbance and the stumbles of the training (never)')
+                        help='end once a test reaches this: mean return without exploring, but '
+                        'with the disturbance and the stumbles of the training (never)')
     parser.add_argument('--run-dir', action=RunFolder, default=None,
                         help='run folder (runs/TASK-expert-SEED); resumed if used')
 
