@@ -75,6 +75,13 @@ def test_a_single_run_has_its_error_over_seeds_and_one_seed_over_episodes():
     assert one.error == (100.0, 'episodes')
 
 
+def test_an_episode_that_failed_is_seen_beside_a_good_mean():
+    summary, = summarise([score([900.0, 20.0, 880.0]), score([910.0], train_seed=1)])
+    assert summary.record()['returns'] == [900.0, 20.0, 880.0, 910.0]
+    table = score_table([summary])
+    assert table.rows[0][table.head.index('lowest')] == '20.0'
+
+
 def test_success_counts_where_the_task_knows_it():
     home = score([5.0, 5.0], successes=(True, True))
     hard = score([4.0, 4.0], setting='video_hard', successes=(True, False))

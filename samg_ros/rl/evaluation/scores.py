@@ -76,6 +76,11 @@ class Summary:
     """The same checkpoints in HOME; empty if they were not tried there."""
 
     @property
+    def returns(self) -> list[float]:
+        """Return of every episode. A mean hides what falls in some episodes and runs in others."""
+        return flatten([score.result.returns for score in self.scores])
+
+    @property
     def mean_return(self) -> float:
         """Mean over runs of their means over episodes."""
         return float(np.mean(_by_run(self.scores, _return_of)))
@@ -128,7 +133,8 @@ class Summary:
             'return_error': error,
             'error_over': over,
             'runs': len(_by_run(self.scores, _return_of)),
-            'episodes': sum(len(score.result.returns) for score in self.scores),
+            'episodes': len(self.returns),
+            'returns': self.returns,
             'success_rate': self.success_rate,
             'share_kept': self.share_kept,
             'mean_iou': float(np.mean(ious)) if ious else None,
@@ -157,10 +163,11 @@ def score_table(summaries: Sequence[Summary]) -> Table:
         rows.append((
             summary.task, summary.policy, summary.setting,
             f'{summary.mean_return:.1f} ± {figures["return_error"]:.1f}', figures['error_over'],
+            figure(min(summary.returns), '.1f'),
             *((figure(summary.success_rate, '.0%'),) if successes else ()),
             figure(summary.share_kept, '.0%'), figure(figures['mean_iou']),
             figure(figures['iou_percentile_5']), str(figures['runs']), str(figures['episodes'])))
-    return Table(('task', 'sees', 'setting', 'return', 'error over',
+    return Table(('task', 'sees', 'setting', 'return', 'error over', 'lowest',
                   *(('success',) if successes else ()), 'of train', 'IoU', '5th %', 'runs',
                   'episodes'), tuple(rows), words=3)
 
