@@ -101,6 +101,13 @@ def test_policies_that_differ_in_more_than_the_seed_are_told_apart_by_it():
     assert summaries[2].record()['mean_iou'] is None
 
 
+def test_a_variant_is_named_also_where_there_is_no_other():
+    raw = replace(score([1.0]), variant='shown raw')
+    assert [summary.policy for summary in summarise([raw])] == ['masked, shown raw']
+    assert [summary.policy for summary in summarise([score([2.0]), raw])] == [
+        'masked', 'masked, shown raw']
+
+
 def test_nothing_is_kept_of_what_was_never_measured_at_home():
     hard, = summarise([score([100.0], setting='video_hard')])
     assert hard.share_kept is None

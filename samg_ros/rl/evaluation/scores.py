@@ -200,16 +200,17 @@ def _kind(score: Score) -> str:
 
 
 def _names(examples: Mapping[str, Score]) -> dict[str, str]:
-    """Name each kind of policy by what it sees, and by what else differs within its task."""
+    """Name each kind of policy by what it sees, its variant, and what else differs in its task."""
     names = {}
     for kind, score in examples.items():
         facts = _facts(score)
         rivals = [_facts(other) for other in examples.values()
                   if other.config.task == score.config.task
                   and other.config.observation.source == facts['source']]
-        told = [f'{name} {_shown(facts[name])}'.strip() for name in sorted(facts)
+        variant = facts.pop('')
+        told = [f'{name} {_shown(facts[name])}' for name in sorted(facts)
                 if any(rival.get(name) != facts[name] for rival in rivals)]
-        names[kind] = ', '.join([facts['source'], *told])
+        names[kind] = ', '.join([facts['source'], *([variant] if variant else []), *told])
     return names
 
 
